@@ -1,0 +1,268 @@
+"""Architecture: all of an input network that does not depend on its values."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from graphws.activation import Activation
+
+__all__ = ["Architecture", "EdgeBlock", "NodeGroup", "TensorSpec"]
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class NodeGroup:
+    """The neurons (or channels) of one layer.
+
+    Args:
+        name: Unique name within the architecture.
+        size: Number of neurons.
+        role: ``"input"``, ``"hidden"`` or ``"output"``.
+        activation: Applied to the sum of the incoming blocks and the bias.
+        has_bias: Whether the network has a bias here; where not, the node feature is structurally zero.
+        factor: Index of the factor of the symmetry group that permutes these neurons, shared by tied groups;
+            None where they are fixed (inputs and outputs).
+    """
+
+    name: str
+    size: int
+    role: Literal["input", "hidden", "output"] = "hidden"
+    activation: Activation = field(default_factory=Activation)
+    has_bias: bool = True
+    factor: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"node group {self.name!r} needs at least one neuron, got size {self.size}")
+        if self.role not in ("input", "hidden", "output"):
+            raise ValueError(f"node group {self.name!r} has role {self.role!r}; known: input, hidden, output")
+
+
+@dataclass(frozen=True)
+class EdgeBlock:
+    """All weights from one node group to another, stored row-major as [out, in, taps].
+
+    Args:
+        name: Unique name within the architecture.
+        source: Index of the group the edges leave.
+        target: Index of the group the edges enter.
+        kernel: Shape of the kernel of a convolution; empty for a dense block (Linear), which has one tap.
+    """
+
+    name: str
+    source: int
+    target: int
+    kernel: tuple[int, ...] = ()
+
+    @property
+    def taps(self) -> int:
+        """Parallel edges between two neurons."""
+        return math.prod(self.kernel)
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One tensor of the state dict and where it goes.
+
+    Args:
+        key: Its name in the state dict.
+        shape: Its shape there.
+        dtype: Name of its dtype, as ``"float32"``.
+        part: ``"weight"`` (edges of block ``index``), ``"bias"`` (nodes of group ``index``) or ``"remainder"``
+            (kept beside the graph, bit for bit; the network's function does not read it).
+        index: The block or the group; -1 for a remainder.
+    """
+
+    key: str
+    shape: tuple[int, ...]
+    dtype: str
+    part: Literal["weight", "bias", "remainder"]
+    index: int = -1
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The structure A of an input network: groups, blocks, activations, the layout of its state dict.
+
+    arXiv 2602.01083, Section 3: A = (d_0, .., d_L), parameters v = (W_1, b_1, .., W_L, b_L), and the symmetry group
+    G_A = S_{d_1} x .. x S_{d_{L-1}}. Frozen, hashable, and JSON both ways.
+
+    Args:
+        groups: Node groups in topological order, inputs first.
+        blocks: Edge blocks in the topological order of their target, then of their source.
+        tensors: The state dict's tensors in their order there; empty for a network that has none.
+        output_offset: Constant added to the network's output (0.5 in the DWS data).
+
+    Raises:
+        ValueError: If names repeat, an index points nowhere, or a block does not lead forward.
+    """
+
+    groups: tuple[NodeGroup, ...]
+    blocks: tuple[EdgeBlock, ...]
+    tensors: tuple[TensorSpec, ...] = ()
+    output_offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        for what, parts in (("node group", self.groups), ("edge block", self.blocks)):
+            names = [part.name for part in parts]
+            repeated = sorted({name for name in names if names.count(name) > 1})
+            if repeated:
+                raise ValueError(f"every {what} needs a name of its own, got {repeated} more than once")
+        for block in self.blocks:
+            if not 0 <= block.source < block.target < len(self.groups):
+                raise ValueError(
+                    f"edge block {block.name!r} must lead from an earlier to a later one of {len(self.groups)} "
+                    f"groups, got {block.source} -> {block.target}"
+                )
+        for tensor in self.tensors:
+            limit = {"weight": len(self.blocks), "bias": len(self.groups), "remainder": 0}[tensor.part]
+            if tensor.part != "remainder" and not 0 <= tensor.index < limit:
+                raise ValueError(
+                    f"tensor {tensor.key!r} fills {tensor.part} {tensor.index}, of which there are {limit}"
+                )
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.groups, self.blocks, self.tensors, self.output_offset))
+
+    @classmethod
+    def mlp(
+        cls,
+        widths: Sequence[int],
+        activation: str | Activation = "relu",
+        *,
+        bias: bool | Sequence[bool] = True,
+        output_activation: str | Activation = "identity",
+        output_offset: float = 0.0,
+        dtype: str = "float32",
+        keys: str = "layers.{layer}.{part}",
+    ) -> Architecture:
+        """The architecture (d_0, .., d_L) of a multi-layer perceptron.
+
+        Args:
+            widths: d_0 to d_L, at least two.
+            activation: Of the hidden layers, as ``"relu"`` or ``"sine:30"``.
+            bias: Whether the layers have a bias; one value for all, or one a layer.
+            output_activation: Of the last layer.
+            output_offset: Constant added to the output.
+            dtype: Of the state dict's tensors.
+            keys: Pattern of the state dict's keys, with ``{layer}`` (0 to L - 1) and ``{part}`` (weight, bias).
+
+        Raises:
+            ValueError: If there are fewer than two widths, one is below 1, or ``bias`` has not one entry a layer.
+        """
+        depth = len(widths) - 1
+        if depth < 1:
+            raise ValueError(f"an MLP needs at least two widths (input and output), got {list(widths)}")
+        biases = [bias] * depth if isinstance(bias, bool) else list(bias)
+        if len(biases) != depth:
+            raise ValueError(f"bias needs one entry a layer ({depth}), got {len(biases)}")
+        hidden, last = Activation.parse(activation), Activation.parse(output_activation)
+        groups = [NodeGroup("input", widths[0], "input", has_bias=False)]
+        groups += [
+            NodeGroup(f"hidden_{i}", widths[i], "hidden", hidden, biases[i - 1], factor=i - 1) for i in range(1, depth)
+        ]
+        groups.append(NodeGroup("output", widths[-1], "output", last, biases[-1]))
+        blocks = tuple(EdgeBlock(f"layer_{i}", i - 1, i) for i in range(1, depth + 1))
+        tensors = []
+        for i in range(depth):
+            key = keys.format(layer=i, part="weight")
+            tensors.append(TensorSpec(key, (widths[i + 1], widths[i]), dtype, "weight", i))
+            if biases[i]:
+                tensors.append(TensorSpec(keys.format(layer=i, part="bias"), (widths[i + 1],), dtype, "bias", i + 1))
+        return cls(tuple(groups), blocks, tuple(tensors), float(output_offset))
+
+    @cached_property
+    def structure(self) -> Architecture:
+        """This architecture without names: equal for networks that differ only in the keys or dtypes of their files."""
+        groups = tuple(dataclasses.replace(group, name=str(i)) for i, group in enumerate(self.groups))
+        blocks = tuple(dataclasses.replace(block, name=str(i)) for i, block in enumerate(self.blocks))
+        bare = Architecture(groups, blocks, (), self.output_offset)
+        return self if bare == self else bare
+
+    @cached_property
+    def num_nodes(self) -> int:
+        """Neurons, those of the input included."""
+        return sum(group.size for group in self.groups)
+
+    @cached_property
+    def num_edges(self) -> int:
+        """Edges, one a weight."""
+        return sum(math.prod(self.block_shape(i)) for i in range(len(self.blocks)))
+
+    @cached_property
+    def num_parameters(self) -> int:
+        """Weights and biases."""
+        return self.num_edges + sum(group.size for group in self.groups if group.has_bias)
+
+    def block_shape(self, index: int) -> tuple[int, int, int]:
+        """Shape [out, in, taps] of a block."""
+        block = self.blocks[index]
+        return self.groups[block.target].size, self.groups[block.source].size, block.taps
+
+    @cached_property
+    def node_slices(self) -> tuple[slice, ...]:
+        """The nodes of each group."""
+        return _slices(group.size for group in self.groups)
+
+    @cached_property
+    def edge_slices(self) -> tuple[slice, ...]:
+        """The edges of each block."""
+        return _slices(math.prod(self.block_shape(i)) for i in range(len(self.blocks)))
+
+    @property
+    def is_mlp(self) -> bool:
+        """Whether this is a chain of dense blocks, the architectures of arXiv 2602.01083."""
+        chain = all((block.source, block.target) == (i, i + 1) for i, block in enumerate(self.blocks))
+        dense = all(not block.kernel for block in self.blocks)
+        return chain and dense and len(self.groups) == len(self.blocks) + 1 >= 2
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Sizes of the groups: (d_0, .., d_L) for an MLP."""
+        return tuple(group.size for group in self.groups)
+
+    def to_json(self) -> str:
+        """This architecture as JSON text; :meth:`from_json` reads it back."""
+        return json.dumps({"format_version": FORMAT_VERSION, **dataclasses.asdict(self)})
+
+    @classmethod
+    def from_json(cls, text: str) -> Architecture:
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            ValueError: If the text is no JSON, of another format version, or a field is missing or unknown.
+        """
+        try:
+            data: dict[str, Any] = json.loads(text)
+            version = data.pop("format_version")
+            if version != FORMAT_VERSION:
+                raise ValueError(f"expected format version {FORMAT_VERSION}, found {version}")
+            groups = tuple(NodeGroup(**{**g, "activation": Activation(**g["activation"])}) for g in data.pop("groups"))
+            blocks = tuple(EdgeBlock(**{**b, "kernel": tuple(b["kernel"])}) for b in data.pop("blocks"))
+            tensors = tuple(TensorSpec(**{**t, "shape": tuple(t["shape"])}) for t in data.pop("tensors"))
+            return cls(groups, blocks, tensors, **data)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(f"not an architecture in JSON: {type(error).__name__}: {error}") from None
+
+    def __repr__(self) -> str:
+        activations = ", ".join(dict.fromkeys(str(group.activation) for group in self.groups[1:-1])) or "linear"
+        return f"Architecture({'-'.join(map(str, self.widths))}, {activations}, parameters={self.num_parameters:,})"
+
+
+def _slices(sizes: Any) -> tuple[slice, ...]:
+    out, start = [], 0
+    for size in sizes:
+        out.append(slice(start, start + size))
+        start += size
+    return tuple(out)

@@ -1,0 +1,209 @@
+"""The permutation symmetry of an architecture: sample it, act with it, test whether two networks share an orbit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import overload
+
+import torch
+from torch import Tensor
+
+from graphws.architecture import Architecture
+from graphws.batch import Batch
+from graphws.graph import NetGraph
+from graphws.orbit import find_node_permutation
+
+__all__ = ["GroupElement", "Symmetry", "permute", "same_orbit"]
+
+GroupElement = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Symmetry:
+    """The group G_A that permutes hidden neurons and leaves the function unchanged: f_{g.v} = f_v.
+
+    arXiv 2602.01083, Section 3. For an MLP it is S_{d_1} x .. x S_{d_{L-1}}; tied groups share one factor.
+    An element is one permutation a factor, p: neuron i of the result is neuron p[i] of the argument.
+
+    Args:
+        architecture: Whose symmetry this is.
+    """
+
+    architecture: Architecture
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Size of each factor S_n."""
+        sizes: dict[int, int] = {}
+        for group in self.architecture.groups:
+            if group.factor is not None and sizes.setdefault(group.factor, group.size) != group.size:
+                raise ValueError(
+                    f"node groups tied by factor {group.factor} must have one size, found {sizes[group.factor]} "
+                    f"and {group.size} ({group.name!r})"
+                )
+        return tuple(sizes[factor] for factor in sorted(sizes))
+
+    @property
+    def log_order(self) -> float:
+        """Natural logarithm of the number of elements."""
+        return sum(math.lgamma(size + 1) for size in self.sizes)
+
+    def identity(self) -> GroupElement:
+        """The element that moves nothing."""
+        return tuple(torch.arange(size) for size in self.sizes)
+
+    def sample(self, generator: torch.Generator | None = None) -> GroupElement:
+        """A uniformly random element."""
+        return tuple(torch.randperm(size, generator=generator) for size in self.sizes)
+
+    def compose(self, first: GroupElement, then: GroupElement) -> GroupElement:
+        """The element that acts as ``first`` and ``then`` after it."""
+        return tuple(p[q] for p, q in zip(self._checked(first), self._checked(then), strict=True))
+
+    def inverse(self, element: GroupElement) -> GroupElement:
+        """The element that undoes ``element``."""
+        return tuple(torch.argsort(p) for p in self._checked(element))
+
+    def node_permutation(self, element: GroupElement) -> Tensor:
+        """Indices [N] with (g.x) = x[indices]."""
+        element = self._checked(element)
+        factors = sorted({group.factor for group in self.architecture.groups if group.factor is not None})
+        parts = []
+        for group, part in zip(self.architecture.groups, self.architecture.node_slices, strict=True):
+            within = torch.arange(group.size) if group.factor is None else element[factors.index(group.factor)]
+            parts.append(part.start + within)
+        return torch.cat(parts)
+
+    def edge_permutation(self, element: GroupElement) -> Tensor:
+        """Indices [E] with (g.edge_attr) = edge_attr[indices]."""
+        return _edge_permutation(self.architecture, self.node_permutation(element))
+
+    @overload
+    def act(self, element: GroupElement, networks: Batch) -> Batch: ...
+    @overload
+    def act(self, element: GroupElement, networks: NetGraph) -> NetGraph: ...
+    def act(self, element: GroupElement, networks: NetGraph | Batch) -> NetGraph | Batch:
+        """g.v: the network, or every network of a homogeneous batch, with its hidden neurons permuted by one element.
+
+        Raises:
+            ValueError: If the networks are of another architecture, or the element does not fit it.
+        """
+        batch = networks if isinstance(networks, Batch) else None
+        found = networks.structure if batch is not None else networks.architecture.structure
+        if found != self.architecture.structure:
+            raise ValueError(f"this symmetry belongs to {self.architecture}, the network is {found}")
+        nodes = self.node_permutation(element).to(networks.x.device)
+        edges = self.edge_permutation(element).to(networks.x.device)
+        if batch is not None:
+            x = batch.x.view(batch.num_graphs, len(nodes), -1)[:, nodes].flatten(0, 1)
+            edge_attr = batch.edge_attr.view(batch.num_graphs, len(edges), -1)[:, edges].flatten(0, 1)
+            return batch.replace(x, edge_attr)
+        return _with_values(networks, networks.x[nodes], networks.edge_attr[edges])
+
+    def act_on_state_dict(self, element: GroupElement, state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+        """g.v on a state dict with this architecture's keys; values keep dtype and device.
+
+        Raises:
+            KeyError: If a key of the architecture is missing.
+        """
+        arch, nodes = self.architecture, self.node_permutation(element)
+        out = dict(state_dict)
+        for spec in arch.tensors:
+            if spec.key not in state_dict:
+                raise KeyError(f"state dict lacks {spec.key!r} of {arch}; it has {', '.join(state_dict)}")
+            value = state_dict[spec.key]
+            if spec.part == "bias":
+                part = arch.node_slices[spec.index]
+                out[spec.key] = value[(nodes[part] - part.start).to(value.device)]
+            elif spec.part == "weight":
+                block = arch.blocks[spec.index]
+                for axis, group in enumerate((block.target, block.source)):
+                    part = arch.node_slices[group]
+                    value = value.index_select(axis, (nodes[part] - part.start).to(value.device))
+                out[spec.key] = value
+        return out
+
+    def find(self, first: NetGraph, second: NetGraph) -> GroupElement | None:
+        """An element g with g.first == second bit for bit, or None where there is none (up to part names).
+
+        Colour refinement with exact comparisons, individualisation where it leaves ties.
+        """
+        if first.architecture.structure != second.architecture.structure:
+            return None
+        nodes = find_node_permutation(first, second)
+        if nodes is None:
+            return None
+        element: dict[int, Tensor] = {}
+        for group, part in zip(self.architecture.groups, self.architecture.node_slices, strict=True):
+            if group.factor is not None:
+                element[group.factor] = nodes[part] - part.start
+        return tuple(element[factor] for factor in sorted(element))
+
+    def same_orbit(self, first: NetGraph, second: NetGraph) -> bool:
+        """Whether some g has g.first == second, bit for bit."""
+        return self.find(first, second) is not None
+
+    def _checked(self, element: GroupElement) -> GroupElement:
+        found = tuple(p.numel() for p in element)
+        if found != self.sizes:
+            raise ValueError(f"an element of this group has permutations of sizes {self.sizes}, found {found}")
+        return element
+
+
+def _edge_permutation(arch: Architecture, nodes: Tensor) -> Tensor:
+    parts = []
+    for i, (block, part) in enumerate(zip(arch.blocks, arch.edge_slices, strict=True)):
+        out, into, taps = arch.block_shape(i)
+        rows = nodes[arch.node_slices[block.target]] - arch.node_slices[block.target].start
+        columns = nodes[arch.node_slices[block.source]] - arch.node_slices[block.source].start
+        pairs = rows.view(-1, 1, 1) * into + columns.view(1, -1, 1)
+        parts.append(part.start + (pairs * taps + torch.arange(taps)).reshape(-1))
+    return torch.cat(parts) if parts else torch.empty(0, dtype=torch.long)
+
+
+def _with_values(graph: NetGraph, x: Tensor, edge_attr: Tensor) -> NetGraph:
+    return NetGraph(graph.architecture, x, edge_attr, remainder=graph.remainder, y=graph.y)
+
+
+@overload
+def permute(networks: Batch, *, generator: torch.Generator | None = None) -> Batch: ...
+@overload
+def permute(networks: NetGraph, *, generator: torch.Generator | None = None) -> NetGraph: ...
+def permute(networks: NetGraph | Batch, *, generator: torch.Generator | None = None) -> NetGraph | Batch:
+    """A random element of the orbit: a uniformly random g, its own for each network of a batch, applied.
+
+    A homogeneous batch takes the same few tensor operations however many networks it holds.
+    """
+    if not isinstance(networks, Batch):
+        symmetry = Symmetry(networks.architecture)
+        return symmetry.act(symmetry.sample(generator), networks)
+    if not networks.is_homogeneous:
+        parts = [permute(networks.get_example(i), generator=generator) for i in range(networks.num_graphs)]
+        return networks.replace(torch.cat([g.x for g in parts]), torch.cat([g.edge_attr for g in parts]))
+    return _permute_each(networks, generator)
+
+
+def _permute_each(batch: Batch, generator: torch.Generator | None) -> Batch:
+    arch, count, device = batch.structure, batch.num_graphs, batch.x.device
+    factors = {group.factor: group.size for group in arch.groups if group.factor is not None}
+    drawn = {
+        factor: torch.rand(count, size, generator=generator).argsort(1).to(device) for factor, size in factors.items()
+    }
+    within = [
+        torch.arange(group.size, device=device).expand(count, -1) if group.factor is None else drawn[group.factor]
+        for group in arch.groups
+    ]
+    row = torch.arange(count, device=device)
+    x = [view[row[:, None], index] for view, index in zip(batch.dense_nodes(), within, strict=True)]
+    edges = []
+    for block, view in zip(arch.blocks, batch.dense_edges(), strict=True):
+        target, source = within[block.target][:, :, None], within[block.source][:, None, :]
+        edges.append(view[row[:, None, None], target, source].flatten(1, 3))
+    edge_attr = torch.cat(edges, 1) if edges else batch.edge_attr.view(count, 0, -1)
+    return batch.replace(torch.cat(x, 1).flatten(0, 1), edge_attr.flatten(0, 1))
+
+
+def same_orbit(first: NetGraph, second: NetGraph) -> bool:
+    """Whether two networks are equal up to a permutation of hidden neurons, bit for bit."""
+    return Symmetry(first.architecture).same_orbit(first, second)

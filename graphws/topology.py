@@ -1,0 +1,55 @@
+"""Topology: the index tensors of an architecture, built once and shared by all of its networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from graphws.architecture import Architecture
+
+__all__ = ["Topology", "topology"]
+
+
+@dataclass(frozen=True)
+class Topology:
+    """Index tensors of one architecture, in canonical order (nodes by group; edges by block, row-major [out, in, taps]).
+
+    Shapes:
+        edge_index [2, E] from source to target; edge_block [E]; tap [E]; node_group [N]; slot [N], 0 for
+        exchangeable nodes, 1 to d for the fixed ones of a group (inputs and outputs).
+    """
+
+    edge_index: Tensor
+    edge_block: Tensor
+    tap: Tensor
+    node_group: Tensor
+    slot: Tensor
+
+
+@lru_cache(maxsize=1024)
+def topology(structure: Architecture, device: torch.device = torch.device("cpu")) -> Topology:  # noqa: B008
+    """The shared topology of an architecture; pass ``architecture.structure`` so that names do not split the cache."""
+    starts = [part.start for part in structure.node_slices]
+    columns, blocks, taps = [], [], []
+    for i, block in enumerate(structure.blocks):
+        out, into, kernel = structure.block_shape(i)
+        target = starts[block.target] + torch.arange(out).view(-1, 1, 1).expand(out, into, kernel)
+        source = starts[block.source] + torch.arange(into).view(1, -1, 1).expand(out, into, kernel)
+        columns.append(torch.stack([source.reshape(-1), target.reshape(-1)]))
+        blocks.append(torch.full((out * into * kernel,), i))
+        taps.append(torch.arange(kernel).repeat(out * into))
+    groups = [torch.full((group.size,), i) for i, group in enumerate(structure.groups)]
+    slots = [
+        torch.arange(1, group.size + 1) if group.factor is None else torch.zeros(group.size, dtype=torch.long)
+        for group in structure.groups
+    ]
+    return Topology(
+        torch.cat(columns, 1).to(device) if columns else torch.empty(2, 0, dtype=torch.long, device=device),
+        torch.cat([*blocks, torch.empty(0, dtype=torch.long)]).to(device),
+        torch.cat([*taps, torch.empty(0, dtype=torch.long)]).to(device),
+        torch.cat(groups).to(device),
+        torch.cat(slots).to(device),
+    )
