@@ -110,8 +110,11 @@ class Architecture:
     output_offset: float = 0.0
 
     def __post_init__(self) -> None:
-        for what, parts in (("node group", self.groups), ("edge block", self.blocks)):
-            names = [part.name for part in parts]
+        named = {
+            "node group": [group.name for group in self.groups],
+            "edge block": [block.name for block in self.blocks],
+        }
+        for what, names in {**named, "tensor": [tensor.key for tensor in self.tensors]}.items():
             repeated = sorted({name for name in names if names.count(name) > 1})
             if repeated:
                 raise ValueError(f"every {what} needs a name of its own, got {repeated} more than once")
@@ -122,7 +125,10 @@ class Architecture:
                     f"groups, got {block.source} -> {block.target}"
                 )
         for tensor in self.tensors:
-            limit = {"weight": len(self.blocks), "bias": len(self.groups), "remainder": 0}[tensor.part]
+            limits = {"weight": len(self.blocks), "bias": len(self.groups), "remainder": 0}
+            limit = limits.get(tensor.part)
+            if limit is None:
+                raise ValueError(f"tensor {tensor.key!r} fills {tensor.part!r}; known: {', '.join(limits)}")
             if tensor.part != "remainder" and not 0 <= tensor.index < limit:
                 raise ValueError(
                     f"tensor {tensor.key!r} fills {tensor.part} {tensor.index}, of which there are {limit}"
@@ -134,6 +140,9 @@ class Architecture:
     @cached_property
     def _hash(self) -> int:
         return hash((self.groups, self.blocks, self.tensors, self.output_offset))
+
+    def __reduce__(self) -> Any:
+        return Architecture, (self.groups, self.blocks, self.tensors, self.output_offset)  # hashes differ by process
 
     @classmethod
     def mlp(

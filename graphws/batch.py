@@ -79,7 +79,7 @@ class Batch(torch_geometric.data.Batch, NetGraph, metaclass=_BatchMeta):
 
     @classmethod
     def from_graphs(cls, graphs: Sequence[NetGraph]) -> Batch:
-        """Any mix of input networks.
+        """Any mix of input networks. Numbers and tensors that every graph carries, as ``y``, become one row a network.
 
         Raises:
             ValueError: If there is none, one is no NetGraph, or channel counts or dtypes differ.
@@ -97,13 +97,8 @@ class Batch(torch_geometric.data.Batch, NetGraph, metaclass=_BatchMeta):
                     f"{graphs[0].edge_attr.size(-1)} of {graphs[0].x.dtype}, graph {i} has {channels[0]} and "
                     f"{channels[1]} of {channels[2]}"
                 )
-        attributes = {}
-        if all(graph.y is not None for graph in graphs):
-            attributes["y"] = torch.cat(
-                [torch.as_tensor(graph.y)[None] if _is_scalar(graph.y) else graph.y for graph in graphs]
-            )
         x, edge_attr = torch.cat([g.x for g in graphs]), torch.cat([g.edge_attr for g in graphs])
-        batch = cls([g.architecture for g in graphs], x, edge_attr, num_graphs=len(graphs), **attributes)
+        batch = cls([g.architecture for g in graphs], x, edge_attr, num_graphs=len(graphs), **_attributes(graphs))
         if any(graph.remainder.tensors for graph in graphs):
             batch.__dict__["_remainders"] = tuple(graph.remainder for graph in graphs)
         return batch
@@ -145,7 +140,7 @@ class Batch(torch_geometric.data.Batch, NetGraph, metaclass=_BatchMeta):
         return self._structure
 
     @property
-    def architecture(self) -> Architecture:
+    def architecture(self) -> Architecture:  # type: ignore[override]
         """The architecture of the first network, of all in a homogeneous batch (up to the names in their files)."""
         self.structure  # noqa: B018 (raises on a mixed batch)
         return self._architectures[0]
@@ -217,7 +212,7 @@ class Batch(torch_geometric.data.Batch, NetGraph, metaclass=_BatchMeta):
         return self._lazy["offsets"]
 
     def lazy(self, name: str, make: Any) -> Any:
-        """A tensor that depends on the architectures alone, made once and kept for every :meth:`replace` of this batch."""
+        """A tensor of the architectures alone, made once and kept for every :meth:`replace` of this batch."""
         key = name, self.x.device
         if key not in self._lazy:
             self._lazy[key] = make()
@@ -244,7 +239,7 @@ class Batch(torch_geometric.data.Batch, NetGraph, metaclass=_BatchMeta):
         return self.lazy("ptr", lambda: torch.tensor(self._offsets[0], device=self.x.device))
 
     @property
-    def batch(self) -> Tensor:  # type: ignore[override]
+    def batch(self) -> Tensor:
         """The network each node belongs to, [N]."""
         return self.lazy("batch", lambda: _owners(self._offsets[0], self.x.device))
 
@@ -263,8 +258,17 @@ class Batch(torch_geometric.data.Batch, NetGraph, metaclass=_BatchMeta):
         return f"Batch({self.num_graphs} x {what}, x={list(self.x.shape)}, edge_attr={list(self.edge_attr.shape)})"
 
 
-def _is_scalar(value: Any) -> bool:
-    return not isinstance(value, Tensor) or value.dim() == 0
+def _attributes(graphs: Sequence[NetGraph]) -> dict[str, Tensor]:
+    """What every graph carries beside its network, joined as PyG joins it, in one tensor operation a field."""
+    own = {"x", "edge_attr", "architecture", "remainder", *TOPOLOGY_FIELDS}
+    joined = {}
+    for key in (key for key in graphs[0].keys() if key not in own):  # noqa: SIM118 (a PyG method)
+        values = [graph._store.get(key) for graph in graphs]
+        if all(isinstance(value, Tensor) for value in values):
+            joined[key] = torch.cat(values) if values[0].dim() else torch.stack(values)
+        elif all(isinstance(value, bool | int | float) for value in values):
+            joined[key] = torch.tensor(values)
+    return joined
 
 
 def _owners(offsets: list[int], device: torch.device) -> Tensor:

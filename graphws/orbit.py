@@ -1,4 +1,4 @@
-"""Exact search for a permutation between two networks: colour refinement, then individualisation where it leaves ties."""
+"""Exact search for a permutation between two networks: colour refinement, then individualisation of ties."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class _Pair:
     def __init__(self, first: NetGraph, second: NetGraph) -> None:
         self.arch: Architecture = first.architecture.structure
         self.nodes = self.arch.num_nodes
-        self.values = _ranks(torch.cat([first.x, second.x])).view(2, -1)
-        self.weights = _ranks(torch.cat([first.edge_attr, second.edge_attr])).view(2, -1)
+        self.values = _ranks(torch.cat([first.x.cpu(), second.x.cpu()])).view(2, -1)
+        weights = _ranks(torch.cat([first.edge_attr.cpu(), second.edge_attr.cpu()])).view(2, -1)
         blocks = []
         for i, part in enumerate(self.arch.edge_slices):
             out, into, taps = self.arch.block_shape(i)
-            rows = self.weights[:, part].reshape(2 * out * into, taps)
+            rows = weights[:, part].reshape(2 * out * into, taps)
             blocks.append(_ranks(rows).view(2, out, into))
         self.blocks = blocks
         factors = sorted({group.factor for group in self.arch.groups if group.factor is not None})
@@ -47,7 +47,7 @@ class _Pair:
     def initial(self) -> Tensor:
         """Colours [2, N] from the node's group, its slot and its own features."""
         place = torch.empty(self.nodes, dtype=torch.long)
-        for i, (group, part) in enumerate(zip(self.arch.groups, self.arch.node_slices, strict=True)):
+        for group, part in zip(self.arch.groups, self.arch.node_slices, strict=True):
             if group.factor is None:
                 place[part] = torch.arange(part.start, part.stop)
             else:

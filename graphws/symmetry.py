@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass
 from typing import overload
@@ -99,7 +100,9 @@ class Symmetry:
             x = batch.x.view(batch.num_graphs, len(nodes), -1)[:, nodes].flatten(0, 1)
             edge_attr = batch.edge_attr.view(batch.num_graphs, len(edges), -1)[:, edges].flatten(0, 1)
             return batch.replace(x, edge_attr)
-        return _with_values(networks, networks.x[nodes], networks.edge_attr[edges])
+        out = copy.copy(networks)
+        out.x, out.edge_attr = networks.x[nodes], networks.edge_attr[edges]
+        return out
 
     def act_on_state_dict(self, element: GroupElement, state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
         """g.v on a state dict with this architecture's keys; values keep dtype and device.
@@ -154,16 +157,12 @@ class Symmetry:
 def _edge_permutation(arch: Architecture, nodes: Tensor) -> Tensor:
     parts = []
     for i, (block, part) in enumerate(zip(arch.blocks, arch.edge_slices, strict=True)):
-        out, into, taps = arch.block_shape(i)
+        _, into, taps = arch.block_shape(i)
         rows = nodes[arch.node_slices[block.target]] - arch.node_slices[block.target].start
         columns = nodes[arch.node_slices[block.source]] - arch.node_slices[block.source].start
         pairs = rows.view(-1, 1, 1) * into + columns.view(1, -1, 1)
         parts.append(part.start + (pairs * taps + torch.arange(taps)).reshape(-1))
     return torch.cat(parts) if parts else torch.empty(0, dtype=torch.long)
-
-
-def _with_values(graph: NetGraph, x: Tensor, edge_attr: Tensor) -> NetGraph:
-    return NetGraph(graph.architecture, x, edge_attr, remainder=graph.remainder, y=graph.y)
 
 
 @overload

@@ -15,7 +15,7 @@ __all__ = ["Topology", "topology"]
 
 @dataclass(frozen=True)
 class Topology:
-    """Index tensors of one architecture, in canonical order (nodes by group; edges by block, row-major [out, in, taps]).
+    """Index tensors of one architecture in canonical order: nodes by group, edges by block, row-major [out, in, taps].
 
     Shapes:
         edge_index [2, E] from source to target; edge_block [E]; tap [E]; node_group [N]; slot [N], 0 for

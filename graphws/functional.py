@@ -1,0 +1,81 @@
+"""Realise many input networks at once: batched products, differentiable in the weights."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from graphws.architecture import Architecture
+from graphws.batch import Batch
+
+__all__ = ["realise"]
+
+
+def realise(batch: Batch, inputs: Tensor) -> Tensor:
+    """Evaluate the functions f_v of all networks of a homogeneous batch (arXiv 2602.01083, Section 3).
+
+    Feature channels are read as networks: a batch of n graphs with k channels is k networks a graph, as output capacity
+    expansion writes them. Cost: one batched product an edge block, whatever the number of networks.
+
+    Args:
+        batch: n networks of one architecture of dense blocks; ``x`` [N, k], ``edge_attr`` [E, k].
+        inputs: Points of shape [M, d_0], shared by all networks, or [n, M, d_0], its own for each graph.
+
+    Returns:
+        Values of shape [n, M, d_L] for k = 1, else [n, k, M, d_L].
+
+    Raises:
+        ValueError: If the batch mixes architectures, has convolution kernels, node and edge channels differ, or the
+            inputs do not fit.
+    """
+    arch = batch.structure
+    _check(batch, arch, inputs)
+    count, channels = batch.num_graphs, batch.x.size(-1)
+    nodes = [_networks_first(view) for view in batch.dense_nodes()]  # [n * k, d]
+    edges = [_networks_first(view.squeeze(3)) for view in batch.dense_edges()]  # [n * k, d_out, d_in]
+    values: list[Tensor] = [_columns(inputs, channels)]
+    for index, group in enumerate(arch.groups[1:], 1):
+        total: Tensor | None = nodes[index].unsqueeze(-1) if group.has_bias else None
+        for block, weight in zip(arch.blocks, edges, strict=True):
+            if block.target == index:
+                total = _affine(weight, values[block.source], total)
+        if total is None:
+            raise ValueError(f"node group {group.name!r} has neither incoming edges nor a bias")
+        values.append(group.activation(total))
+    out = values[-1].expand(count * channels, -1, inputs.size(-2)) + arch.output_offset
+    out = out.transpose(1, 2)
+    return out if channels == 1 else out.unflatten(0, (count, channels))
+
+
+def _check(batch: Batch, arch: Architecture, inputs: Tensor) -> None:
+    if batch.x.size(-1) != batch.edge_attr.size(-1):
+        raise ValueError(f"node and edge channels must agree, found {batch.x.size(-1)} and {batch.edge_attr.size(-1)}")
+    kernels = [block.name for block in arch.blocks if block.kernel]
+    if kernels:
+        raise ValueError(f"realise evaluates dense blocks; {', '.join(kernels)} are convolution kernels")
+    size = arch.groups[0].size
+    own = inputs.dim() == 3 and inputs.size(0) == batch.num_graphs
+    if not (inputs.dim() == 2 or own) or inputs.size(-1) != size:
+        raise ValueError(
+            f"inputs must be of shape [M, {size}] or [{batch.num_graphs}, M, {size}] (found {list(inputs.shape)})"
+        )
+
+
+def _networks_first(view: Tensor) -> Tensor:
+    """[n, .., k] as [n * k, ..]; a view for k = 1."""
+    return view.squeeze(-1) if view.size(-1) == 1 else view.movedim(-1, 1).flatten(0, 1)
+
+
+def _columns(inputs: Tensor, channels: int) -> Tensor:
+    """Inputs as columns: [d_0, M] shared, or [n * k, d_0, M]."""
+    if inputs.dim() == 2:
+        return inputs.T
+    return inputs.transpose(1, 2).repeat_interleave(channels, 0)
+
+
+def _affine(weight: Tensor, value: Tensor, total: Tensor | None) -> Tensor:
+    """``total`` + weight @ value; values are [d_in, M] or [n, d_in, M], total [n, d_out, 1 or M] or None."""
+    if value.dim() == 2:  # shared points: one product for all networks
+        product = (weight.reshape(-1, weight.size(-1)) @ value).view(*weight.shape[:2], -1)
+        return product if total is None else product + total
+    return weight @ value if total is None else torch.baddbmm(total, weight, value)

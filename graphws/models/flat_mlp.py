@@ -1,0 +1,111 @@
+"""Flat MLPs: the baseline that reads parameters as one vector and knows no symmetry."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+import torch_geometric.data
+from torch import Tensor, nn
+
+from graphws.architecture import Architecture
+from graphws.batch import Batch
+from graphws.graph import NetGraph
+from graphws.models.common import repr_with_parameters
+from graphws.nn.equivariant_linear import as_architecture, check_architecture, parts_of, to_batch, to_parts
+
+__all__ = ["FlatMLP", "FlatMLPFunctional"]
+
+
+class _Flat(nn.Module):
+    """All parameters of a network of one architecture as a vector, through an MLP with ReLU and LayerNorm."""
+
+    def __init__(self, architecture: Architecture, in_channels: int, hidden: int, num_layers: int, out: int) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.parts = parts_of(architecture, "dws")
+        widths = [architecture.num_parameters * in_channels, *[hidden] * num_layers]
+        layers: list[nn.Module] = []
+        for before, after in pairwise(widths):
+            layers += [nn.Linear(before, after), nn.LayerNorm(after), nn.ReLU()]
+        self.mlp = nn.Sequential(*layers, nn.Linear(widths[-1], out))
+
+    def forward(self, batch: Batch) -> Tensor:
+        check_architecture(self.architecture, batch)
+        return self.mlp(torch.cat([tensor.flatten(1) for tensor in to_parts(batch, self.parts)], 1))
+
+
+class FlatMLP(nn.Module):
+    """An operator v -> k networks by one MLP on the flattened parameters; not equivariant.
+
+    Args:
+        hidden_channels: Width of the hidden layers.
+        num_layers: Number of hidden layers.
+        out_channels: Output channels of every weight and bias.
+        architecture: Of the input networks: an Architecture, or the widths of MLPs with biases.
+        in_channels: Input channels of every weight and bias.
+
+    Shapes:
+        - **input:** Batch of one architecture. **output:** Batch with ``out_channels`` channels, zero at input nodes.
+    """
+
+    def __init__(
+        self,
+        hidden_channels: int = 64,
+        num_layers: int = 2,
+        out_channels: int = 1,
+        *,
+        architecture: Architecture | Sequence[int],
+        in_channels: int = 1,
+    ) -> None:
+        super().__init__()
+        arch = as_architecture(architecture)
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.flat = _Flat(arch, in_channels, hidden_channels, num_layers, arch.num_parameters * out_channels)
+
+    def forward(self, data: Batch | NetGraph | torch_geometric.data.Batch) -> Batch:
+        batch = Batch.of(data)
+        parts = self.flat.parts
+        values = self.flat(batch).unflatten(1, (-1, self.out_channels))
+        counts = [math.prod(part.sizes) for part in parts]
+        tensors = [piece.unflatten(1, part.sizes) for part, piece in zip(parts, values.split(counts, 1), strict=True)]
+        return to_batch(batch, parts, tensors)
+
+    def __repr__(self) -> str:
+        return repr_with_parameters(self)
+
+
+class FlatMLPFunctional(nn.Module):
+    """A functional v -> vector by one MLP on the flattened parameters; not invariant.
+
+    Args:
+        hidden_channels: Width of the hidden layers.
+        num_layers: Number of hidden layers.
+        out_channels: Size of the vector.
+        architecture: Of the input networks: an Architecture, or the widths of MLPs with biases.
+        in_channels: Input channels of every weight and bias.
+
+    Shapes:
+        - **input:** Batch of one architecture. **output:** [B, out_channels].
+    """
+
+    def __init__(
+        self,
+        hidden_channels: int = 64,
+        num_layers: int = 2,
+        out_channels: int = 1,
+        *,
+        architecture: Architecture | Sequence[int],
+        in_channels: int = 1,
+    ) -> None:
+        super().__init__()
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.flat = _Flat(as_architecture(architecture), in_channels, hidden_channels, num_layers, out_channels)
+
+    def forward(self, data: Batch | NetGraph | torch_geometric.data.Batch) -> Tensor:
+        return self.flat(Batch.of(data))
+
+    def __repr__(self) -> str:
+        return repr_with_parameters(self)

@@ -1,0 +1,76 @@
+"""GMN: a graph metanetwork, message passing with edge updates in both directions."""
+
+from __future__ import annotations
+
+import torch_geometric.data
+from torch import nn
+
+from graphws.batch import Batch
+from graphws.graph import NetGraph
+from graphws.models.common import channel_pair, repr_with_parameters
+from graphws.nn.encoding import StaticEncoding
+from graphws.nn.message_passing import Aggregation, MessagePassing
+from graphws.nn.primitives import check_dense_blocks
+
+__all__ = ["GMN"]
+
+
+class GMN(nn.Module):
+    r"""Graph metanetwork (arXiv 2312.04501; the GMN of arXiv 2602.01083) on neurons and weights.
+
+    Values and static encodings (depth from input and output, slot, role, activation) are embedded, ``num_layers``
+    rounds of :class:`~graphws.nn.MessagePassing` run on them, and a linear decoder reads nodes and edges. Equivariant
+    to the permutations of every input network; takes mixed architectures in one batch.
+
+    Args:
+        hidden_channels: Of node and edge states and of the messages.
+        num_layers: Rounds of message passing.
+        out_channels: Output channels a node and an edge, the k of output capacity expansion.
+        in_channels: Input channels of nodes and edges, one number for both or a pair.
+        aggregation: ``"mean"`` or ``"sum"`` of messages.
+
+    Shapes:
+        - **input:** Batch (or one NetGraph, or a PyG batch of them): ``x`` [N, in], ``edge_attr`` [E, in].
+        - **output:** Batch: ``x`` [N, out_channels], ``edge_attr`` [E, out_channels].
+    """
+
+    def __init__(
+        self,
+        hidden_channels: int = 64,
+        num_layers: int = 4,
+        out_channels: int = 1,
+        *,
+        in_channels: int | tuple[int, int] = 1,
+        aggregation: Aggregation = "mean",
+    ) -> None:
+        super().__init__()
+        self.in_channels, self.out_channels = in_channels, out_channels
+        node_channels, edge_channels = channel_pair(in_channels)
+        self.node_in = nn.Linear(node_channels, hidden_channels, bias=False)
+        self.edge_in = nn.Linear(edge_channels, hidden_channels, bias=False)
+        self.node_encoding = StaticEncoding(hidden_channels, of="nodes")
+        self.edge_encoding = StaticEncoding(hidden_channels, of="edges")
+        self.layers = nn.ModuleList(
+            MessagePassing(hidden_channels, hidden_channels, aggregation=aggregation) for _ in range(num_layers)
+        )
+        self.node_norm, self.edge_norm = nn.LayerNorm(hidden_channels), nn.LayerNorm(hidden_channels)
+        self.node_out = nn.Linear(hidden_channels, out_channels)
+        self.edge_out = nn.Linear(hidden_channels, out_channels)
+
+    def forward(self, data: Batch | NetGraph | torch_geometric.data.Batch, *, dense: bool | None = None) -> Batch:
+        """Read a batch; ``dense`` forces the dense or the edge-list route, which give the same numbers.
+
+        Raises:
+            ValueError: If the dense route is asked for a batch that mixes architectures, or a block has kernel taps.
+        """
+        batch = Batch.of(data)
+        check_dense_blocks(batch)
+        dense = batch.is_homogeneous if dense is None else dense
+        x = self.node_in(batch.x) + self.node_encoding(batch)
+        edge_attr = self.edge_in(batch.edge_attr) + self.edge_encoding(batch)
+        for layer in self.layers:
+            x, edge_attr = layer(batch, x, edge_attr, dense=dense)
+        return batch.replace(self.node_out(self.node_norm(x)), self.edge_out(self.edge_norm(edge_attr)))
+
+    def __repr__(self) -> str:
+        return repr_with_parameters(self)

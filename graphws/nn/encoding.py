@@ -1,0 +1,103 @@
+"""Encodings of what is static in an input network: depth, slot, role, activation; no values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from graphws.activation import ACTIVATIONS
+from graphws.architecture import Architecture
+from graphws.batch import Batch
+from graphws.topology import topology
+
+__all__ = ["StaticEncoding", "block_facts", "group_facts", "node_facts"]
+
+FREQUENCIES = 6  # sinusoids with wavelengths from 2 pi to 2 pi * 3^5: integers below 1,000 stay well apart
+BASE = 3.0
+ROLES = ("input", "hidden", "output")
+GROUP_FACTS = len(ROLES) + len(ACTIVATIONS) + 4 * FREQUENCIES
+
+
+def sinusoids(values: Tensor) -> Tensor:
+    """Sine and cosine of integers at geometric frequencies, [.., 2 * FREQUENCIES]."""
+    angles = values.unsqueeze(-1).double() / BASE ** torch.arange(FREQUENCIES, dtype=torch.float64)
+    return torch.cat([angles.sin(), angles.cos()], -1)
+
+
+@lru_cache(maxsize=1024)
+def group_facts(structure: Architecture) -> Tensor:
+    """Role, activation, and depth counted from the input and from the output, of each node group: [G, F], float64."""
+    count = len(structure.groups)
+    below, above = [0] * count, [0] * count
+    for block in structure.blocks:
+        below[block.target] = max(below[block.target], below[block.source] + 1)
+    for block in reversed(structure.blocks):
+        above[block.source] = max(above[block.source], above[block.target] + 1)
+    facts = torch.zeros(count, len(ROLES) + len(ACTIVATIONS), dtype=torch.float64)
+    for i, group in enumerate(structure.groups):
+        facts[i, ROLES.index(group.role)] = 1
+        facts[i, len(ROLES) + list(ACTIVATIONS).index(group.activation.name)] = 1
+    return torch.cat([facts, sinusoids(torch.tensor(below)), sinusoids(torch.tensor(above))], 1)
+
+
+@lru_cache(maxsize=1024)
+def node_facts(structure: Architecture) -> Tensor:
+    """The facts of each node's group and its slot, [N, F], float64; exchangeable nodes of a group have equal rows."""
+    shared = topology(structure)
+    slot = sinusoids(shared.slot) * (shared.slot > 0).unsqueeze(-1)
+    return torch.cat([group_facts(structure)[shared.node_group], slot], 1)
+
+
+@lru_cache(maxsize=1024)
+def block_facts(structure: Architecture) -> Tensor:
+    """The facts of the groups at both ends of each edge block, [number of blocks, F], float64."""
+    facts = group_facts(structure)
+    ends = torch.tensor([(block.source, block.target) for block in structure.blocks])
+    return facts[ends].flatten(1) if len(ends) else facts.new_zeros(0, 2 * facts.size(1))
+
+
+class StaticEncoding(nn.Module):
+    """A learned linear map of static facts, added to the features of nodes or edges.
+
+    Args:
+        channels: Of the encoding.
+        of: ``"nodes"`` (a row a node), ``"edges"`` (a row an edge block, repeated for its edges), or ``"groups"`` and
+            ``"blocks"`` (a row a node group or an edge block of each network, for readouts).
+
+    Shapes:
+        - **input:** Batch. **output:** [rows, channels] over all networks; the map itself is applied once to each
+          architecture of a homogeneous batch.
+    """
+
+    def __init__(self, channels: int, *, of: Literal["nodes", "edges", "groups", "blocks"]) -> None:
+        super().__init__()
+        self.of = of
+        self.linear = nn.Linear(FACTS[of][1], channels)
+
+    def forward(self, batch: Batch) -> Tensor:
+        facts = FACTS[self.of][0]
+        if batch.is_homogeneous:
+            rows = self.linear(facts(batch.structure).to(self.linear.weight))
+            if self.of == "edges":
+                rows = rows[topology(batch.structure, rows.device).edge_block]
+            return rows.repeat(batch.num_graphs, 1)
+        rows = self.linear(torch.cat([facts(arch.structure) for arch in batch.architectures]).to(self.linear.weight))
+        return rows[batch.lazy("block_of_edge", lambda: _block_of_edge(batch))] if self.of == "edges" else rows
+
+
+def _block_of_edge(batch: Batch) -> Tensor:
+    """The edge block of each edge, numbered through all networks of the batch, [E]."""
+    counts = torch.tensor([0] + [len(arch.blocks) for arch in batch.architectures[:-1]], device=batch.x.device)
+    return batch.edge_block + counts.cumsum(0)[batch.edge_batch]
+
+
+FACTS: dict[str, tuple[Callable[[Architecture], Tensor], int]] = {
+    "nodes": (node_facts, GROUP_FACTS + 2 * FREQUENCIES),
+    "edges": (block_facts, 2 * GROUP_FACTS),
+    "groups": (group_facts, GROUP_FACTS),
+    "blocks": (block_facts, 2 * GROUP_FACTS),
+}

@@ -1,0 +1,79 @@
+"""Pooling of edges to nodes and of axes, on dense blocks and on edge lists."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from graphws.batch import Batch
+
+try:
+    from torch_scatter import segment_csr as _segment_csr
+except ImportError:  # everything runs without it; see the README
+    _segment_csr = None
+
+__all__ = ["Pool", "check_dense_blocks", "node_degrees", "pool_dims", "segments", "sum_edges"]
+
+Pool = Literal["sum", "mean", "max"]
+
+
+def pool_dims(values: Tensor, dims: tuple[int, ...], pool: Pool) -> Tensor:
+    """Reduce axes of a dense tensor by sum, mean or maximum; no axes, no change."""
+    if not dims:
+        return values
+    if pool == "max":
+        return values.amax(dims)
+    return values.sum(dims) if pool == "sum" else values.mean(dims)
+
+
+def segments(batch: Batch, end: Literal["source", "target"]) -> tuple[Tensor | None, Tensor]:
+    """Edges of a batch grouped by one of their ends, worked out once a batch.
+
+    Returns:
+        The order [E] that sorts the edges by that end, None where they are sorted already, and the pointers [N + 1] of
+        each node's edges in that order.
+    """
+    index = batch.edge_index[0 if end == "source" else 1]
+
+    def pointers() -> Tensor:
+        counts = torch.bincount(index, minlength=batch.num_nodes)
+        return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+
+    def order() -> Tensor:
+        return torch.argsort(index, stable=True)
+
+    is_sorted = batch.lazy(f"{end}_sorted", lambda: (index.diff() >= 0).all())
+    return None if bool(is_sorted) else batch.lazy(f"{end}_order", order), batch.lazy(f"{end}_ptr", pointers)
+
+
+def sum_edges(batch: Batch, messages: Tensor, end: Literal["source", "target"]) -> Tensor:
+    """Sum messages [E, C] at the source or target node of their edge, [N, C]; deterministic on CPU.
+
+    Uses torch_scatter's sorted ``segment_csr`` where it is installed, torch's ``index_add`` otherwise.
+    """
+    if _segment_csr is not None:
+        order, pointers = segments(batch, end)
+        return _segment_csr(messages if order is None else messages[order], pointers, reduce="sum")
+    index = batch.edge_index[0 if end == "source" else 1]
+    return messages.new_zeros(batch.num_nodes, messages.size(-1)).index_add(0, index, messages)
+
+
+def node_degrees(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Number of incoming and of outgoing edges of each node, [N] each, at least 1 so that one may divide by them."""
+
+    def count(row: int) -> Tensor:
+        return torch.bincount(batch.edge_index[row], minlength=batch.num_nodes).clamp(min=1)
+
+    return batch.lazy("in_degree", lambda: count(1)), batch.lazy("out_degree", lambda: count(0))
+
+
+def check_dense_blocks(batch: Batch) -> None:
+    """Raise ValueError if an edge block has parallel edges (kernel taps), which the models do not read yet."""
+    for arch in dict.fromkeys(batch.architectures[:1] if batch.is_homogeneous else batch.architectures):
+        kernels = [block.name for block in arch.blocks if block.taps > 1]
+        if kernels:
+            raise ValueError(
+                f"expected dense blocks, one edge a pair of neurons; {', '.join(kernels)} of {arch} have taps"
+            )

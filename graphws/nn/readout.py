@@ -1,0 +1,81 @@
+"""Readouts: from equivariant features to one vector a network."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from graphws.batch import Batch
+from graphws.nn.encoding import StaticEncoding
+
+__all__ = ["Readout", "pool_parts"]
+
+
+def pool_parts(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Mean features of every node group and of every edge block, [sum of groups, C] and [sum of blocks, C].
+
+    Rows stand network by network; a homogeneous batch pools dense views, a mixed one edge lists.
+    """
+    if batch.is_homogeneous:
+        nodes = torch.stack([view.mean(1) for view in batch.dense_nodes()], 1)
+        edges = torch.stack([view.mean((1, 2, 3)) for view in batch.dense_edges()], 1)
+        return nodes.flatten(0, 1), edges.flatten(0, 1)
+    graphs = batch.architectures
+    return (
+        _segment_mean(batch.x, batch.node_group, batch.batch, [len(a.groups) for a in graphs]),
+        _segment_mean(batch.edge_attr, batch.edge_block, batch.edge_batch, [len(a.blocks) for a in graphs]),
+    )
+
+
+def _segment_mean(values: Tensor, part: Tensor, owner: Tensor, counts: list[int]) -> Tensor:
+    starts = torch.tensor([0, *counts[:-1]], device=values.device).cumsum(0)
+    index = part + starts[owner]
+    sums = values.new_zeros(sum(counts), values.size(-1)).index_add(0, index, values)
+    return sums / torch.bincount(index, minlength=sum(counts)).clamp(min=1).unsqueeze(-1)
+
+
+class Readout(nn.Module):
+    r"""Permutation-invariant readout: mean over each group and block, a layer-aware MLP, mean over parts, an MLP.
+
+    .. math::
+        out = MLP\Big( \big[ mean_g \, \sigma(A \bar x_g + enc_g), \; mean_b \, \sigma(C \bar e_b + enc_b) \big] \Big)
+
+    The encodings know depth and role, so layers are told apart; networks of different architectures go together.
+
+    Args:
+        in_channels: Of the features read.
+        out_channels: Size of the vector.
+        hidden_channels: Of the MLPs.
+
+    Shapes:
+        - **input:** Batch with ``x`` [N, in_channels], ``edge_attr`` [E, in_channels]. **output:** [B, out_channels].
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, hidden_channels: int = 64) -> None:
+        super().__init__()
+        self.of_groups = nn.Linear(in_channels, hidden_channels, bias=False)
+        self.of_blocks = nn.Linear(in_channels, hidden_channels, bias=False)
+        self.group_encoding = StaticEncoding(hidden_channels, of="groups")
+        self.block_encoding = StaticEncoding(hidden_channels, of="blocks")
+        self.hidden = nn.Linear(2 * hidden_channels, hidden_channels)
+        self.out = nn.Linear(hidden_channels, out_channels)
+
+    def forward(self, batch: Batch) -> Tensor:
+        groups, blocks = pool_parts(batch)
+        groups = F.silu(self.of_groups(groups) + self.group_encoding(batch))
+        blocks = F.silu(self.of_blocks(blocks) + self.block_encoding(batch))
+        pooled = [
+            _mean_over_parts(groups, batch, "groups"),
+            _mean_over_parts(blocks, batch, "blocks"),
+        ]
+        return self.out(F.silu(self.hidden(torch.cat(pooled, -1))))
+
+
+def _mean_over_parts(values: Tensor, batch: Batch, of: str) -> Tensor:
+    if batch.is_homogeneous:
+        return values.unflatten(0, (batch.num_graphs, -1)).mean(1)
+    counts = torch.tensor([len(getattr(arch, of)) for arch in batch.architectures], device=values.device)
+    owner = torch.arange(len(counts), device=values.device).repeat_interleave(counts)
+    sums = values.new_zeros(len(counts), values.size(-1)).index_add(0, owner, values)
+    return sums / counts.unsqueeze(-1)

@@ -1,0 +1,111 @@
+"""Public test helpers: random networks, equivariance measured in float64, assertions that say what failed."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from graphws.architecture import Architecture
+from graphws.batch import Batch
+from graphws.graph import NetGraph
+from graphws.symmetry import Symmetry
+
+__all__ = [
+    "assert_equivariant",
+    "assert_invariant",
+    "equivariance_error",
+    "invariance_error",
+    "random_batch",
+    "random_graph",
+]
+
+TOLERANCE = 1e-10  # relative to the largest output, float64
+
+
+def random_graph(
+    architecture: Architecture,
+    *,
+    channels: int = 1,
+    generator: torch.Generator | None = None,
+    dtype: torch.dtype = torch.float64,
+) -> NetGraph:
+    """A network with standard normal weights and biases; nodes without a bias are zero."""
+    x = torch.randn(architecture.num_nodes, channels, generator=generator, dtype=dtype)
+    for group, part in zip(architecture.groups, architecture.node_slices, strict=True):
+        if not group.has_bias:
+            x[part] = 0
+    edge_attr = torch.randn(architecture.num_edges, channels, generator=generator, dtype=dtype)
+    return NetGraph(architecture, x, edge_attr)
+
+
+def random_batch(
+    architecture: Architecture, count: int, *, channels: int = 1, generator: torch.Generator | None = None
+) -> Batch:
+    """``count`` random networks of one architecture in float64."""
+    return Batch.from_graphs([random_graph(architecture, channels=channels, generator=generator) for _ in range(count)])
+
+
+def equivariance_error(model: nn.Module, graph: NetGraph, *, generator: torch.Generator | None = None) -> float:
+    """max |model(g.v) - g.model(v)| / max |model(v)| for a random group element g, in float64.
+
+    The model is copied, cast to float64 and switched to evaluation first.
+    """
+    model, graph = _double(model), _as_double(graph)
+    symmetry = Symmetry(graph.architecture)
+    element = symmetry.sample(generator)
+    with torch.no_grad():
+        out = model(Batch.from_graphs([graph]))
+        moved = model(Batch.from_graphs([symmetry.act(element, graph)]))
+    expected = symmetry.act(element, out)
+    scale = max(float(out.x.abs().max()), float(out.edge_attr.abs().max()), torch.finfo(torch.float64).tiny)
+    error = max(float((moved.x - expected.x).abs().max()), float((moved.edge_attr - expected.edge_attr).abs().max()))
+    return error / scale
+
+
+def invariance_error(
+    model: Callable[[Batch], Tensor], graph: NetGraph, *, generator: torch.Generator | None = None
+) -> float:
+    """max |model(g.v) - model(v)| / max |model(v)| for a random group element g, in float64."""
+    model, graph = _double(model), _as_double(graph)
+    symmetry = Symmetry(graph.architecture)
+    with torch.no_grad():
+        out = model(Batch.from_graphs([graph]))
+        moved = model(Batch.from_graphs([symmetry.act(symmetry.sample(generator), graph)]))
+    return float((moved - out).abs().max()) / max(float(out.abs().max()), torch.finfo(torch.float64).tiny)
+
+
+def assert_equivariant(
+    model: nn.Module, graph: NetGraph, *, trials: int = 3, generator: torch.Generator | None = None
+) -> None:
+    """Raise AssertionError if the equivariance error of any trial passes 1e-10."""
+    _assert_small(lambda: equivariance_error(model, graph, generator=generator), "equivariant", model, graph, trials)
+
+
+def assert_invariant(
+    model: nn.Module, graph: NetGraph, *, trials: int = 3, generator: torch.Generator | None = None
+) -> None:
+    """Raise AssertionError if the invariance error of any trial passes 1e-10."""
+    _assert_small(lambda: invariance_error(model, graph, generator=generator), "invariant", model, graph, trials)
+
+
+def _assert_small(error: Callable[[], float], what: str, model: nn.Module, graph: NetGraph, trials: int) -> None:
+    worst = max(error() for _ in range(trials))
+    tolerance = TOLERANCE
+    if not worst <= tolerance:
+        raise AssertionError(
+            f"{model} is not {what} on {graph.architecture}: relative error {worst:.1e} over {trials} random "
+            f"permutations, expected at most {tolerance:.0e} in float64"
+        )
+
+
+def _double(model: Callable[[Batch], Tensor]) -> nn.Module:
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"expected an nn.Module to cast to float64, found {type(model).__name__}")
+    return copy.deepcopy(model).double().eval()
+
+
+def _as_double(graph: NetGraph) -> NetGraph:
+    return NetGraph(graph.architecture, graph.x.double(), graph.edge_attr.double(), remainder=graph.remainder)
