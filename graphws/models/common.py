@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import nn
 
-__all__ = ["channel_pair", "num_parameters", "out_channels_of", "repr_with_parameters", "width_for_budget"]
+__all__ = [
+    "channel_pair",
+    "check_positive",
+    "num_parameters",
+    "out_channels_of",
+    "repr_with_parameters",
+    "width_for_budget",
+]
 
 
 def channel_pair(channels: int | tuple[int, int]) -> tuple[int, int]:
@@ -15,6 +23,13 @@ def channel_pair(channels: int | tuple[int, int]) -> tuple[int, int]:
     if nodes < 1 or edges < 1:
         raise ValueError(f"channels must be at least 1, got {channels}")
     return nodes, edges
+
+
+def check_positive(**sizes: int) -> None:
+    """Raise ValueError naming the first size below 1."""
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{name} must be at least 1, got {size}")
 
 
 def out_channels_of(model: nn.Module) -> int:
@@ -56,12 +71,15 @@ def width_for_budget(factory: Callable[[int], nn.Module], budget: int, *, step: 
     """
 
     def count(units: int) -> int:
-        return num_parameters(factory(units * step))
+        with torch.device("meta"):  # shapes alone, nothing is allocated
+            return num_parameters(factory(units * step))
 
-    low, high = 1, highest // step
+    low, high = 1, 2  # low fits, high does not
     if count(low) > budget:
         raise ValueError(f"a budget of {budget:,} parameters is below the {count(low):,} of hidden width {step}")
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if count(middle) <= budget else (low, middle - 1)
-    return low * step
+    while high * step <= highest and count(high) <= budget:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if count(middle) <= budget else (low, middle)
+    return min(low * step, highest)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from graphws.architecture import Architecture
 from graphws.batch import Batch
 from graphws.graph import NetGraph
-from graphws.models.common import repr_with_parameters
+from graphws.models.common import check_positive, repr_with_parameters
 from graphws.nn.equivariant_linear import (
     EquivariantLinear,
     as_architecture,
@@ -59,8 +59,7 @@ class DWS(nn.Module):
         pool: Pool = "mean",
     ) -> None:
         super().__init__()
-        if num_layers < 1:
-            raise ValueError(f"DWS needs at least one hidden layer, got num_layers={num_layers}")
+        check_positive(hidden_channels=hidden_channels, num_layers=num_layers, out_channels=out_channels)
         self.architecture = as_architecture(architecture)
         self.in_channels, self.out_channels = in_channels, out_channels
         self.parts = parts_of(self.architecture, "dws")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from graphws.architecture import Architecture
 from graphws.batch import Batch
 from graphws.graph import NetGraph
-from graphws.models.common import repr_with_parameters
+from graphws.models.common import check_positive, repr_with_parameters
 from graphws.nn.equivariant_linear import as_architecture, check_architecture, parts_of, to_batch, to_parts
 
 __all__ = ["FlatMLP", "FlatMLPFunctional"]
@@ -24,6 +24,7 @@ class _Flat(nn.Module):
 
     def __init__(self, architecture: Architecture, in_channels: int, hidden: int, num_layers: int, out: int) -> None:
         super().__init__()
+        check_positive(hidden_channels=hidden, num_layers=num_layers, out_channels=out)
         self.architecture = architecture
         self.parts = parts_of(architecture, "dws")
         widths = [architecture.num_parameters * in_channels, *[hidden] * num_layers]

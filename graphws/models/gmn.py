@@ -7,7 +7,7 @@ from torch import nn
 
 from graphws.batch import Batch
 from graphws.graph import NetGraph
-from graphws.models.common import channel_pair, repr_with_parameters
+from graphws.models.common import channel_pair, check_positive, repr_with_parameters
 from graphws.nn.encoding import StaticEncoding
 from graphws.nn.message_passing import Aggregation, MessagePassing
 from graphws.nn.primitives import check_dense_blocks
@@ -44,6 +44,7 @@ class GMN(nn.Module):
         aggregation: Aggregation = "mean",
     ) -> None:
         super().__init__()
+        check_positive(hidden_channels=hidden_channels, num_layers=num_layers, out_channels=out_channels)
         self.in_channels, self.out_channels = in_channels, out_channels
         node_channels, edge_channels = channel_pair(in_channels)
         self.node_in = nn.Linear(node_channels, hidden_channels, bias=False)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from graphws.batch import Batch
 from graphws.graph import NetGraph
-from graphws.models.common import out_channels_of, repr_with_parameters
+from graphws.models.common import check_positive, out_channels_of, repr_with_parameters
 from graphws.nn.readout import Readout
 
 __all__ = ["Invariant"]
@@ -27,6 +27,7 @@ class Invariant(nn.Module):
 
     def __init__(self, model: nn.Module, out_channels: int, *, hidden_channels: int = 64) -> None:
         super().__init__()
+        check_positive(out_channels=out_channels, hidden_channels=hidden_channels)
         self.model = model
         self.in_channels, self.out_channels = model.in_channels, out_channels
         self.readout = Readout(out_channels_of(model), out_channels, hidden_channels=hidden_channels)

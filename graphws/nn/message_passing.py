@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
@@ -19,19 +20,20 @@ Aggregation = Literal["sum", "mean"]
 class MessagePassing(nn.Module):
     r"""One round of graph metanetwork message passing (arXiv 2312.04501, Eq. 1-3, without global state).
 
-    With normalised states x̂, ê and one hidden layer an MLP, for every edge j -> i:
+    With normalised states x̂, ê, for every edge j -> i:
 
     .. math::
-        [h^{fwd}, h^{bwd}, h^{edge}]_{ij} &= \sigma(A \hat e_{ij} + S \hat x_j + T \hat x_i) \\
-        x_i' &= x_i + U \sigma\big(N \hat x_i + F \, agg_j h^{fwd}_{ij} + B \, agg_j h^{bwd}_{ji} \big) \\
-        e_{ij}' &= e_{ij} + V h^{edge}_{ij}
+        h_{ij} &= \sigma(A \hat e_{ij} + S \hat x_j + T \hat x_i) \\
+        x_i' &= x_i + U \sigma\big(N \hat x_i + F \, agg_j h_{ij} + B \, agg_j h_{ji} \big) \\
+        e_{ij}' &= e_{ij} + V h_{ij}
 
-    The first linear maps on [x_j, x_i, e_ij] are one product on the edges and one on the nodes before the broadcast;
-    the last linear map of a message, the sum and the first of the node update are one map behind the sum.
+    One hidden layer on [x_j, x_i, e_ij] has three linear heads: the forward message (F), the backward message (B) and
+    the edge update (V). Its first map is one product on the edges and one on the nodes, before the broadcast; the
+    heads of the messages, behind the sum, are one with the first map of the node update. So two products touch an edge.
 
     Args:
         channels: Of node and edge states.
-        hidden_channels: Of each message and of the edge update.
+        hidden_channels: Of h.
         aggregation: ``"sum"``, or ``"mean"`` over the edges that enter (or leave) a node.
 
     Shapes:
@@ -42,10 +44,10 @@ class MessagePassing(nn.Module):
         super().__init__()
         if aggregation not in get_args(Aggregation):
             raise ValueError(f"unknown aggregation {aggregation!r}; known: {', '.join(get_args(Aggregation))}")
-        self.aggregation, self.hidden_channels = aggregation, hidden_channels
+        self.aggregation = aggregation
         self.node_norm, self.edge_norm = nn.LayerNorm(channels), nn.LayerNorm(channels)
-        self.from_nodes = nn.Linear(channels, 6 * hidden_channels, bias=False)  # S and T of the three branches
-        self.from_edges = nn.Linear(channels, 3 * hidden_channels)
+        self.from_nodes = nn.Linear(channels, 2 * hidden_channels, bias=False)  # S and T
+        self.from_edges = nn.Linear(channels, hidden_channels)
         self.node_in = nn.Linear(channels + 2 * hidden_channels, hidden_channels)
         self.node_out = nn.Linear(hidden_channels, channels)
         self.edge_out = nn.Linear(hidden_channels, channels)
@@ -55,53 +57,48 @@ class MessagePassing(nn.Module):
         as_source, as_target = self.from_nodes(normed).chunk(2, -1)
         from_edges = self.from_edges(self.edge_norm(edge_attr))
         route = self._dense if dense else self._edge_list
-        forward, backward, update = route(batch, as_source, as_target, from_edges)
+        forward, backward, hidden = route(batch, as_source, as_target, from_edges)
         if self.aggregation == "mean":
             in_degree, out_degree = node_degrees(batch)
             forward, backward = forward / in_degree.unsqueeze(-1), backward / out_degree.unsqueeze(-1)
-        hidden = F.silu(self.node_in(torch.cat([normed, forward, backward], -1)))
-        return x + self.node_out(hidden), edge_attr + self.edge_out(update)
+        update = F.silu(self.node_in(torch.cat([normed, forward, backward], -1)))
+        return x + self.node_out(update), edge_attr + self.edge_out(hidden)
 
     def _edge_list(
         self, batch: Batch, as_source: Tensor, as_target: Tensor, from_edges: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Sums of forward messages at targets and of backward messages at sources, and the hidden edge updates."""
+        """Sums of h at targets and at sources, and h itself, [E, hidden_channels]."""
         source, target = batch.edge_index
         hidden = F.silu(from_edges + as_source[source] + as_target[target])
-        forward, backward, update = hidden.split(self.hidden_channels, -1)
-        return sum_edges(batch, forward, "target"), sum_edges(batch, backward, "source"), update
+        return sum_edges(batch, hidden, "target"), sum_edges(batch, hidden, "source"), hidden
 
     def _dense(
         self, batch: Batch, as_source: Tensor, as_target: Tensor, from_edges: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The same by broadcasting over the dense block of each layer: no index, no gather."""
-        arch, count, width = batch.structure, batch.num_graphs, self.hidden_channels
-        sources, targets, edges = (t.unflatten(0, (count, -1)) for t in (as_source, as_target, from_edges))
+        arch, count = batch.structure, batch.num_graphs
+        sources, targets = (t.unflatten(0, (count, -1)).split(arch.widths, 1) for t in (as_source, as_target))
+        shapes = [arch.block_shape(i)[:2] for i in range(len(arch.blocks))]
+        edges = from_edges.unflatten(0, (count, -1)).split([out * into for out, into in shapes], 1)
         forward: list[Tensor | None] = [None] * len(arch.groups)
         backward: list[Tensor | None] = [None] * len(arch.groups)
-        updates = []
-        for i, block in enumerate(arch.blocks):
-            out, into, _ = arch.block_shape(i)
-            per_edge = edges[:, arch.edge_slices[i]].unflatten(1, (out, into))
-            per_source = sources[:, arch.node_slices[block.source]].unsqueeze(1)
-            per_target = targets[:, arch.node_slices[block.target]].unsqueeze(2)
-            hidden = F.silu(per_edge + per_source + per_target)
-            forward[block.target] = _add(forward[block.target], hidden[..., :width].sum(2))
-            backward[block.source] = _add(backward[block.source], hidden[..., width : 2 * width].sum(1))
-            updates.append(hidden[..., 2 * width :].flatten(1, 2))
-        update = torch.cat(updates, 1).flatten(0, 1) if updates else from_edges[:, :width]
-        sizes = arch.widths
-        return _joined(forward, sizes, edges, width), _joined(backward, sizes, edges, width), update
+        blocks = []
+        for block, shape, per_edge in zip(arch.blocks, shapes, edges, strict=True):
+            total = per_edge.unflatten(1, shape) + sources[block.source].unsqueeze(1)
+            total += targets[block.target].unsqueeze(2)
+            hidden = F.silu(total)
+            forward[block.target] = _add(forward[block.target], hidden.sum(2))
+            backward[block.source] = _add(backward[block.source], hidden.sum(1))
+            blocks.append(hidden.flatten(1, 2))
+        joined = torch.cat(blocks, 1).flatten(0, 1) if blocks else from_edges
+        return _joined(forward, sources), _joined(backward, sources), joined
 
 
 def _add(total: Tensor | None, term: Tensor) -> Tensor:
     return term if total is None else total + term
 
 
-def _joined(groups: list[Tensor | None], sizes: tuple[int, ...], like: Tensor, width: int) -> Tensor:
+def _joined(sums: list[Tensor | None], like: Sequence[Tensor]) -> Tensor:
     """Group tensors [B, d, C] as [N, C], zero where a group has no such edges."""
-    filled = [
-        group if group is not None else like.new_zeros(like.size(0), size, width)
-        for group, size in zip(groups, sizes, strict=True)
-    ]
+    filled = [torch.zeros_like(group) if total is None else total for total, group in zip(sums, like, strict=True)]
     return torch.cat(filled, 1).flatten(0, 1)

@@ -1,0 +1,128 @@
+import pytest
+import torch
+
+from graphws import Architecture, Batch
+from graphws.nn import EquivariantLinear
+from graphws.testing import assert_equivariant, equivariance_error, random_graph
+from tests.reference.equivariant_maps import coordinates, orbit_count, schur_dimension
+
+ARCHITECTURES = [
+    ([2, 3, 1], True),
+    ([2, 3, 1], False),
+    ([2, 2, 3, 2], True),
+    ([2, 2, 3, 2], False),
+    ([3, 4, 2], True),
+    ([2, 3, 4, 2], True),
+    ([1, 2, 2, 2, 1], True),
+    ([2, 3, 2, 3, 2], False),
+    ([3, 2], True),
+    ([2, 1, 3, 1], True),
+    ([1, 1, 1], True),
+]
+
+
+def matrix(layer: EquivariantLinear, arch: Architecture) -> torch.Tensor:
+    """The layer's linear map as a matrix [parameters, parameters], column by column."""
+    places = coordinates(arch)
+    x = torch.zeros(len(places), arch.num_nodes, dtype=torch.float64)
+    edge_attr = torch.zeros(len(places), arch.num_edges, dtype=torch.float64)
+    for row, (kind, index) in enumerate(places):
+        (x if kind == "x" else edge_attr)[row, index] = 1
+    out = layer(Batch.from_stack(arch, x, edge_attr))
+    values = {"x": out.x.view(len(places), -1), "edge_attr": out.edge_attr.view(len(places), -1)}
+    return torch.stack([values[kind][:, index] for kind, index in places])
+
+
+def rank_of_span(arch: Architecture, **options) -> int:
+    """Rank of the matrices that single parameters of the layer give."""
+    layer = EquivariantLinear(arch, 1, 1, bias=False, **options).double()
+    maps = []
+    with torch.no_grad():
+        for parameter in layer.maps:
+            parameter.zero_()
+        for parameter in layer.maps:
+            flat = parameter.view(-1)
+            for i in range(flat.numel()):
+                flat[i] = 1
+                maps.append(matrix(layer, arch).flatten())
+                flat[i] = 0
+    return int(torch.linalg.matrix_rank(torch.stack(maps)))
+
+
+@pytest.mark.parametrize(("widths", "bias"), ARCHITECTURES)
+@pytest.mark.parametrize("pool", ["mean", "sum"])
+def test_dws_layer_spans_all_equivariant_maps(widths, bias, pool):
+    arch = Architecture.mlp(widths, bias=bias)
+    assert rank_of_span(arch, pool=pool) == schur_dimension(widths, bias=bias, all_axes=False) == orbit_count(arch)
+
+
+@pytest.mark.parametrize(("widths", "bias"), ARCHITECTURES)
+def test_np_layer_spans_all_maps_equivariant_to_all_axes(widths, bias):
+    arch = Architecture.mlp(widths, bias=bias)
+    assert rank_of_span(arch, space="np") == schur_dimension(widths, bias=bias, all_axes=True)
+
+
+def test_parametrisation_of_the_inr_layer_has_the_known_size():
+    layer = EquivariantLinear([2, 32, 32, 1], 3, 5)
+    assert sum(p.numel() for p in layer.maps) == 75 * 15
+    assert layer.bias.numel() == 7 * 5
+    assert "parameters=1,160" in str(layer)
+
+
+@pytest.mark.parametrize(("widths", "bias"), ARCHITECTURES)
+@pytest.mark.parametrize("pool", ["mean", "sum", "max"])
+def test_layer_is_equivariant(widths, bias, pool):
+    graph = random_graph(Architecture.mlp(widths, bias=bias), channels=2)
+    layer = EquivariantLinear(graph.architecture, 2, 3, pool=pool)
+    torch.nn.init.normal_(layer.bias)
+    assert_equivariant(layer, graph)
+
+
+def test_a_layer_that_reads_a_neuron_apart_is_caught():
+    arch = Architecture.mlp([2, 4, 1])
+
+    class Broken(EquivariantLinear):
+        def on_parts(self, tensors):
+            out = super().on_parts(tensors)
+            return [out[0] + 1e-6 * torch.arange(4).view(1, 4, 1), *out[1:]]
+
+    with pytest.raises(AssertionError, match="is not equivariant on Architecture"):
+        assert_equivariant(Broken(arch, 1, 1), random_graph(arch))
+
+
+def test_np_layer_does_not_tell_inputs_apart_and_dws_does():
+    arch = Architecture.mlp([2, 3, 1])
+    swapped = {"np": [], "dws": []}
+    graph = random_graph(arch)
+    other = random_graph(arch)
+    other.edge_attr[:6] = graph.edge_attr[:6].view(3, 2, 1).flip(1).reshape(6, 1)
+    other.edge_attr[6:], other.x = graph.edge_attr[6:], graph.x
+    for space, found in swapped.items():
+        layer = EquivariantLinear(arch, 1, 1, space=space).double()
+        found += [layer(Batch.from_graphs([g])).x[2:] for g in (graph, other)]
+    assert torch.allclose(*swapped["np"], atol=1e-12)
+    assert not torch.allclose(*swapped["dws"], atol=1e-3)
+
+
+def test_input_nodes_and_absent_biases_are_written_zero():
+    arch = Architecture.mlp([2, 3, 1], bias=[False, True])
+    layer = EquivariantLinear(arch, 1, 4)
+    torch.nn.init.ones_(layer.bias)
+    out = layer(Batch.from_graphs([random_graph(arch, dtype=torch.float32)]))
+    assert out.x[:5].abs().max() == 0
+    assert out.x[5].abs().min() > 0
+
+
+def test_errors_say_what_was_expected():
+    arch = Architecture.mlp([2, 3, 1])
+    with pytest.raises(ValueError, match="unknown space 'hnp'; known: dws, np"):
+        EquivariantLinear(arch, 1, 1, space="hnp")
+    with pytest.raises(ValueError, match="unknown pool 'median'"):
+        EquivariantLinear(arch, 1, 1, pool="median")
+    layer = EquivariantLinear(arch, 1, 1).double()
+    other = random_graph(Architecture.mlp([2, 4, 1]))
+    with pytest.raises(ValueError, match="built for .*2-3-1.*the batch holds .*2-4-1"):
+        layer(Batch.from_graphs([other]))
+    with pytest.raises(ValueError, match="networks of one architecture"):
+        layer(Batch.from_graphs([random_graph(arch), other]))
+    assert equivariance_error(layer, random_graph(arch)) < 1e-12

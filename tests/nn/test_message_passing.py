@@ -1,0 +1,76 @@
+import pytest
+import torch
+
+from graphws import Architecture, Batch
+from graphws.nn import MessagePassing, primitives
+from graphws.testing import random_batch, random_graph
+from tests.reference.message_passing import slow_message_passing
+
+
+def states(batch, channels=5):
+    generator = torch.Generator().manual_seed(0)
+    shape = {"generator": generator, "dtype": torch.float64}
+    return torch.randn(batch.num_nodes, channels, **shape), torch.randn(batch.num_edges, channels, **shape)
+
+
+@pytest.mark.parametrize("aggregation", ["mean", "sum"])
+@pytest.mark.parametrize("widths", [[2, 3, 1], [3, 2], [2, 1, 3, 2]])
+def test_both_routes_give_what_the_equations_say(widths, aggregation):
+    layer = MessagePassing(5, 4, aggregation=aggregation).double()
+    batch = random_batch(Architecture.mlp(widths), 2)
+    x, edge_attr = states(batch)
+    expected = slow_message_passing(layer, batch, x, edge_attr)
+    for dense in (True, False):
+        found = layer(batch, x, edge_attr, dense=dense)
+        for a, b in zip(found, expected, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+def test_routes_have_the_same_gradients():
+    layer = MessagePassing(5, 4).double()
+    batch = random_batch(Architecture.mlp([2, 4, 3, 1]), 3)
+    x, edge_attr = states(batch)
+    gradients = []
+    for dense in (True, False):
+        layer.zero_grad()
+        nodes, edges = layer(batch, x, edge_attr, dense=dense)
+        (nodes.pow(2).sum() + edges.pow(3).sum()).backward()
+        gradients.append([p.grad.clone() for p in layer.parameters()])
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
+
+
+def test_a_mixed_batch_runs_as_its_networks_would_alone():
+    layer = MessagePassing(5, 4).double()
+    graphs = [random_graph(Architecture.mlp(widths)) for widths in ([2, 3, 1], [1, 4, 4, 2], [2, 3, 1])]
+    batch = Batch.from_graphs(graphs)
+    x, edge_attr = states(batch)
+    together = layer(batch, x, edge_attr, dense=False)
+    node = edge = 0
+    for graph in graphs:
+        alone = Batch.from_graphs([graph])
+        n, e = slice(node, node + alone.num_nodes), slice(edge, edge + alone.num_edges)
+        found = layer(alone, x[n], edge_attr[e], dense=True)
+        torch.testing.assert_close(found[0], together[0][n], rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(found[1], together[1][e], rtol=1e-12, atol=1e-12)
+        node, edge = n.stop, e.stop
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_edge_sums_with_and_without_torch_scatter(monkeypatch, installed):
+    if installed:
+        pytest.importorskip("torch_scatter")
+    else:
+        monkeypatch.setattr(primitives, "_segment_csr", None)
+    batch = Batch.from_graphs([random_graph(Architecture.mlp(widths)) for widths in ([2, 3, 1], [1, 4, 2])])
+    values = torch.arange(batch.num_edges, dtype=torch.float64).unsqueeze(1)
+    for end, row in (("source", 0), ("target", 1)):
+        expected = torch.zeros(batch.num_nodes, 1, dtype=torch.float64)
+        for edge, node in enumerate(batch.edge_index[row].tolist()):
+            expected[node] += values[edge]
+        assert torch.equal(primitives.sum_edges(batch, values, end), expected)
+
+
+def test_unknown_aggregation_lists_the_known_ones():
+    with pytest.raises(ValueError, match="unknown aggregation 'max'; known: sum, mean"):
+        MessagePassing(4, 4, aggregation="max")
