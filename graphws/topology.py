@@ -30,6 +30,7 @@ class Topology:
 
 
 @lru_cache(maxsize=1024)
+@torch.inference_mode(False)  # a cached inference tensor would break the backward pass of a later training step
 def topology(structure: Architecture, device: torch.device = torch.device("cpu")) -> Topology:  # noqa: B008
     """The shared topology of an architecture; pass ``architecture.structure`` so that names do not split the cache."""
     starts = [part.start for part in structure.node_slices]
