@@ -1,0 +1,55 @@
+"""Run a network from its graph alone."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from conversions.assembly import check_single
+from graphws.graph import NetGraph
+
+__all__ = ["execute"]
+
+
+def execute(g: NetGraph, x: Tensor) -> Tensor:
+    """The network's output [f_v(x)], from its graph alone; differentiable in the weights and in ``x``.
+
+    A neuron's value is ``activation(sum over incoming blocks + bias)``; the output offset comes last. Only dense
+    blocks are read.
+
+    Args:
+        g: One network with one channel.
+        x (Tensor): Inputs of shape [.., d_0], of the graph's dtype and device.
+
+    Returns:
+        Tensor: Outputs of shape [.., d_L].
+
+    Raises:
+        ValueError: If the graph is no single network of one channel, a block is a convolution, or ``x`` has another
+            width, dtype or device.
+    """
+    check_single(g)
+    arch = g.architecture
+    width = arch.groups[0].size
+    if x.dim() < 1 or x.size(-1) != width or x.dtype != g.x.dtype or x.device != g.x.device:
+        raise ValueError(
+            f"expected x of shape [.., {width}], dtype {g.x.dtype}, on {g.x.device}; "
+            f"found {list(x.shape)}, {x.dtype}, on {x.device}"
+        )
+    nodes, edges = g.node_views(), g.edge_views()
+    values = [x]
+    for i, group in enumerate(arch.groups[1:], start=1):
+        bias = nodes[i][:, 0] if group.has_bias else None
+        total: Tensor | None = None
+        for b, block in enumerate(arch.blocks):
+            if block.target != i:
+                continue
+            if block.kernel:
+                raise ValueError(f"execute runs dense blocks, {block.name!r} has a kernel of shape {block.kernel}")
+            weight = edges[b][:, :, 0, 0]
+            part = F.linear(values[block.source], weight, bias if total is None else None)
+            total = part if total is None else total + part
+        if total is None:
+            raise ValueError(f"node group {group.name!r} has no incoming block, so it has no value")
+        values.append(group.activation(total))
+    return values[-1] + arch.output_offset if arch.output_offset else values[-1]
