@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -9,7 +11,7 @@ from torch import Tensor, nn
 def modules(widths: tuple[int, ...], x: Tensor, edge_attr: Tensor) -> nn.ModuleList:
     """The Linear layers of one network from its biases x [N] and weights edge_attr [E], input to output."""
     layers, node, edge = nn.ModuleList(), widths[0], 0
-    for into, out in zip(widths[:-1], widths[1:], strict=True):
+    for into, out in itertools.pairwise(widths):
         layer = nn.Linear(into, out, dtype=x.dtype)
         with torch.no_grad():
             layer.weight.copy_(edge_attr[edge : edge + into * out].view(out, into))
@@ -41,7 +43,7 @@ def slow_fit(
     stop_mse: float = 0.0,
     **convention: object,
 ) -> tuple[float, int]:
-    """Fit the mean of some networks to one image [H, W, C], in place; the last mean squared error and the steps done."""
+    """Fit the mean of some networks to one image [H, W, C], in place; the last squared error and the steps done."""
     optimiser = torch.optim.Adam([p for network in networks for p in network.parameters()], lr=learning_rate)
     for step in range(steps + 1):
         pictures = [draw(network, *image.shape[:2], **convention) for network in networks]  # type: ignore[arg-type]

@@ -1,0 +1,231 @@
+"""``graphws zoo build inr``, ``zoo info``, ``zoo verify`` and ``data mnist``."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import threading
+import time
+from types import TracebackType
+from typing import Any
+
+__all__ = ["register"]
+
+
+def register(subparsers: Any) -> None:
+    """Add the commands ``zoo`` and ``data``."""
+    zoo = subparsers.add_parser("zoo", help="build, describe and check zoos of input networks")
+    actions = zoo.add_subparsers(dest="action", metavar="ACTION", required=True)
+    build = actions.add_parser("build", help="fit many networks and write them as a zoo")
+    kinds = build.add_subparsers(dest="kind", metavar="KIND", required=True)
+    _add_build_inr(kinds)
+    for name, run, what in (
+        ("info", run_info, "describe a zoo"),
+        ("verify", run_verify, "check a zoo's files: sizes, checksums, shapes, values"),
+    ):
+        parser = actions.add_parser(name, help=what)
+        parser.add_argument("zoo", metavar="DIR", help="folder of the zoo")
+        parser.set_defaults(run=run)
+    data = subparsers.add_parser("data", help="fetch public data sets")
+    sets = data.add_subparsers(dest="set", metavar="SET", required=True)
+    mnist = sets.add_parser("mnist", help="fetch MNIST's IDX files and check them")
+    mnist.add_argument("--root", required=True, metavar="DIR", help="folder for them")
+    mnist.set_defaults(run=run_mnist)
+
+
+def _add_build_inr(kinds: Any) -> None:
+    parser = kinds.add_parser(
+        "inr",
+        help="one SIREN an image",
+        description="Fit one SIREN to each image, many at once. Killed, the same command goes on where it stopped.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--images", required=True, metavar="digits|mnist|FILE.npz|FOLDER", help="what to fit")
+    parser.add_argument("--root", metavar="DIR", help="folder of MNIST's files")
+    parser.add_argument(
+        "--layout", type=_layout, default="2,32,32,1", metavar="2,W,..,C", help="widths of the networks"
+    )
+    parser.add_argument("--count", type=int, metavar="N", help="networks; one an image if left out")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the zoo")
+    parser.add_argument("--convention", default="dws", help="dws or nfn: coordinates, pixel range, offset, starts")
+    parser.add_argument("--steps", type=int, default=1000, help="of Adam, at most")
+    parser.add_argument("--learning-rate", type=float, default=5e-4, help="of Adam")
+    parser.add_argument("--psnr", type=float, default=40.0, metavar="DB", help="stop a network at this PSNR")
+    parser.add_argument("--w0", type=float, default=30.0, help="frequency of the sine layers")
+    parser.add_argument("--seed", type=int, default=0, help="of starts, choice of images and splits")
+    parser.add_argument("--chunk", type=int, default=256, help="networks fitted, and written as a shard, at a time")
+    parser.set_defaults(run=run_build_inr)
+
+
+def run_build_inr(arguments: argparse.Namespace) -> int:
+    """Build a zoo of SIRENs with a progress bar; the closing line says what it holds and how fast it went."""
+    from graphws.zoo.building import BuildSettings, build_inr_zoo
+    from graphws.zoo.fitting import FitSettings
+    from graphws.zoo.sources import load_images
+
+    images = load_images(arguments.images, arguments.root)
+    fit = FitSettings(arguments.steps, arguments.learning_rate, arguments.psnr)
+    settings = BuildSettings(
+        count=len(images.images) if arguments.count is None else arguments.count,
+        layout=arguments.layout,
+        convention=arguments.convention,
+        w0=arguments.w0,
+        seed=arguments.seed,
+        chunk=arguments.chunk,
+        fit=fit,
+    )
+    began = time.perf_counter()
+    with _Bar(settings.count, fit.steps) as bar:
+        built = build_inr_zoo(arguments.out, images, settings, command=_command(arguments), progress=bar.advance)
+    seconds = time.perf_counter() - began
+    if not built.fitted:
+        print(f"{arguments.out}: {built.resumed:,} networks, finished before; nothing to do")
+        return 0
+    resumed = f", {built.resumed:,} found fitted" if built.resumed else ""
+    print(
+        f"{arguments.out}: {built.fitted:,} networks fitted{resumed}, in {seconds:.1f} s; "
+        f"{built.network_steps:,} steps, {built.network_steps / seconds:,.0f} INR-steps a second"
+    )
+    if built.nonfinite:
+        print(f"graphws: warning: {built.nonfinite:,} networks diverged to NaN or infinity", file=sys.stderr)
+    return 0
+
+
+def run_info(arguments: argparse.Namespace) -> int:
+    """Print what a zoo holds."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from graphws.zoo.reading import Zoo
+
+    zoo = Zoo.open(arguments.zoo)
+    manifest, origin = zoo.manifest, zoo.manifest["provenance"]
+    labels = manifest["labels"]
+    rows = {
+        "networks": f"{zoo.count:,}",
+        "architecture": str(zoo.architecture).removeprefix("Architecture(").removesuffix(")"),
+        "convention": zoo.convention,
+        "splits": ", ".join(f"{name} {number:,}" for name, number in manifest["splits"].items()),
+        "labels": f"{labels['name']}: {', '.join(labels['classes'])}" if labels else "none",
+        "images": "yes" if manifest["images"] else "no",
+        "shards": f"{len(manifest['shards']):,}, {sum(s['bytes'] for s in manifest['shards']) / 1e6:.1f} MB",
+        "made by": ", ".join(f"{name} {_plain(value)}" for name, value in origin.items()) or "unknown",
+        "data hash": zoo.data_hash,
+    }
+    for name in ("psnr", "mse", "steps"):
+        if name in zoo.table.column_names:
+            rows[name] = _spread(zoo.table[name].to_numpy())
+    table = Table(title=str(zoo.path), show_header=False)
+    for name, text in rows.items():
+        table.add_row(name, text)
+    Console().print(table)
+    return 0
+
+
+def run_verify(arguments: argparse.Namespace) -> int:
+    """Check a zoo's files; 2 where something is wrong."""
+    from graphws.zoo.checking import verify_zoo
+
+    problems = verify_zoo(arguments.zoo)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    print(f"{arguments.zoo}: {f'{len(problems)} problem(s)' if problems else 'all files are what the manifest says'}")
+    return 2 if problems else 0
+
+
+def run_mnist(arguments: argparse.Namespace) -> int:
+    """Fetch MNIST where it is missing."""
+    from graphws.zoo.mnist import fetch_mnist
+
+    written = fetch_mnist(arguments.root)
+    done = f"wrote {', '.join(written)}; sha256 and headers are right" if written else "there and right; nothing to do"
+    print(f"{arguments.root}: MNIST is {done}" if not written else f"{arguments.root}: {done}")
+    return 0
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return "(" + ", ".join(f"{name} {_plain(part)}" for name, part in value.items()) + ")"
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _spread(values: Any) -> str:
+    return f"mean {values.mean():.4g}, {values.min():.4g} to {values.max():.4g}"
+
+
+class _Bar:
+    """A progress bar of a build: networks, INR-steps a second, time left."""
+
+    def __init__(self, count: int, steps: int) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            TaskProgressColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        self.progress = Progress(
+            TextColumn("fitting {task.fields[count]:,} networks"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[rate]:,.0f} INR-steps/s"),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self.task = self.progress.add_task("fit", total=count * steps, count=count, rate=0.0)
+        self.done, self.began, self.lock = 0, time.perf_counter(), threading.Lock()
+
+    def advance(self, steps: int, ahead: int) -> None:
+        """Called by the fitting threads; see :func:`graphws.zoo.fitting.fit_sirens`."""
+        with self.lock:
+            if not self.progress.live.is_started:  # nothing to show for a build that is refused
+                self.progress.start()
+            self.done += steps
+            rate = self.done / max(time.perf_counter() - self.began, 1e-9)
+            self.progress.update(self.task, advance=ahead, rate=rate)
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.progress.live.is_started:
+            self.progress.stop()
+
+
+def _command(arguments: argparse.Namespace) -> str:
+    """The command line that goes on with this build."""
+    words = ["graphws", "zoo", "build", "inr"]
+    for name in (
+        "images",
+        "root",
+        "layout",
+        "count",
+        "out",
+        "convention",
+        "steps",
+        "learning_rate",
+        "psnr",
+        "w0",
+        "seed",
+        "chunk",
+    ):
+        value = getattr(arguments, name)
+        if value is not None:
+            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            words += [f"--{name.replace('_', '-')}", text]
+    return shlex.join(words)
+
+
+def _layout(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(width) for width in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected widths as 2,32,32,1, found {text!r}") from None

@@ -1,0 +1,64 @@
+"""Check a zoo's files against its manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from graphws.zoo.manifest import TABLE, architecture_of, read_manifest, sha256_file
+from graphws.zoo.shards import Shard
+
+__all__ = ["verify_zoo"]
+
+
+def verify_zoo(path: str | Path) -> list[str]:
+    """What is wrong with a zoo, file by file; an empty list where nothing is.
+
+    Compares sizes, checksums and shapes with the manifest, counts networks with NaN or infinite weights, and compares
+    the table's rows and splits with the manifest's.
+
+    Raises:
+        FileNotFoundError: If there is no zoo.
+        ValueError: If the zoo is unfinished or its manifest damaged.
+    """
+    folder, manifest = Path(path), read_manifest(path)
+    arch = architecture_of(manifest)
+    problems = []
+    for entry in manifest["shards"]:
+        shapes = {"x": (entry["count"], arch.num_nodes, -1), "edge_attr": (entry["count"], arch.num_edges, -1)}
+        problems += _shard_problems(folder, entry, shapes)
+    for entry in manifest["images"]:
+        problems += _shard_problems(folder, entry, {"images": (entry["count"], -1, -1, -1)})
+    return problems + _table_problems(folder, manifest)
+
+
+def _shard_problems(folder: Path, entry: dict[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
+    try:
+        shard = Shard(folder, entry, shapes)
+        bad = (~shard.finite()).nonzero().flatten().tolist()
+    except (ValueError, OSError) as error:
+        return [str(error)]
+    if bad:
+        named = ", ".join(map(str, bad[:10])) + (", ..." if len(bad) > 10 else "")
+        return [f"NaN or infinite values: {shard.path}: {len(bad)} of {shard.count} networks: {named} of this shard"]
+    return []
+
+
+def _table_problems(folder: Path, manifest: dict[str, Any]) -> list[str]:
+    path = folder / TABLE
+    if not path.is_file():
+        return [f"missing table: {path}"]
+    if sha256_file(path) != manifest["table"]["sha256"]:
+        return [f"altered table: {path} does not have the sha256 of the manifest"]
+    try:
+        names = pq.read_table(path, columns=["split"])["split"].to_pylist()
+    except (pa.ArrowException, KeyError) as error:
+        return [f"damaged table: {path}: {error}"]
+    splits = {name: names.count(name) for name in {**manifest["splits"], **dict.fromkeys(names)}}
+    if len(names) != manifest["count"] or splits != manifest["splits"]:
+        return [f"damaged table: {path}: {len(names)} rows, splits {splits}; the manifest says {manifest['splits']}"]
+    return []
