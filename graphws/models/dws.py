@@ -28,9 +28,8 @@ __all__ = ["DWS"]
 class DWS(nn.Module):
     r"""Deep weight-space network (arXiv 2301.12780) for the MLPs of one architecture.
 
-    :class:`~graphws.nn.EquivariantLinear` layers (all linear maps that commute with the permutations of hidden
-    neurons), with normalisation over channels, ReLU and residual sums between, all pointwise. Unlike the published
-    code, the layer is complete for any number of outputs and layers.
+    :class:`~graphws.nn.EquivariantLinear` layers, with normalisation over channels, ReLU and residual sums between, all
+    pointwise. Unlike that of the published code, the layer is complete for any number of outputs and layers.
 
     Args:
         hidden_channels: Of the hidden layers.
@@ -38,7 +37,8 @@ class DWS(nn.Module):
         out_channels: Output channels of every weight and bias, the k of output capacity expansion.
         architecture: Of the input networks: an Architecture, or the widths (d_0, .., d_L) of MLPs with biases.
         in_channels: Input channels of every weight and bias.
-        pool: ``"mean"``, ``"sum"`` or ``"max"`` over neurons.
+        pool: ``"max"`` (that of the published configurations), ``"mean"`` or ``"sum"`` over neurons; with the maximum
+            the layers are equivariant, not linear.
 
     Shapes:
         - **input:** Batch of one architecture (or a NetGraph): ``x`` [N, in_channels], ``edge_attr`` [E, in_channels].
@@ -56,7 +56,7 @@ class DWS(nn.Module):
         *,
         architecture: Architecture | Sequence[int],
         in_channels: int = 1,
-        pool: Pool = "mean",
+        pool: Pool = "max",
     ) -> None:
         super().__init__()
         check_positive(hidden_channels=hidden_channels, num_layers=num_layers, out_channels=out_channels)

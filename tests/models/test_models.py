@@ -13,7 +13,7 @@ EQUIVARIANT = {
     "GMN, sum": lambda arch, **options: GMN(8, 2, aggregation="sum", **options),
     "DWS": lambda arch, **options: DWS(6, 2, architecture=arch, **options),
     "DWS, sum": lambda arch, **options: DWS(6, 2, architecture=arch, pool="sum", **options),
-    "DWS, max": lambda arch, **options: DWS(6, 2, architecture=arch, pool="max", **options),
+    "DWS, mean": lambda arch, **options: DWS(6, 2, architecture=arch, pool="mean", **options),
 }
 
 

@@ -1,0 +1,75 @@
+"""The ``graphws`` command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import version
+from typing import NoReturn
+
+__all__ = ["main"]
+
+LIGHTNING = {
+    "fit": "fit a task: graphws fit --config x.yaml",
+    "validate": "evaluate a run's checkpoint on the validation split",
+    "test": "evaluate a run's checkpoint on the test split",
+    "predict": "write a run's predictions on the test split",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are exceptions: :func:`main` prints them in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message} (see {self.prog} --help)")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; what is wrong with the input becomes one line on stderr.
+
+    Args:
+        arguments: Without the program's name; None reads ``sys.argv``.
+
+    Returns:
+        0, 2 where the input is wrong, 130 where it was interrupted.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if words and words[0] in LIGHTNING:
+            from graphws.cli.fit import run_lightning
+
+            run_lightning(words)
+            return 0
+        parsed = build_parser().parse_args(words)
+        return int(parsed.run(parsed) or 0)
+    except (ValueError, OSError) as error:
+        print(f"graphws: error: {one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("graphws: interrupted", file=sys.stderr)
+        return 130
+
+
+def build_parser() -> Parser:
+    """The parser of all commands but Lightning's, which are listed in it."""
+    parser = Parser(prog="graphws", description="Neural networks as data: weight-space networks read and edit them.")
+    parser.add_argument("--version", action="version", version=f"graphws {version('graphws')}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for part in ("demo", "zoo"):
+        import_module(f"graphws.cli.{part}").register(commands)
+    for name, what in LIGHTNING.items():
+        commands.add_parser(name, help=what)
+    for part in ("report", "use"):
+        import_module(f"graphws.cli.{part}").register(commands)
+    return parser
+
+
+def one_line(error: BaseException) -> str:
+    """An error's message on one line; an OSError's with its file."""
+    if isinstance(error, OSError) and error.strerror:
+        text = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+    else:
+        text = str(error) or type(error).__name__
+    return " ".join(text.split())

@@ -1,0 +1,145 @@
+"""Configurations of runs: what is wrong with one, and building a run's model from its own."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from torch import nn
+
+import graphws.models
+import graphws.tasks
+
+NOISE = ("Does not validate", "Subtypes:", "Errors:", "Expected a <class 'NoneType'>", "Given value")
+
+__all__ = ["build", "class_paths", "explain", "find_class", "read_yaml"]
+
+KNOWN = {
+    "model": sorted(name for name in graphws.models.__all__ if inspect.isclass(getattr(graphws.models, name))),
+    "task": ["EditTask", "PredictTask"],
+}
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        ValueError: If it is no YAML or no mapping.
+    """
+    try:
+        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not YAML: {error}") from None
+    if not isinstance(data, dict):
+        raise ValueError(f"{path} must hold a mapping, found {type(data).__name__}")
+    return data
+
+
+def class_paths(node: Any) -> Iterator[str]:
+    """Every class named in a configuration."""
+    if isinstance(node, dict):
+        if isinstance(node.get("class_path"), str):
+            yield node["class_path"]
+        for value in node.values():
+            yield from class_paths(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from class_paths(value)
+
+
+def find_class(path: str) -> type[nn.Module]:
+    """A weight-space network or task of graphws by its class path.
+
+    Raises:
+        ValueError: If it is not below ``graphws.``, unknown, or no module; the known ones are listed.
+    """
+    module, _, name = path.rpartition(".")
+    what = "task" if module.startswith("graphws.tasks") else "model"
+    unknown = f"unknown {what} class {path!r}; known: {', '.join(f'graphws.{what}s.{known}' for known in KNOWN[what])}"
+    if not module.startswith("graphws."):
+        raise ValueError(unknown)
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except ModuleNotFoundError:
+        raise ValueError(unknown) from None
+    if not (inspect.isclass(found) and issubclass(found, nn.Module)):
+        raise ValueError(unknown)
+    return found
+
+
+def build(node: Any, **arguments: Any) -> Any:
+    """Build the modules a configuration names, the innermost first; ``arguments`` go to the outermost.
+
+    Only classes below ``graphws.`` are built, so that a run directory of someone else runs no code of theirs.
+
+    Raises:
+        ValueError: If a class is unknown or does not take its arguments.
+    """
+    if isinstance(node, list):
+        return [build(value) for value in node]
+    if not isinstance(node, dict):
+        return node
+    if "class_path" not in node:
+        return {name: build(value) for name, value in node.items()}
+    found = find_class(str(node["class_path"]))
+    given = {name: build(value) for name, value in (node.get("init_args") or {}).items()}
+    try:
+        return found(**{**given, **arguments})
+    except TypeError as error:
+        raise ValueError(f"{node['class_path']}: {error}") from None
+
+
+def explain(error: BaseException, words: Sequence[str]) -> str:
+    """What is wrong with a command line, in one line: an unknown class first, else the parser's innermost message."""
+    for path in _named_classes(words):
+        if path.startswith(("graphws.models.", "graphws.tasks.")) or "." not in path:
+            qualified = path if "." in path else _qualified(path)
+            try:
+                if "ZooDataModule" not in qualified:
+                    find_class(qualified)
+            except ValueError as unknown:
+                return str(unknown)
+    return _innermost(str(error))
+
+
+def _innermost(text: str) -> str:
+    """The first message in jsonargparse's tree of them, behind the keys that lead to it."""
+    keys: list[str] = []
+    messages: list[str] = []
+    given = ""
+    for line in text.splitlines():
+        line = line.strip(" -")
+        while found := re.match(r"(?:Parser key \"|Problem with given class_path ')([^\"']+)[\"']:\s*(.*)", line):
+            keys.append(found[1].rpartition(".")[2] if found[1].startswith("graphws.") else found[1])
+            line = found[2]
+        if line.startswith("Given value:"):
+            given = line.removeprefix("Given value:").strip()
+        elif line and not line.startswith(NOISE):
+            messages.append(re.sub(r"a <class '([^']+)'>", r"\1", line))
+    message = messages[0] if messages else text.strip()
+    if message.startswith("Expected ") and "Got value" not in message and given:
+        message += f", found {given}"
+    return ": ".join([*keys, message])
+
+
+def _qualified(name: str) -> str:
+    is_task = name in graphws.tasks.__all__ or name.endswith("Task")
+    return f"graphws.{'tasks' if is_task else 'models'}.{name}"
+
+
+def _named_classes(words: Sequence[str]) -> list[str]:
+    """Class paths on the command line and in the configuration files it names."""
+    found: list[str] = []
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        option, _, value = word.partition("=")
+        value = value or following
+        if option == "--config" and Path(value).is_file():
+            found += class_paths(read_yaml(value))
+        elif option.endswith("class_path") or option in ("--model", "--model.model", "--model.init_args.model"):
+            found.append(value)
+    return found

@@ -1,0 +1,200 @@
+"""``graphws fit|validate|test|predict``: LightningCLI with a run directory."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import pickle
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse import ArgumentError
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from safetensors.torch import save_file
+
+import graphws.models
+import graphws.tasks
+from graphws.atomic import replacing
+from graphws.cli.allocator import keep_freed_memory
+from graphws.cli.config import explain
+from graphws.tasks.metrics_csv import MetricsCSV
+from graphws.tasks.run import FitClock, checkpoint_callback, checkpoint_path, preflight, record
+
+__all__ = ["RunCLI", "run_lightning"]
+
+COMMANDS = ("fit", "validate", "test", "predict")
+DEFAULTS = {
+    "devices": 1,
+    "enable_model_summary": False,
+    "log_every_n_steps": 1,
+    "num_sanity_val_steps": 0,
+    "inference_mode": False,
+}
+QUIET = [  # what Lightning says about every run, or about choices the user did not make
+    r".*does not have many workers.*",
+    r"Be aware that when using `ckpt_path`, callbacks.*",
+    r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*",
+    r".*LightningCLI's args parameter is intended.*",
+    r"GPU available but not used.*",
+    r".*exists and is not empty.*",
+    r".*Found .* module\(s\) in eval mode.*",
+    r".*The number of training batches .* is smaller than the logging interval.*",
+]
+
+
+class RunCLI(LightningCLI):
+    """LightningCLI whose fit leaves a run directory, the default root directory of the trainer."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.clock = FitClock()
+        self.result: dict[str, Any] | None = None
+        super().__init__(*args, **kwargs)
+
+    @property
+    def root(self) -> Path:
+        """The run directory."""
+        return Path(self.trainer.default_root_dir)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """This command's configuration as plain values."""
+        self._dump_config()
+        return self.config_dump
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.link_arguments("data.architecture", "model.init_args.architecture", apply_on="instantiate")
+
+    def _parse_ckpt_path(self) -> None:
+        """Nothing: checkpoints of runs hold no hyper-parameters."""
+
+    def before_instantiate_classes(self) -> None:
+        settings = self.config[self.subcommand]
+        if settings.trainer.default_root_dir is None:
+            files = [Path(str(path)) for path in settings.get("config") or []]
+            settings.trainer.default_root_dir = str(Path("runs") / (files[-1].stem if files else "run"))
+        root = Path(settings.trainer.default_root_dir)
+        if self.subcommand == "fit":
+            if settings.ckpt_path is None and (root / "result.json").exists() and not settings.trainer.fast_dev_run:
+                raise ValueError(f"{root} holds a finished run; give another --trainer.default_root_dir or remove it")
+            if settings.ckpt_path is not None:
+                settings.ckpt_path = str(checkpoint_path(root, settings.ckpt_path))
+        else:
+            settings.ckpt_path = str(checkpoint_path(root, settings.ckpt_path or "best"))
+        if settings.ckpt_path is not None:
+            _check_readable(settings.ckpt_path)
+        settings.weights_only = True
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        config = self._get(self.config_init, "trainer")
+        root = config["default_root_dir"]
+        callbacks: list[Any] = []
+        writes = self.subcommand == "fit" and not config["fast_dev_run"]
+        if writes:
+            callbacks += [self.clock, checkpoint_callback(root, self.model)]
+        if config["enable_progress_bar"] is not False and sys.stderr.isatty():
+            callbacks.append(RichProgressBar(leave=False))
+        else:
+            kwargs["enable_progress_bar"] = False
+        if config["logger"] is None:
+            kwargs["logger"] = [MetricsCSV(root)] if writes else False
+        kwargs["enable_checkpointing"] = writes
+        if not writes:
+            self.save_config_callback = None
+        return self._instantiate_trainer({**config, **kwargs}, callbacks)
+
+    def before_fit(self) -> None:
+        self.datamodule.setup("fit")
+        preflight(self.model, self.datamodule, "train")
+        if not self.settings["trainer"]["fast_dev_run"]:
+            self.root.mkdir(parents=True, exist_ok=True)
+        print(
+            f"fit {type(self.model).__name__} ({self.model.target}) with {self.model.standardised.model} on "
+            f"{len(self.datamodule.split('train')):,} networks, seed {self.settings['seed_everything']}, in {self.root}"
+        )
+
+    def after_fit(self) -> None:
+        if self.settings["trainer"]["fast_dev_run"] or self.trainer.interrupted:
+            return
+        arguments = (self.trainer, self.model, self.datamodule, self.root, self.settings)
+        self.result = record(*arguments, self.clock.seconds)
+        measured = ", ".join(f"{name} {value:.6g}" for name, value in self.result["test"].items())
+        print(f"{self.root}: best epoch {self.result['best_epoch']} of {self.result['epochs']}; {measured}")
+
+    def predict(self, model: LightningModule, **kwargs: Any) -> None:
+        """Predict the test split and write ``predictions.safetensors``."""
+        parts: list[Any] = self.trainer.predict(model, **kwargs) or []
+        path = self.root / "predictions.safetensors"
+        with replacing(path) as temporary:
+            save_file({"prediction": torch.cat([part.cpu() for part in parts]).contiguous()}, temporary)
+        print(f"wrote {path}")
+
+
+def run_lightning(arguments: Sequence[str]) -> RunCLI:
+    """Run one of Lightning's commands.
+
+    Args:
+        arguments: The command and its options, as on the command line.
+
+    Raises:
+        ValueError: If the configuration, the data or the checkpoint are wrong.
+    """
+    keep_freed_memory()
+    words = _with_shorthands(arguments)
+    parser_kwargs: dict[str, Any] = {"exit_on_error": False, "prog": "graphws"}
+    with _quiet():
+        try:
+            return RunCLI(
+                LightningModule,
+                graphws.tasks.ZooDataModule,
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                auto_configure_optimizers=False,
+                load_from_checkpoint_support=False,
+                trainer_defaults=DEFAULTS,
+                seed_everything_default=0,
+                save_config_callback=SaveConfigCallback,
+                save_config_kwargs={"overwrite": True},
+                parser_kwargs={**parser_kwargs, **{name: {"exit_on_error": False} for name in COMMANDS}},
+                args=words,
+            )
+        except OSError:
+            raise
+        except (ArgumentError, MisconfigurationException, ValueError) as error:
+            raise ValueError(explain(error, words)) from error
+
+
+def _with_shorthands(arguments: Sequence[str]) -> list[str]:
+    return ["--data.init_args.allow_nonfinite=true" if word == "--allow-nonfinite" else word for word in arguments]
+
+
+def _check_readable(path: str) -> None:
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a checkpoint of a run, or damaged ({type(error).__name__})") from error
+    if not isinstance(found, dict) or "state_dict" not in found or "trained_on" not in found:
+        raise ValueError(f"{path} is not a checkpoint of a run")
+
+
+@contextlib.contextmanager
+def _quiet() -> Any:
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of jsonargparse, by Lightning
+        for pattern in QUIET:
+            warnings.filterwarnings("ignore", message=pattern)
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -1,0 +1,29 @@
+"""``graphws report``: a table and figures of runs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+__all__ = ["register"]
+
+
+def register(subparsers: Any) -> None:
+    """Add ``report``."""
+    parser = subparsers.add_parser("report", help="table and figures of finished runs, mean and spread over seeds")
+    parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="run directory, or a folder of them")
+    parser.add_argument("--out", type=Path, help="where report.md, report.json and figures go (default: the first RUN)")
+    parser.set_defaults(run=_report)
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from graphws.report import rich_table, write_report
+    from graphws.report.rows import COLUMNS
+
+    out = arguments.out or arguments.runs[0]
+    rows = write_report(arguments.runs, out)
+    Console().print(rich_table(COLUMNS, [row.cells() for row in rows]))
+    print(f"wrote report.md, report.json and figures in {out}")

@@ -1,0 +1,153 @@
+"""``graphws edit`` and ``graphws classify``: a fitted model on checkpoints of one's own."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # the command line starts without torch
+    from graphws.architecture import Architecture
+    from graphws.graph import NetGraph
+
+__all__ = ["Run", "load_run", "register"]
+
+
+def register(subparsers: Any) -> None:
+    """Add ``edit`` and ``classify``."""
+    edit = subparsers.add_parser("edit", help="edit a network with a fitted model and write the merged result")
+    edit.add_argument("run_directory", metavar="RUN", type=Path, help="run directory of an EditTask")
+    edit.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help=".pt, .pth or .safetensors")
+    edit.add_argument("--out", type=Path, required=True, help="file to write, .safetensors, .pt or .pth")
+    edit.set_defaults(run=_edit)
+    classify = subparsers.add_parser("classify", help="classify networks with a fitted model")
+    classify.add_argument("run_directory", metavar="RUN", type=Path, help="run directory of a classification")
+    classify.add_argument("checkpoints", metavar="CHECKPOINT", type=Path, nargs="+", help=".pt, .pth or .safetensors")
+    classify.set_defaults(run=_classify)
+    for parser in (edit, classify):
+        parser.add_argument("--allow-nonfinite", action="store_true", help="skip NaN and infinite weights")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A fitted task read from its run directory.
+
+    Args:
+        path: The directory.
+        task: With the best epoch's weights, in evaluation mode.
+        architecture: Of the networks it was fitted on.
+        result: The contents of ``result.json``.
+    """
+
+    path: Path
+    task: Any
+    architecture: Architecture
+    result: dict[str, Any]
+
+
+def load_run(path: Path) -> Run:
+    """Read ``config.yaml``, ``result.json`` and ``model.safetensors`` of a finished run.
+
+    Only classes below ``graphws.`` are built and only tensors are loaded.
+
+    Raises:
+        OSError: If the directory or a file is missing.
+        ValueError: If a file is damaged or they do not belong together.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from graphws.architecture import Architecture
+    from graphws.cli.config import build, read_yaml
+    from graphws.tasks.common import check_state
+
+    for name in ("config.yaml", "result.json", "model.safetensors"):
+        if not (path / name).is_file():
+            raise FileNotFoundError(f"{path} is no finished run: it has no {name}")
+    try:
+        result = json.loads((path / "result.json").read_text(encoding="utf-8"))
+        architecture = Architecture.from_json(json.dumps(result["data"]["architecture"]))
+        state = load_file(path / "model.safetensors")
+    except (KeyError, TypeError, ValueError, SafetensorError) as error:
+        raise ValueError(f"{path} is damaged: {type(error).__name__}: {error}") from None
+    task = build(read_yaml(path / "config.yaml").get("model"), architecture=architecture)
+    check_state(task, state, str(path / "model.safetensors"))
+    task.load_state_dict(state)
+    return Run(path, task.eval(), architecture, result)
+
+
+def _read(checkpoint: Path, run: Run, allow_nonfinite: bool) -> NetGraph:
+    """A checkpoint as a graph of the run's architecture, in float32 as the model reads it."""
+    import conversions
+
+    expected = run.architecture
+    try:
+        graph = conversions.to_graph(
+            checkpoint,
+            activation=expected.groups[1].activation if len(expected.groups) > 2 else None,
+            output_offset=expected.output_offset or None,
+            allow_nonfinite=allow_nonfinite,
+        )
+        conversions.check_architecture(graph, expected)
+    except ValueError as error:
+        text = str(error)
+        raise ValueError(text if str(checkpoint) in text else f"{checkpoint}: {text}") from None
+    return graph
+
+
+def _edit(arguments: argparse.Namespace) -> None:
+    import torch
+
+    import conversions
+    from graphws.batch import Batch
+    from graphws.graph import NetGraph, nonfinite
+    from graphws.output_capacity import merge, split
+
+    run = load_run(arguments.run_directory)
+    if run.task.kind != "edit":
+        raise ValueError(f"{run.path} is a run of kind {run.task.kind!r}; edit needs one of kind 'edit'")
+    if arguments.out.suffix not in (".safetensors", ".pt", ".pth"):
+        raise ValueError(f"--out must end in .safetensors, .pt or .pth, got {arguments.out}")
+    graph = _read(arguments.checkpoint, run, arguments.allow_nonfinite)
+    found = nonfinite(graph)
+    if found:
+        print(f"{arguments.checkpoint}: {_listed(found)} read as zero", file=sys.stderr)
+    x, edge_attr = (torch.nan_to_num(t.float(), 0.0, 0.0, 0.0) for t in (graph.x, graph.edge_attr))
+    with torch.no_grad():
+        edited = run.task(Batch.from_graphs([NetGraph(graph.architecture, x, edge_attr)])).get_example(0)
+    merged = merge(split(edited))
+    conversions.save(merged, arguments.out)
+    print(
+        f"wrote {arguments.out}: {run.task.operation} of {arguments.checkpoint} by {run.task.k} merged "
+        f"network(s), {'-'.join(map(str, merged.architecture.widths))}"
+    )
+
+
+def _classify(arguments: argparse.Namespace) -> None:
+    import torch
+
+    from graphws.batch import Batch
+    from graphws.graph import NetGraph, nonfinite
+
+    run = load_run(arguments.run_directory)
+    if run.task.kind != "classification":
+        raise ValueError(f"{run.path} is a run of kind {run.task.kind!r}; classify needs one of kind 'classification'")
+    graphs = [_read(path, run, arguments.allow_nonfinite) for path in arguments.checkpoints]
+    for path, graph in zip(arguments.checkpoints, graphs, strict=True):
+        found = nonfinite(graph)
+        if found:
+            print(f"{path}: skipped, {_listed(found)}", file=sys.stderr)
+            continue
+        batch = Batch.from_graphs([NetGraph(graph.architecture, graph.x.float(), graph.edge_attr.float())])
+        with torch.no_grad():
+            probabilities = run.task(batch)[0].softmax(-1)
+        best = int(probabilities.argmax())
+        spread = " ".join(f"{value:.4f}" for value in probabilities.tolist())
+        print(f"{path}: class {best}, probability {float(probabilities[best]):.4f} of [{spread}]")
+
+
+def _listed(found: dict[str, int]) -> str:
+    return f"{sum(found.values())} NaN or infinite weights ({', '.join(f'{k}: {v}' for k, v in found.items())})"

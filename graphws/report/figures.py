@@ -1,0 +1,149 @@
+"""Figures of results: images side by side, learning curves, error against k. Drawn with Agg, no display needed."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from graphws.atomic import replacing
+from graphws.report.rows import Row
+
+__all__ = ["draw_capacity", "draw_curves", "draw_images", "write_figures"]
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito
+MARKS = ("o", "s", "^", "D", "v", "P", "X")
+MAX_CURVES = 12
+
+
+def write_figures(results: Sequence[dict[str, Any]], rows: Sequence[Row], out: str | Path) -> list[Path]:
+    """Draw what the runs allow into a folder.
+
+    Returns:
+        The files: ``images_<operation>.png``, ``curves_<task>.png`` and ``capacity_<operation>.png``.
+    """
+    out, files = Path(out), []
+    for task in dict.fromkeys((row.kind, row.task) for row in rows):
+        kind, name = task
+        mine = [row for row in rows if (row.kind, row.task) == task]
+        stem = "".join(c if c.isalnum() else "_" for c in name).strip("_")
+        if kind == "edit":
+            files += _saved(draw_images(mine), out / f"images_{stem}.png")
+        files += _saved(draw_curves(mine), out / f"curves_{stem}.png")
+        if kind == "edit" and len({row.k for row in mine}) > 1:
+            files += _saved(draw_capacity(mine), out / f"capacity_{stem}.png")
+    return files
+
+
+def _saved(figure: Figure | None, path: Path) -> list[Path]:
+    if figure is None:
+        return []
+    FigureCanvasAgg(figure)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=130, bbox_inches="tight")
+    return [path]
+
+
+def _label(row: Row) -> str:
+    return row.model if row.k is None else f"{row.model}, k = {row.k}"
+
+
+def draw_images(rows: Sequence[Row]) -> Figure | None:
+    """Test images: input, target, and what each row's first run predicted; None where no run kept any."""
+    kept = [(row, found) for row in rows if (found := _examples(Path(row.runs[0]))) is not None]
+    if not kept:
+        return None
+    (_, (first, low, high)), count = kept[0], len(kept[0][1][0]["input"])
+    strips = [("input", first["input"]), ("target", first["target"])]
+    strips += [(_label(row), tensors["predicted"]) for row, (tensors, _, _) in kept]
+    figure = Figure(figsize=(1.0 * count + 1.5, 1.05 * len(strips)), layout="constrained")
+    axes = figure.subplots(len(strips), count, squeeze=False)
+    for line, (name, images) in zip(axes, strips, strict=True):
+        for axis, image in zip(line, images, strict=False):
+            shown = ((image - low) / (high - low)).clamp(0, 1).squeeze(-1)
+            axis.imshow(shown.numpy(), cmap="gray", vmin=0, vmax=1)
+        for axis in line:
+            axis.set_xticks([])
+            axis.set_yticks([])
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+    figure.suptitle(f"{rows[0].task}, test networks", fontsize=10)
+    return figure
+
+
+def _examples(run: Path) -> tuple[dict[str, Tensor], float, float] | None:
+    path = run / "examples.safetensors"
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in ("input", "target", "predicted")}
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
+    return tensors, float(metadata["low"]), float(metadata["high"])
+
+
+def draw_curves(rows: Sequence[Row]) -> Figure | None:
+    """Training (dashed) and validation loss over epochs; None where no run has metrics."""
+    figure = Figure(figsize=(6, 3.6))
+    axis = figure.subplots()
+    for index, row in enumerate(rows[:MAX_CURVES]):
+        colour = COLOURS[index % len(COLOURS)]
+        for number, run in enumerate(row.runs):
+            metrics = _metrics(Path(run))
+            for name, style in (("val/loss", "-"), ("train/loss", "--")):
+                points = [(line["epoch"], line[name]) for line in metrics if name in line]
+                label = _label(row) if number == 0 and name == "val/loss" else None
+                if points:
+                    axis.plot(*zip(*points, strict=True), style, color=colour, lw=1.2, label=label)
+    if not axis.lines:
+        return None
+    _finish(axis, f"{rows[0].task}: validation (solid) and training (dashed)", "epoch", "loss")
+    return figure
+
+
+def _metrics(run: Path) -> list[dict[str, float]]:
+    path = run / "metrics.csv"
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+
+
+def draw_capacity(rows: Sequence[Row]) -> Figure:
+    """Test error against k, a line a model; bars are the standard deviation over seeds."""
+    figure = Figure(figsize=(5, 3.4))
+    axis = figure.subplots()
+    for index, model in enumerate(dict.fromkeys(row.model for row in rows)):
+        mine = sorted((row for row in rows if row.model == model), key=lambda row: row.k or 0)
+        axis.errorbar(
+            [row.k or 0 for row in mine],
+            [row.mean for row in mine],
+            yerr=[row.spread or 0.0 for row in mine],
+            marker=MARKS[index % len(MARKS)],
+            color=COLOURS[index % len(COLOURS)],
+            capsize=3,
+            label=model,
+        )
+    axis.set_xscale("log", base=2)
+    ticks = sorted({row.k or 0 for row in rows})
+    axis.set_xticks(ticks, [str(k) for k in ticks])
+    axis.minorticks_off()
+    _finish(axis, f"{rows[0].task}: test error against output capacity", "k (networks averaged)", "test MSE")
+    axis.set_ylim(bottom=0)
+    return figure
+
+
+def _finish(axis: Axes, title: str, across: str, up: str) -> None:
+    axis.set_title(title, fontsize=10)
+    axis.set_xlabel(across)
+    axis.set_ylabel(up)
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)

@@ -1,0 +1,141 @@
+"""Results of runs, grouped over seeds."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["COLUMNS", "Row", "model_name", "read_results", "rows_of"]
+
+COLUMNS = ("task", "model", "k", "parameters", "networks", "seeds", "best epoch", "metric", "test", "seconds")
+
+
+@dataclass(frozen=True)
+class Row:
+    """Runs that differ in their seed alone.
+
+    Args:
+        task: What was learned, as ``"dilation"``.
+        kind: ``"edit"``, ``"classification"`` or ``"regression"``.
+        model: Class of the weight-space network.
+        k: Output capacity, None for functionals.
+        parameters: Learnable parameters.
+        networks: Training networks.
+        seeds: Of the runs.
+        best_epochs: Of the runs.
+        metric: Name of the test metric.
+        values: Test metric of each run.
+        seconds: Fitting time of each run.
+        runs: Their directories.
+    """
+
+    task: str
+    kind: str
+    model: str
+    k: int | None
+    parameters: int
+    networks: int
+    seeds: tuple[int, ...]
+    best_epochs: tuple[int, ...]
+    metric: str
+    values: tuple[float, ...]
+    seconds: tuple[float, ...]
+    runs: tuple[str, ...]
+
+    @property
+    def mean(self) -> float:
+        return statistics.fmean(self.values)
+
+    @property
+    def spread(self) -> float | None:
+        """Sample standard deviation over seeds; None for a single one."""
+        return statistics.stdev(self.values) if len(self.values) > 1 else None
+
+    def cells(self) -> list[str]:
+        """This row as text, in the order of :data:`COLUMNS`."""
+        spread = "" if self.spread is None else f" ± {_short(self.spread)}"
+        return [
+            self.task,
+            self.model,
+            "-" if self.k is None else str(self.k),
+            f"{self.parameters:,}",
+            f"{self.networks:,}",
+            ", ".join(map(str, self.seeds)),
+            ", ".join(map(str, self.best_epochs)),
+            self.metric,
+            f"{_short(self.mean)}{spread}",
+            f"{statistics.fmean(self.seconds):.1f}",
+        ]
+
+
+def _short(value: float) -> str:
+    return f"{value:.4g}" if math.isfinite(value) else str(value)
+
+
+def read_results(runs: Sequence[str | Path]) -> list[dict[str, Any]]:
+    """The ``result.json`` of each run directory, with the directory as ``"run"``.
+
+    A folder that holds runs instead of being one stands for all of them.
+
+    Raises:
+        OSError: If there is no run in a folder.
+        ValueError: If a result is damaged.
+    """
+    results = []
+    for run in map(Path, runs):
+        files = [run / "result.json"] if (run / "result.json").is_file() else sorted(run.glob("*/result.json"))
+        if not files:
+            raise FileNotFoundError(f"{run} is no finished run and holds none: there is no result.json")
+        for file in files:
+            try:
+                result = json.loads(file.read_text(encoding="utf-8"))
+                results.append({**result, "run": str(file.parent), "_key": _key(result)})
+            except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(f"{file} is damaged: {type(error).__name__}: {error}") from None
+    return results
+
+
+def _key(result: dict[str, Any]) -> str:
+    """Equal for runs that differ in their seed alone."""
+    names = ("task", "kind", "target", "model", "arguments", "k", "parameters", "max_epochs")
+    data = {name: result["data"][name] for name in ("options", "hash", "convention", "train")}
+    return json.dumps([[result[name] for name in names], data], sort_keys=True)
+
+
+def model_name(node: dict[str, Any]) -> str:
+    """Class of the innermost weight-space network of a configuration: that of ``Invariant`` is its argument's."""
+    inner = (node.get("init_args") or {}).get("model")
+    return model_name(inner) if isinstance(inner, dict) else str(node["class_path"]).rpartition(".")[2]
+
+
+def rows_of(results: Sequence[dict[str, Any]]) -> list[Row]:
+    """One row a setup, over its seeds, sorted by task, model and k."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for result in results:
+        groups.setdefault(result["_key"], []).append(result)
+    rows = []
+    for runs in groups.values():
+        first = runs[0]
+        metric = {"classification": "accuracy", "regression": "kendall"}.get(first["kind"], "loss")
+        rows.append(
+            Row(
+                task=first["target"] if first["kind"] == "edit" else f"{first['target']} ({first['kind']})",
+                kind=first["kind"],
+                model=model_name(first["model"]),
+                k=first["k"],
+                parameters=first["parameters"],
+                networks=first["data"]["train"],
+                seeds=tuple(run["seed"] for run in runs),
+                best_epochs=tuple(run["best_epoch"] for run in runs),
+                metric="MSE" if first["kind"] == "edit" else metric,
+                values=tuple(run["test"][f"test/{metric}"] for run in runs),
+                seconds=tuple(run["seconds"] for run in runs),
+                runs=tuple(run["run"] for run in runs),
+            )
+        )
+    return sorted(rows, key=lambda row: (row.kind, row.task, row.model, row.k or 0, row.parameters, row.runs))

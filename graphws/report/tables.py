@@ -1,0 +1,66 @@
+"""Tables of results: on the screen, as Markdown, as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from graphws.atomic import write_text
+from graphws.report.figures import write_figures
+from graphws.report.rows import COLUMNS, Row, read_results, rows_of
+
+__all__ = ["markdown_table", "rich_table", "write_report"]
+
+NUMBERS = {"k", "parameters", "networks", "test", "seconds", "best epoch", "test MSE", "test accuracy"}
+
+
+def rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> Table:
+    """A table for the screen; columns of numbers are aligned to the right."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in columns:
+        table.add_column(column, justify="right" if column in NUMBERS else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    rule = ["---:" if column in NUMBERS else "---" for column in columns]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in (columns, rule, *rows))
+
+
+def write_report(runs: Sequence[str | Path], out: str | Path) -> list[Row]:
+    """Write ``report.md``, ``report.json`` and the figures of some runs into a folder.
+
+    Args:
+        runs: Run directories, or folders of them.
+        out: The folder.
+
+    Returns:
+        The rows of the table.
+
+    Raises:
+        OSError: If there is no run, or the folder can't be written.
+        ValueError: If a result is damaged.
+    """
+    out = Path(out)
+    results = read_results(runs)
+    rows = rows_of(results)
+    images = write_figures(results, rows, out)
+    text = f"# Report\n\n{markdown_table(COLUMNS, [row.cells() for row in rows])}\n"
+    text += "Each run was selected on validation and tested once, on its best epoch; ± is the sample standard "
+    text += "deviation over seeds.\n" + "".join(f"\n![{image.stem}]({image.name})\n" for image in images)
+    write_text(out / "report.md", text)
+    content: dict[str, Any] = {
+        "rows": [{**dataclasses.asdict(row), "mean": row.mean, "spread": row.spread} for row in rows],
+        "figures": [image.name for image in images],
+    }
+    write_text(out / "report.json", json.dumps(content, indent=2) + "\n")
+    return rows

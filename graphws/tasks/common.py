@@ -1,0 +1,99 @@
+"""What the tasks share: optimiser, plateau schedule, and the facts of the data a checkpoint belongs to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from graphws.architecture import Architecture
+from graphws.tasks.data import ZooDataModule
+
+__all__ = ["check_facts", "check_state", "data_of", "facts_of", "optimisers", "step_plateau"]
+
+PLATEAU_FACTOR = 0.5
+
+
+def optimisers(
+    task: LightningModule, *, learning_rate: float, weight_decay: float, patience: int, min_learning_rate: float
+) -> dict[str, Any]:
+    """AdamW and ReduceLROnPlateau, as ``configure_optimizers`` returns them; see :func:`step_plateau`.
+
+    Raises:
+        ValueError: If a rate is not positive, or the weight decay or patience negative.
+    """
+    if learning_rate <= 0 or min_learning_rate < 0 or weight_decay < 0 or patience < 0:
+        raise ValueError(
+            f"expected learning_rate > 0 and weight_decay, patience and min_learning_rate >= 0; got {learning_rate}, "
+            f"{weight_decay}, {patience} and {min_learning_rate}"
+        )
+    optimiser = torch.optim.AdamW(task.parameters(), lr=learning_rate, weight_decay=weight_decay)
+    plateau = ReduceLROnPlateau(optimiser, factor=PLATEAU_FACTOR, patience=patience, min_lr=min_learning_rate)
+    return {"optimizer": optimiser, "lr_scheduler": {"scheduler": plateau, "monitor": "val/loss"}}
+
+
+def step_plateau(task: LightningModule) -> None:
+    """Step the schedule with this epoch's validation loss; for ``on_train_epoch_end``.
+
+    Lightning would step it after the checkpoint of the epoch is written, so that every resumption lost one step; a task
+    that calls this switches Lightning's own step off by an empty ``lr_scheduler_step``.
+    """
+    scheduler = task.lr_schedulers()
+    loss = task.trainer.callback_metrics.get("val/loss")
+    if loss is not None and isinstance(scheduler, ReduceLROnPlateau):
+        scheduler.step(loss)
+
+
+def data_of(task: LightningModule) -> ZooDataModule | None:
+    """The zoo a task is run on, or None where it is run on loaders of the caller's own."""
+    data = getattr(task.trainer, "datamodule", None)
+    return data if isinstance(data, ZooDataModule) else None
+
+
+def facts_of(data: ZooDataModule) -> dict[str, str]:
+    """What a model fitted on these data may rely on; kept in its checkpoints."""
+    return {
+        "architecture": data.architecture.structure.to_json(),
+        "convention": data.convention,
+        "data_hash": data.data_hash,
+    }
+
+
+def check_facts(trained_on: dict[str, str], data: ZooDataModule) -> None:
+    """Refuse data of another architecture or convention than a model was trained on.
+
+    Raises:
+        ValueError: Saying what the model was trained on and what is given.
+    """
+    given = facts_of(data)
+    if trained_on["convention"] != given["convention"]:
+        raise ValueError(
+            f"the model was trained on a zoo of convention {trained_on['convention']!r}, "
+            f"{data.zoos[0].path} is of convention {given['convention']!r}"
+        )
+    if trained_on["architecture"] != given["architecture"]:
+        raise ValueError(
+            f"the model was trained on {Architecture.from_json(trained_on['architecture'])}, "
+            f"{data.zoos[0].path} holds {data.architecture.structure}"
+        )
+
+
+def check_state(module: nn.Module, state: dict[str, torch.Tensor], where: str) -> None:
+    """Refuse a state dict that is not this module's.
+
+    Raises:
+        ValueError: Naming the first tensor that is missing, unknown or of another shape.
+    """
+    own = module.state_dict()
+    for name in [*own, *state]:
+        if name not in state or name not in own:
+            what = "lacks" if name not in state else "has a tensor the model does not know,"
+            raise ValueError(f"{where} is of another model: it {what} {name!r}")
+        if own[name].shape != state[name].shape:
+            raise ValueError(
+                f"{where} is of another model: {name!r} is of shape {list(state[name].shape)} there and "
+                f"{list(own[name].shape)} in the model"
+            )

@@ -1,0 +1,153 @@
+"""EditTask: operators that change the image an input network represents."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+
+from graphws.architecture import Architecture
+from graphws.batch import Batch
+from graphws.image_operations import IMAGE_OPERATIONS, apply_operation
+from graphws.output_capacity import OutputCapacity, average
+from graphws.tasks.common import check_facts, check_state, data_of, facts_of, optimisers, step_plateau
+from graphws.tasks.standardise import Standardised
+
+__all__ = ["EditTask"]
+
+
+class EditTask(LightningModule):
+    r"""Edit networks so that their image becomes an image operation of the image they were fitted to.
+
+    The model's k output channels are k edits (arXiv 2602.01083, Section 8): v_i = v + s * Delta_i(v), and the loss is
+    the pixel MSE between the average of the k rendered images and the operation applied to the original image, in the
+    zoo's pixel range. The model reads standardised weights; Delta is in units of the weights' standard deviations.
+
+    Args:
+        model: Equivariant weight-space network; its ``out_channels`` is k.
+        operation: A key of :data:`~graphws.image_operations.IMAGE_OPERATIONS`.
+        architecture: Of the input networks; ``graphws fit`` fills it in from the zoo.
+        learning_rate: Of AdamW.
+        weight_decay: Of AdamW.
+        patience: Epochs without a better validation loss after which the learning rate is halved.
+        min_learning_rate: Below which it does not fall.
+        initial_scale: First value of every s.
+
+    Raises:
+        ValueError: If the operation is unknown, or the model has no ``out_channels`` or none above 0.
+    """
+
+    kind, monitor, mode = "edit", "val/loss", "min"
+
+    coordinates: Tensor
+
+    def __init__(
+        self,
+        model: nn.Module,
+        operation: str = "dilation",
+        *,
+        architecture: Architecture | None = None,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 1e-3,
+        patience: int = 5,
+        min_learning_rate: float = 1e-4,
+        initial_scale: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if operation not in IMAGE_OPERATIONS:
+            raise ValueError(f"unknown image operation {operation!r}; known: {', '.join(IMAGE_OPERATIONS)}")
+        if architecture is None:
+            raise ValueError("an EditTask needs the architecture of the input networks, got none")
+        k = getattr(model, "out_channels", None)
+        if not isinstance(k, int) or k < 1:
+            raise ValueError(f"{type(model).__name__} must have out_channels, the number k of edits, >= 1; found {k}")
+        self.operation = operation
+        self.architecture = architecture
+        standardised = Standardised(model, architecture=architecture)
+        self.editor = OutputCapacity(standardised, architecture=architecture, initial_scale=initial_scale)
+        self.optimiser = {
+            "learning_rate": learning_rate,
+            "weight_decay": weight_decay,
+            "patience": patience,
+            "min_learning_rate": min_learning_rate,
+        }
+        self.pixels = (0.0, 1.0)
+        self.trained_on: dict[str, str] | None = None
+        self.register_buffer("coordinates", torch.empty(0, architecture.groups[0].size), persistent=False)
+
+    @property
+    def standardised(self) -> Standardised:
+        """The model in standard units."""
+        return cast(Standardised, self.editor.model)
+
+    @property
+    def k(self) -> int:
+        """The number of edited networks an input network becomes."""
+        return self.editor.out_channels
+
+    @property
+    def target(self) -> str:
+        return self.operation
+
+    def forward(self, batch: Batch) -> Batch:
+        """The k edited networks of each network, in the k channels of a batch."""
+        return self.editor(batch)
+
+    def render(self, batch: Batch) -> Tensor:
+        """The average image of the k edited networks, [B, H * W, C]."""
+        return average(self.editor(batch), self.coordinates)
+
+    def wanted(self, batch: Batch) -> Tensor:
+        """The operation applied to the original images, [B, H * W, C]."""
+        return apply_operation(self.operation, batch.images, *self.pixels).flatten(1, 2)
+
+    def setup(self, stage: str) -> None:
+        data = data_of(self)
+        if data is None:
+            raise ValueError("an EditTask needs the coordinates and images of a ZooDataModule, the trainer has none")
+        self.coordinates = data.coordinates.to(self.device)
+        self.pixels = data.pixel_range
+        if stage == "fit" and self.trained_on is None:
+            self.standardised.set_statistics(data.statistics)
+        if self.trained_on is not None:
+            check_facts(self.trained_on, data)
+        self.trained_on = facts_of(data)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        return self._step(batch, "train")
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        return self._step(batch, "val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        return self._step(batch, "test")
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Edited images, [B, H, W, C]."""
+        return self.render(batch).view_as(batch.images)
+
+    def _step(self, batch: Batch, split: str) -> Tensor:
+        loss = F.mse_loss(self.render(batch), self.wanted(batch))
+        self.log(f"{split}/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=batch.num_graphs)
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        return optimisers(self, **self.optimiser)  # type: ignore[arg-type]
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Nothing: :func:`~graphws.tasks.common.step_plateau` has done it."""
+
+    def on_train_epoch_end(self) -> None:
+        step_plateau(self)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["trained_on"] = self.trained_on
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        data = data_of(self)
+        if data is not None and checkpoint.get("trained_on"):
+            check_facts(checkpoint["trained_on"], data)
+        check_state(self, checkpoint["state_dict"], "the checkpoint")

@@ -1,0 +1,192 @@
+"""PredictTask: functionals, a class or a number for each input network."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, cast
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torchmetrics import KendallRankCorrCoef, Metric, MetricCollection, R2Score
+from torchmetrics.classification import MulticlassAccuracy
+
+from graphws.architecture import Architecture
+from graphws.batch import Batch
+from graphws.tasks.common import check_facts, check_state, data_of, facts_of, optimisers, step_plateau
+from graphws.tasks.standardise import Standardised
+
+__all__ = ["PredictTask"]
+
+SPLITS = ("train", "val", "test")
+
+
+class PredictTask(LightningModule):
+    """Predict a property of each network: its label (cross-entropy) or a number (MSE in units of its training spread).
+
+    Metrics: accuracy for classification; R2 and Kendall's tau for regression.
+
+    Args:
+        model: Functional with one output a class, or one for regression.
+        target: ``"label"`` or a numeric column of the zoo's table.
+        kind: ``"classification"`` or ``"regression"``.
+        architecture: Of the input networks; ``graphws fit`` fills it in from the zoo.
+        learning_rate: Of AdamW.
+        weight_decay: Of AdamW.
+        patience: Epochs without a better validation loss after which the learning rate is halved.
+        min_learning_rate: Below which it does not fall.
+
+    Raises:
+        ValueError: If the kind is unknown or the model's number of outputs does not fit.
+    """
+
+    target_mean: Tensor
+    target_std: Tensor
+
+    def __init__(
+        self,
+        model: nn.Module,
+        target: str = "label",
+        kind: Literal["classification", "regression"] = "classification",
+        *,
+        architecture: Architecture | None = None,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 1e-3,
+        patience: int = 5,
+        min_learning_rate: float = 1e-4,
+    ) -> None:
+        super().__init__()
+        if kind not in ("classification", "regression"):
+            raise ValueError(f"unknown kind of prediction {kind!r}; known: classification, regression")
+        if architecture is None:
+            raise ValueError("a PredictTask needs the architecture of the input networks, got none")
+        outputs = getattr(model, "out_channels", None)
+        if not isinstance(outputs, int) or (outputs < 2 if kind == "classification" else outputs != 1):
+            needed = "2 outputs or more" if kind == "classification" else "1 output"
+            raise ValueError(
+                f"{kind} needs a model with {needed} (its out_channels), {type(model).__name__} has {outputs}"
+            )
+        self.kind = kind
+        self.target = target
+        self.architecture = architecture
+        self.monitor, self.mode = ("val/accuracy", "max") if kind == "classification" else ("val/loss", "min")
+        self.standardised = Standardised(model, architecture=architecture)
+        self.optimiser = {
+            "learning_rate": learning_rate,
+            "weight_decay": weight_decay,
+            "patience": patience,
+            "min_learning_rate": min_learning_rate,
+        }
+        self.metrics = nn.ModuleDict({f"{split}_metrics": _metrics(kind, outputs, split) for split in SPLITS})
+        self.trained_on: dict[str, str] | None = None
+        self.register_buffer("target_mean", torch.zeros(()))
+        self.register_buffer("target_std", torch.ones(()))
+
+    @property
+    def k(self) -> int | None:
+        """Functionals edit nothing."""
+        return None
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits [B, classes], or predicted values [B]."""
+        out = self.standardised(batch)
+        if self.kind == "classification":
+            return out
+        return out.squeeze(-1) * self.target_std + self.target_mean
+
+    def wanted(self, batch: Batch) -> Tensor:
+        """The target of each network, [B].
+
+        Raises:
+            ValueError: If the data have no such column, or a network has no value in it or one that is no class.
+        """
+        if self.target == "label":
+            wanted = batch.y
+        elif self.target in batch.columns:
+            wanted = batch.columns[self.target]
+        else:
+            raise ValueError(f"the zoo has no numeric column {self.target!r}; it has label, {', '.join(batch.columns)}")
+        if self.kind == "regression":
+            missing = ~wanted.isfinite() if wanted.is_floating_point() else wanted < 0
+            wanted = wanted.to(self.target_std.dtype)
+        else:
+            missing = ~((wanted >= 0) & (wanted < self._outputs))
+            wanted = wanted.long()
+        if bool(missing.any()):
+            what = f"in 0 to {self._outputs - 1}" if self.kind == "classification" else "that is a number"
+            raise ValueError(
+                f"{int(missing.sum())} of {len(missing)} networks of a batch have no {self.target!r} {what}"
+            )
+        return wanted
+
+    @property
+    def _outputs(self) -> int:
+        return self.standardised.out_channels
+
+    def setup(self, stage: str) -> None:
+        data = data_of(self)
+        if data is None:
+            return
+        if self.trained_on is not None:
+            check_facts(self.trained_on, data)
+        elif stage == "fit":
+            self.standardised.set_statistics(data.statistics)
+            if self.kind == "regression":
+                train = data.split("train")
+                wanted = self.wanted(train.batch(torch.arange(len(train)))).double()
+                self.target_mean.copy_(wanted.mean())
+                self.target_std.copy_(wanted.std().clamp_min(torch.finfo(torch.float32).eps))
+        self.trained_on = facts_of(data)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        return self._step(batch, "train")
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        return self._step(batch, "val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        return self._step(batch, "test")
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Class probabilities [B, classes], or predicted values [B]."""
+        out = self(batch)
+        return out.softmax(-1) if self.kind == "classification" else out
+
+    def _step(self, batch: Batch, split: str) -> Tensor:
+        out, wanted = self(batch), self.wanted(batch)
+        if self.kind == "classification":
+            loss = F.cross_entropy(out, wanted)
+        else:
+            loss = F.mse_loss(out, wanted) / self.target_std.square()
+        metrics = cast(MetricCollection, self.metrics[f"{split}_metrics"])
+        metrics.update(out.detach(), wanted)
+        self.log(f"{split}/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=batch.num_graphs)
+        self.log_dict(metrics, on_step=False, on_epoch=True, prog_bar=split == "val", batch_size=batch.num_graphs)
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        return optimisers(self, **self.optimiser)  # type: ignore[arg-type]
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Nothing: :func:`~graphws.tasks.common.step_plateau` has done it."""
+
+    def on_train_epoch_end(self) -> None:
+        step_plateau(self)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["trained_on"] = self.trained_on
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        data = data_of(self)
+        if data is not None and checkpoint.get("trained_on"):
+            check_facts(checkpoint["trained_on"], data)
+        check_state(self, checkpoint["state_dict"], "the checkpoint")
+
+
+def _metrics(kind: str, num_classes: int, split: str) -> MetricCollection:
+    metrics: dict[str, Metric | MetricCollection] = {}
+    if kind == "classification":
+        metrics["accuracy"] = MulticlassAccuracy(num_classes, average="micro")
+    else:
+        metrics |= {"r2": R2Score(), "kendall": KendallRankCorrCoef()}
+    return MetricCollection(metrics, prefix=f"{split}/")

@@ -1,0 +1,196 @@
+"""A run and its directory: what is written while a task is fitted, the one test at the end, and reading it back.
+
+A run directory holds ``config.yaml``, ``metrics.csv``, ``checkpoints/{best,last}.ckpt``, ``model.safetensors`` (the
+best weights), ``result.json`` and, for edits, ``examples.safetensors`` (some test images: input, target, predicted).
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from safetensors.torch import save_file
+
+from graphws.atomic import replacing, write_text
+from graphws.models.common import num_parameters
+from graphws.tasks.data import ZooDataModule
+from graphws.tasks.edit import EditTask
+from graphws.tasks.predict import PredictTask
+
+__all__ = ["FORMAT_VERSION", "FitClock", "checkpoint_callback", "checkpoint_path", "preflight", "record"]
+
+FORMAT_VERSION = 1
+EXAMPLES = 8
+
+
+class FitClock(Callback):
+    """Seconds spent fitting, those before a resumption included."""
+
+    def __init__(self) -> None:
+        self.before = 0.0
+        self.started: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        return self.before + (time.perf_counter() - self.started if self.started is not None else 0.0)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.started = time.perf_counter()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.before, self.started = self.seconds, None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.before = state_dict["seconds"]
+
+
+def checkpoint_callback(root: str | Path, task: EditTask | PredictTask) -> ModelCheckpoint:
+    """Keep the best epoch by the task's validation metric, and the last one for resuming."""
+    return ModelCheckpoint(
+        Path(root) / "checkpoints",
+        filename="best",
+        monitor=task.monitor,
+        mode=task.mode,
+        save_last=True,
+        enable_version_counter=False,
+        save_on_train_epoch_end=True,
+    )
+
+
+def checkpoint_path(root: str | Path, which: str) -> Path:
+    """The file of ``"best"``, ``"last"``, or of a path.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    path = Path(root) / "checkpoints" / f"{which}.ckpt" if which in ("best", "last") else Path(which)
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}")
+    return path
+
+
+def preflight(task: EditTask | PredictTask, data: ZooDataModule, split: str) -> None:
+    """Run the model on two networks before anything is written, so that a misfit is said at once.
+
+    Raises:
+        ValueError: If the model does not take networks of this architecture.
+    """
+    stack = data.split(split)
+    batch = stack.batch(torch.arange(min(2, len(stack))))
+    training = task.training
+    with torch.no_grad():
+        task.eval()(batch)
+        if isinstance(task, EditTask) and stack.images is None:
+            raise ValueError(f"an EditTask needs images, zoo {data.zoos[0].path} has none")
+        if isinstance(task, PredictTask):
+            task.wanted(batch)
+    task.train(training)
+
+
+def record(
+    trainer: Trainer,
+    task: EditTask | PredictTask,
+    data: ZooDataModule,
+    root: str | Path,
+    config: dict[str, Any],
+    seconds: float,
+) -> dict[str, Any]:
+    """Test the best checkpoint, once, and write ``model.safetensors``, ``examples.safetensors`` and ``result.json``.
+
+    Args:
+        trainer: Whose fit has ended.
+        task: The fitted task; holds the best checkpoint's weights afterwards.
+        data: Zoo it was fitted on.
+        root: The run directory.
+        config: The run's ``config.yaml``.
+        seconds: The fit took.
+
+    Returns:
+        The contents of ``result.json``.
+    """
+    root = Path(root)
+    path, epochs = checkpoint_path(root, "best"), trainer.current_epoch
+    trainer.loggers = []  # metrics.csv is the record of the epochs
+    best = torch.load(path, map_location="cpu", weights_only=True)
+    validation = _numbers(trainer.validate(task, datamodule=data, ckpt_path=path, verbose=False, weights_only=True))
+    test = _numbers(trainer.test(task, datamodule=data, ckpt_path=path, verbose=False, weights_only=True))
+    with replacing(root / "model.safetensors") as temporary:
+        save_file({name: value.contiguous().cpu() for name, value in task.state_dict().items()}, temporary)
+    if isinstance(task, EditTask):
+        _write_examples(task, data, root / "examples.safetensors")
+    result = {
+        "format_version": FORMAT_VERSION,
+        **_setup(task, data, config),
+        "selection": f"{task.mode} {task.monitor} over epochs",
+        "best_epoch": int(best["epoch"]),
+        "epochs": epochs,
+        "validation": validation,
+        "test": test,
+        "seconds": round(seconds, 3),
+        "device": str(trainer.strategy.root_device),
+        "versions": {name: version(name) for name in ("graphws", "torch", "torch-geometric", "lightning")}
+        | {"python": platform.python_version()},
+    }
+    write_text(root / "result.json", json.dumps(result, indent=2) + "\n")
+    return result
+
+
+def _setup(task: EditTask | PredictTask, data: ZooDataModule, config: dict[str, Any]) -> dict[str, Any]:
+    """What was asked for: equal for two runs that differ in their seed alone, apart from ``seed``."""
+    arguments = config["model"].get("init_args", {})
+    rest = {name: value for name, value in arguments.items() if name not in ("model", "architecture")}
+    options = {
+        name: value for name, value in config["data"].get("init_args", {}).items() if name not in ("zoo", "seed")
+    }
+    return {
+        "task": config["model"]["class_path"],
+        "kind": task.kind,
+        "target": task.target,
+        "model": arguments["model"],
+        "arguments": rest,
+        "k": task.k,
+        "parameters": num_parameters(task),
+        "seed": config["seed_everything"],
+        "max_epochs": config["trainer"]["max_epochs"],
+        "data": {
+            "zoo": [str(zoo.path) for zoo in data.zoos],
+            "options": options,
+            "hash": data.data_hash,
+            "convention": data.convention,
+            "architecture": json.loads(data.architecture.to_json()),
+            "train": len(data.split("train")),
+            "val": len(data.split("val")),
+            "test": len(data.split("test")),
+        },
+    }
+
+
+def _numbers(results: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: float(value) for part in results for name, value in part.items()}
+
+
+def _write_examples(task: EditTask, data: ZooDataModule, path: Path) -> None:
+    stack = data.split("test")
+    batch = stack.batch(torch.arange(min(EXAMPLES, len(stack)))).to(task.device)
+    with torch.no_grad():
+        shape = batch.images.shape
+        tensors = {
+            "input": batch.images,
+            "target": task.wanted(batch).view(shape),
+            "predicted": task.eval().render(batch).view(shape),
+        }
+    low, high = data.pixel_range
+    with replacing(path) as temporary:
+        contiguous = {name: value.contiguous().cpu() for name, value in tensors.items()}
+        save_file(contiguous, temporary, metadata={"low": str(low), "high": str(high)})
