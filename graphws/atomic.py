@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["replacing", "write_text"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["replacing", "write_tensors", "write_text"]
 
 
 @contextmanager
@@ -33,3 +37,13 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a text file whole, in UTF-8."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_tensors(
+    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
+) -> None:
+    """Write a safetensors file whole, readable by whom the umask lets (safetensors' own ``save_file``: the owner)."""
+    from safetensors.torch import save  # brings torch, which the command line starts without
+
+    with replacing(path) as temporary:
+        temporary.write_bytes(save({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, metadata))

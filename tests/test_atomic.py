@@ -3,8 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors import safe_open
 
-from graphws.atomic import replacing, write_text
+from graphws.atomic import replacing, write_tensors, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -21,3 +23,13 @@ def test_the_temporary_name_keeps_the_suffix(tmp_path: Path) -> None:
         assert temporary.suffix == ".safetensors"
         temporary.write_text("new")
     assert (tmp_path / "a.safetensors").read_text() == "new"
+
+
+def test_tensors_are_written_whole_with_the_permissions_of_the_umask(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "")
+    view = torch.arange(6.0).view(2, 3).T  # not contiguous
+    write_tensors(tmp_path / "a.safetensors", {"view": view}, {"low": "0"})
+    assert (tmp_path / "a.safetensors").stat().st_mode == (tmp_path / "a.txt").stat().st_mode
+    with safe_open(tmp_path / "a.safetensors", framework="pt") as file:
+        assert torch.equal(file.get_tensor("view"), view)
+        assert file.metadata() == {"low": "0"}

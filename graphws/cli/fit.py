@@ -17,11 +17,10 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from safetensors.torch import save_file
 
 import graphws.models
 import graphws.tasks
-from graphws.atomic import replacing
+from graphws.atomic import write_tensors
 from graphws.cli.allocator import keep_freed_memory
 from graphws.cli.config import explain
 from graphws.tasks.metrics_csv import MetricsCSV
@@ -35,7 +34,6 @@ DEFAULTS = {
     "enable_model_summary": False,
     "log_every_n_steps": 1,
     "num_sanity_val_steps": 0,
-    "inference_mode": False,
 }
 QUIET = [  # what Lightning says about every run, or about choices the user did not make
     r".*does not have many workers.*",
@@ -131,8 +129,7 @@ class RunCLI(LightningCLI):
         """Predict the test split and write ``predictions.safetensors``."""
         parts: list[Any] = self.trainer.predict(model, **kwargs) or []
         path = self.root / "predictions.safetensors"
-        with replacing(path) as temporary:
-            save_file({"prediction": torch.cat([part.cpu() for part in parts]).contiguous()}, temporary)
+        write_tensors(path, {"prediction": torch.cat([part.cpu() for part in parts])})
         print(f"wrote {path}")
 
 

@@ -29,6 +29,7 @@ def sinusoids(values: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=1024)
+@torch.inference_mode(False)  # what is cached must serve later training
 def group_facts(structure: Architecture) -> Tensor:
     """Role, activation, and depth counted from the input and from the output, of each node group: [G, F], float64."""
     count = len(structure.groups)
@@ -45,6 +46,7 @@ def group_facts(structure: Architecture) -> Tensor:
 
 
 @lru_cache(maxsize=1024)
+@torch.inference_mode(False)  # what is cached must serve later training
 def node_facts(structure: Architecture) -> Tensor:
     """The facts of each node's group and its slot, [N, F], float64; exchangeable nodes of a group have equal rows."""
     shared = topology(structure)
@@ -53,6 +55,7 @@ def node_facts(structure: Architecture) -> Tensor:
 
 
 @lru_cache(maxsize=1024)
+@torch.inference_mode(False)  # what is cached must serve later training
 def block_facts(structure: Architecture) -> Tensor:
     """The facts of the groups at both ends of each edge block, [number of blocks, F], float64."""
     facts = group_facts(structure)

@@ -17,9 +17,8 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from safetensors.torch import save_file
 
-from graphws.atomic import replacing, write_text
+from graphws.atomic import write_tensors, write_text
 from graphws.models.common import num_parameters
 from graphws.tasks.data import ZooDataModule
 from graphws.tasks.edit import EditTask
@@ -125,8 +124,7 @@ def record(
     best = torch.load(path, map_location="cpu", weights_only=True)
     validation = _numbers(trainer.validate(task, datamodule=data, ckpt_path=path, verbose=False, weights_only=True))
     test = _numbers(trainer.test(task, datamodule=data, ckpt_path=path, verbose=False, weights_only=True))
-    with replacing(root / "model.safetensors") as temporary:
-        save_file({name: value.contiguous().cpu() for name, value in task.state_dict().items()}, temporary)
+    write_tensors(root / "model.safetensors", task.state_dict())
     if isinstance(task, EditTask):
         _write_examples(task, data, root / "examples.safetensors")
     result = {
@@ -191,6 +189,4 @@ def _write_examples(task: EditTask, data: ZooDataModule, path: Path) -> None:
             "predicted": task.eval().render(batch).view(shape),
         }
     low, high = data.pixel_range
-    with replacing(path) as temporary:
-        contiguous = {name: value.contiguous().cpu() for name, value in tensors.items()}
-        save_file(contiguous, temporary, metadata={"low": str(low), "high": str(high)})
+    write_tensors(path, tensors, {"low": str(low), "high": str(high)})

@@ -17,11 +17,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from graphws.architecture import Architecture
-from graphws.atomic import write_text
+from graphws.atomic import write_tensors, write_text
 from graphws.zoo.conventions import convention_of, initialise, siren_architecture
 from graphws.zoo.fitting import FitSettings, fit_sirens
 from graphws.zoo.manifest import COMMAND, MANIFEST, UNFINISHED, read_manifest
-from graphws.zoo.shards import write_shard
 from graphws.zoo.sources import ImageSet, split_images
 from graphws.zoo.writing import finish_zoo, image_file, shard_file
 
@@ -168,9 +167,9 @@ def _fit_chunk(
     start = initialise(architecture, settings.convention, len(images), chunk_generator(settings.seed, chunk))
     pixels = convention_of(settings.convention).to_pixels(images)
     fit = fit_sirens(pixels, architecture, settings.convention, *start, settings.fit, progress=progress)
-    write_shard(folder, _metrics_file(chunk), {name: getattr(fit, name) for name in METRICS})
-    write_shard(folder, image_file(chunk), {"images": images})
-    write_shard(folder, shard_file(chunk), {"x": fit.x.unsqueeze(-1), "edge_attr": fit.edge_attr.unsqueeze(-1)})
+    write_tensors(folder / _metrics_file(chunk), {name: getattr(fit, name) for name in METRICS})
+    write_tensors(folder / image_file(chunk), {"images": images})
+    write_tensors(folder / shard_file(chunk), {"x": fit.x.unsqueeze(-1), "edge_attr": fit.edge_attr.unsqueeze(-1)})
     return int(fit.steps.sum())
 
 

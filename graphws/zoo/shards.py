@@ -8,20 +8,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from graphws.atomic import replacing
 from graphws.zoo.manifest import sha256_file
 
-__all__ = ["Shard", "describe", "write_shard"]
-
-
-def write_shard(folder: Path, file: str, tensors: Mapping[str, Tensor]) -> None:
-    """Write a shard whole under ``folder / file``."""
-    with replacing(folder / file) as temporary:
-        # safetensors' own save_file makes files that only their owner may read
-        temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in tensors.items()}))
+__all__ = ["Shard", "describe"]
 
 
 def describe(folder: Path, file: str, count: int) -> dict[str, Any]:

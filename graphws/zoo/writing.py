@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from graphws.architecture import Architecture
-from graphws.atomic import replacing
+from graphws.atomic import replacing, write_tensors
 from graphws.zoo.manifest import TABLE, sha256_file, write_manifest
-from graphws.zoo.shards import describe, write_shard
+from graphws.zoo.shards import describe
 
 __all__ = ["SPLITS", "finish_zoo", "image_file", "shard_file", "write_zoo"]
 
@@ -79,9 +79,9 @@ def write_zoo(
         rows = rows.append_column("label", pa.nulls(count, pa.int64()))
     for index, start in enumerate(range(0, count, shard_size)):
         part = slice(start, start + shard_size)
-        write_shard(folder, shard_file(index), {"x": x[part], "edge_attr": edge_attr[part]})
+        write_tensors(folder / shard_file(index), {"x": x[part], "edge_attr": edge_attr[part]})
         if images is not None:
-            write_shard(folder, image_file(index), {"images": images[part]})
+            write_tensors(folder / image_file(index), {"images": images[part]})
     sizes = [min(shard_size, count - start) for start in range(0, count, shard_size)]
     labels = {"name": label, "classes": list(classes)} if rows["label"].null_count < count else None
     finish_zoo(

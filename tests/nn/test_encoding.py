@@ -27,3 +27,12 @@ def test_rows_of_a_mixed_batch_are_those_of_its_networks():
         together = encoding(Batch.from_graphs(graphs))
         apart = torch.cat([encoding(Batch.from_graphs([graph])) for graph in graphs])
         torch.testing.assert_close(together, apart)
+
+
+def test_facts_cached_in_inference_mode_serve_training():
+    graph = random_graph(Architecture.mlp([2, 5, 7, 1], "elu"))
+    encoding = StaticEncoding(3, of="nodes").double()
+    with torch.inference_mode():
+        encoding(Batch.from_graphs([graph]))
+    encoding(Batch.from_graphs([graph])).sum().backward()
+    assert encoding.linear.weight.grad.abs().sum() > 0

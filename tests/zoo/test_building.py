@@ -84,7 +84,7 @@ def test_every_moment_of_death_is_survived(tmp_path: Path, monkeypatch: pytest.M
 
     for death in range(6):
         left = death
-        write = building.write_shard
+        write = building.write_tensors
 
         def dying(*arguments: object, write: object = write) -> None:
             nonlocal left
@@ -95,7 +95,7 @@ def test_every_moment_of_death_is_survived(tmp_path: Path, monkeypatch: pytest.M
 
         folder = tmp_path / str(death)
         with monkeypatch.context() as patch:
-            patch.setattr(building, "write_shard", dying)
+            patch.setattr(building, "write_tensors", dying)
             with pytest.raises(KeyboardInterrupt):
                 build_inr_zoo(folder, images(), settings)
         build_inr_zoo(folder, images(), settings)
