@@ -128,7 +128,7 @@ class Symmetry:
         return out
 
     def find(self, first: NetGraph, second: NetGraph) -> GroupElement | None:
-        """An element g with g.first == second bit for bit, or None where there is none (up to part names).
+        """An element g with g.first == second, value for value (0.0 equals -0.0), or None where there is none.
 
         Colour refinement with exact comparisons, individualisation where it leaves ties.
         """
@@ -144,7 +144,7 @@ class Symmetry:
         return tuple(element[factor] for factor in sorted(element))
 
     def same_orbit(self, first: NetGraph, second: NetGraph) -> bool:
-        """Whether some g has g.first == second, bit for bit."""
+        """Whether some g has g.first == second, value for value."""
         return self.find(first, second) is not None
 
     def _checked(self, element: GroupElement) -> GroupElement:
@@ -204,5 +204,5 @@ def _permute_each(batch: Batch, generator: torch.Generator | None) -> Batch:
 
 
 def same_orbit(first: NetGraph, second: NetGraph) -> bool:
-    """Whether two networks are equal up to a permutation of hidden neurons, bit for bit."""
+    """Whether two networks are equal up to a permutation of hidden neurons, value for value."""
     return Symmetry(first.architecture).same_orbit(first, second)

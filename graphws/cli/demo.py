@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,8 +76,9 @@ def run_demo(out: Path, seed: int, plan: DemoPlan) -> None:
         f"and networks edited to draw it thicker (dilation); {_workers()} at a time, one thread each (about 4 minutes)"
     )
     with ThreadPoolExecutor(_workers()) as pool:
-        for line in pool.map(lambda item: _fit(out, *item), fits.items()):
-            print(line, flush=True)
+        running = [pool.submit(_fit, out, name, config) for name, config in fits.items()]
+        for number, finished in enumerate(as_completed(running), 1):
+            print(f"[{number} of {len(running)}, {time.perf_counter() - began:.0f} s] {finished.result()}", flush=True)
     _say("3. baselines of the dilation: no edit at all, and the target image fitted directly (about half a minute)")
     from graphws.cli.demo_report import measure_baselines, write_demo_report
 
