@@ -146,9 +146,8 @@ def _load_tensors(path: Path) -> object:
         reason = str(error).rpartition("WeightsUnpickler error:")[2]
         raise ValueError(f"{path} is no checkpoint of torch.save, or corrupt: {_first_line(reason)}") from None
     except Exception as error:  # of any kind, as the bytes have it
-        raise ValueError(
-            f"{path} is no checkpoint of torch.save, or corrupt or truncated: {_first_line(error)}"
-        ) from None
+        reason = f"{type(error).__name__}: {_first_line(error)}"
+        raise ValueError(f"{path} is no checkpoint of torch.save, or corrupt or truncated: {reason}") from None
 
 
 def _check_zip(path: Path) -> None:
