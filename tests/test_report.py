@@ -98,3 +98,12 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_innermost_model_names_a_row() -> None:
     inner = {"class_path": "graphws.models.DWS", "init_args": {"architecture": [2, 3, 1]}}
     assert model_name({"class_path": "graphws.models.Invariant", "init_args": {"model": inner}}) == "DWS"
+
+
+def test_a_narrow_screen_cuts_no_column(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    assert main(["report", str(write_run(tmp_path / "a")), "--out", str(tmp_path / "out")]) == 0
+    header = capsys.readouterr().out.splitlines()[1]
+    assert header.split() == " ".join(COLUMNS).split()

@@ -40,7 +40,7 @@ class DemoPlan:
     epochs: tuple[int, int] = (60, 30)
     capacities: tuple[int, int] = (1, 4)
     fit_steps: int = 1000
-    learning_rates: tuple[float, float] = (2e-3, 5e-3)
+    learning_rates: tuple[float, float] = (1e-3, 5e-3)
 
     @property
     def widths(self) -> list[int]:

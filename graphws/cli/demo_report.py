@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from graphws.atomic import write_text
 from graphws.functional import realise
 from graphws.image_operations import apply_operation
-from graphws.report import markdown_table, read_results, rich_table, rows_of, write_figures
+from graphws.report import markdown_table, print_table, read_results, rich_table, rows_of, write_figures
 from graphws.report.rows import model_name
 from graphws.tasks import ZooDataModule
 from graphws.zoo import FitSettings, fit_images
@@ -76,12 +75,11 @@ def write_demo_report(out: Path, names: Sequence[str], baselines: Rows, seconds:
         ("Classification of digits from weights", ["model", "parameters", "test accuracy", "seconds"], classification),
         ("Dilation of the image", ["model", "k", "parameters", "test MSE", "seconds"], dilation),
     ]
-    console = Console()
     text = "# Demo report\n"
     for title, columns, rows in tables:
         cells = [_cells(row, columns) for row in rows]
         text += f"\n## {title}\n\n{markdown_table(columns, cells)}"
-        console.print(rich_table(columns, cells, title))
+        print_table(rich_table(columns, cells, title))
     text += _notes(results, seconds) + "".join(f"\n![{figure.stem}]({figure.name})\n" for figure in figures)
     write_text(out / "report.md", text)
     print(f"{seconds:.0f} s in all; report.md, report.json and figures are in {out}")

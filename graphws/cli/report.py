@@ -18,12 +18,10 @@ def register(subparsers: Any) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> None:
-    from rich.console import Console
-
-    from graphws.report import rich_table, write_report
+    from graphws.report import print_table, rich_table, write_report
     from graphws.report.rows import COLUMNS
 
     out = arguments.out or arguments.runs[0]
     rows = write_report(arguments.runs, out)
-    Console().print(rich_table(COLUMNS, [row.cells() for row in rows]))
+    print_table(rich_table(COLUMNS, [row.cells() for row in rows]))
     print(f"wrote report.md, report.json and figures in {out}")

@@ -95,7 +95,7 @@ def run_build_inr(arguments: argparse.Namespace) -> int:
 def run_info(arguments: argparse.Namespace) -> int:
     """Print what a zoo holds."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from graphws.zoo.reading import Zoo
 
@@ -116,7 +116,7 @@ def run_info(arguments: argparse.Namespace) -> int:
     for name in ("psnr", "mse", "steps"):
         if name in zoo.table.column_names:
             rows[name] = _spread(zoo.table[name].to_numpy())
-    table = Table(title=str(zoo.path), show_header=False)
+    table = Table(Column(), Column(overflow="fold"), title=str(zoo.path), show_header=False)
     for name, text in rows.items():
         table.add_row(name, text)
     Console().print(table)

@@ -2,6 +2,15 @@
 
 from graphws.report.figures import write_figures
 from graphws.report.rows import Row, read_results, rows_of
-from graphws.report.tables import markdown_table, rich_table, write_report
+from graphws.report.tables import markdown_table, print_table, rich_table, write_report
 
-__all__ = ["Row", "markdown_table", "read_results", "rich_table", "rows_of", "write_figures", "write_report"]
+__all__ = [
+    "Row",
+    "markdown_table",
+    "print_table",
+    "read_results",
+    "rich_table",
+    "rows_of",
+    "write_figures",
+    "write_report",
+]

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from graphws.atomic import write_text
 from graphws.report.figures import write_figures
 from graphws.report.rows import COLUMNS, Row, read_results, rows_of
 
-__all__ = ["markdown_table", "rich_table", "write_report"]
+__all__ = ["markdown_table", "print_table", "rich_table", "write_report"]
 
 NUMBERS = {"k", "parameters", "networks", "test", "seconds", "best epoch", "test MSE", "test accuracy"}
 
@@ -28,6 +30,13 @@ def rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str
     for row in rows:
         table.add_row(*row)
     return table
+
+
+def print_table(table: Table) -> None:
+    """Print a table at its full width: on a narrow screen lines wrap, and no column is cut."""
+    console = Console()
+    needed = Measurement.get(console, console.options.update(max_width=1000), table).maximum
+    Console(width=max(console.width, needed)).print(table)
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
