@@ -14,12 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.table import Table
 
 import graphws
+from graphws.cli.allocator import keep_freed_memory
 from graphws.models import DWS, GMN, FlatMLP, num_parameters, width_for_budget
 from graphws.output_capacity import OutputCapacity, average
+from graphws.report import print_table, rich_table
 from graphws.symmetry import permute
 from graphws.testing import random_batch
 from graphws.zoo import coordinates
@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    keep_freed_memory()  # as graphws fit does
     arch = graphws.Architecture.mlp(LAYOUT, "sine", output_offset=0.5)
     cases = steps(arch, options.batch)
     seconds = measure({name: case[0] for name, case in cases.items()}, options.rounds)
@@ -105,18 +106,17 @@ def show(rows: list[dict], options: argparse.Namespace) -> None:
     title = (
         f"batch {options.batch}, {options.threads} thread(s), fp32, {'-'.join(map(str, LAYOUT))}, {platform.machine()}"
     )
-    table = Table(title=title)
-    for column in ("case", "parameters", "ms (median)", "spread", "share of the slowest"):
-        table.add_column(column, justify="left" if column == "case" else "right")
-    for row in rows:
-        table.add_row(
+    cells = [
+        [
             row["case"],
             f"{row['parameters']:,}",
             f"{1e3 * row['median_s']:.1f}",
             f"{row['spread']:.0%}",
             f"{row['relative_to_slowest']:.3f}",
-        )
-    Console().print(table)
+        ]
+        for row in rows
+    ]
+    print_table(rich_table(("case", "parameters", "ms (median)", "spread", "share of the slowest"), cells, title))
 
 
 if __name__ == "__main__":
