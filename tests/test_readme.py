@@ -19,7 +19,7 @@ def test_the_example_runs_and_does_what_its_comments_say() -> None:
 def test_every_command_it_shows_exists() -> None:
     from graphws.cli import LIGHTNING, build_parser
 
-    shown = set(re.findall(r"graphws ([a-z]+) ", " ".join(re.findall(r"```\n(.*?)```", README.read_text(), re.DOTALL))))
+    shown = set(re.findall(r"^graphws ([a-z]+) ", README.read_text(encoding="utf-8"), re.MULTILINE))
     known = " ".join([build_parser().format_help(), *LIGHTNING])
     assert {"zoo", "fit", "report", "edit", "classify"} <= shown
     assert all(f" {command} " in known for command in shown)
