@@ -13,6 +13,7 @@ from graphws.batch import Batch
 from graphws.functional import realise
 from graphws.graph import NetGraph
 from graphws.models.common import out_channels_of
+from graphws.topology import topology
 
 __all__ = ["OutputCapacity", "average", "merge", "merged_architecture", "split"]
 
@@ -65,11 +66,9 @@ class OutputCapacity(nn.Module):
         if weights.structure != self.structure:
             raise ValueError(f"this editor was built for {self.structure}, the batch holds {weights.structure}")
         delta = self.model(batch)
-        count, arch = batch.num_graphs, self.structure
-        sizes = torch.tensor(arch.widths, device=batch.x.device)
-        edges = torch.tensor([part.stop - part.start for part in arch.edge_slices], device=batch.x.device)
-        node_scale = (self.node_scale * self.has_bias).repeat_interleave(sizes, output_size=arch.num_nodes)
-        edge_scale = self.edge_scale.repeat_interleave(edges, output_size=arch.num_edges)
+        count, shared = batch.num_graphs, topology(self.structure, batch.x.device)
+        node_scale = (self.node_scale * self.has_bias).index_select(0, shared.node_group)
+        edge_scale = self.edge_scale.index_select(0, shared.edge_block)
         x = torch.addcmul(_stacked(weights.x, count), _stacked(delta.x, count), node_scale.view(1, -1, 1))
         edge_attr = torch.addcmul(
             _stacked(weights.edge_attr, count), _stacked(delta.edge_attr, count), edge_scale.view(1, -1, 1)

@@ -20,6 +20,7 @@ RANKS = {
     "graphws.orbit": 4,
     "graphws.symmetry": 5,
     "graphws.atomic": 5,
+    "graphws.metrics_file": 5,
     "graphws": 6,  # from graphws import NetGraph
     "graphws.functional": 7,
     "conversions": 8,

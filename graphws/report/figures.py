@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from graphws.atomic import replacing
+from graphws.metrics_file import read_metrics
 from graphws.report.rows import Row
 
 __all__ = ["draw_capacity", "draw_curves", "draw_images", "write_figures"]
@@ -97,7 +97,7 @@ def draw_curves(rows: Sequence[Row]) -> Figure | None:
     for index, row in enumerate(rows[:MAX_CURVES]):
         colour = COLOURS[index % len(COLOURS)]
         for number, run in enumerate(row.runs):
-            metrics = _metrics(Path(run))
+            metrics = read_metrics(Path(run) / "metrics.csv")
             for name, style in (("val/loss", "-"), ("train/loss", "--")):
                 points = [(line["epoch"], line[name]) for line in metrics if name in line]
                 label = _label(row) if number == 0 and name == "val/loss" else None
@@ -107,14 +107,6 @@ def draw_curves(rows: Sequence[Row]) -> Figure | None:
         return None
     _finish(axis, f"{rows[0].task}: validation (solid) and training (dashed)", "epoch", "loss")
     return figure
-
-
-def _metrics(run: Path) -> list[dict[str, float]]:
-    path = run / "metrics.csv"
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
 
 
 def draw_capacity(rows: Sequence[Row]) -> Figure:

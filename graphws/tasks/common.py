@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from graphws.architecture import Architecture
 from graphws.tasks.data import ZooDataModule
 
-__all__ = ["check_facts", "check_state", "data_of", "facts_of", "optimisers", "step_plateau"]
+__all__ = ["check_checkpoint", "check_facts", "check_state", "data_of", "facts_of", "optimisers", "step_plateau"]
 
 PLATEAU_FACTOR = 0.5
 
@@ -97,3 +97,15 @@ def check_state(module: nn.Module, state: dict[str, torch.Tensor], where: str) -
                 f"{where} is of another model: {name!r} is of shape {list(state[name].shape)} there and "
                 f"{list(own[name].shape)} in the model"
             )
+
+
+def check_checkpoint(task: LightningModule, checkpoint: dict[str, Any]) -> None:
+    """Refuse a checkpoint of another model, or of other data than the task is run on; for ``on_load_checkpoint``.
+
+    Raises:
+        ValueError: As :func:`check_facts` and :func:`check_state`.
+    """
+    data = data_of(task)
+    if data is not None and checkpoint.get("trained_on"):
+        check_facts(checkpoint["trained_on"], data)
+    check_state(task, checkpoint["state_dict"], "the checkpoint")

@@ -13,7 +13,7 @@ from graphws.architecture import Architecture
 from graphws.batch import Batch
 from graphws.image_operations import IMAGE_OPERATIONS, apply_operation
 from graphws.output_capacity import OutputCapacity, average
-from graphws.tasks.common import check_facts, check_state, data_of, facts_of, optimisers, step_plateau
+from graphws.tasks.common import check_checkpoint, check_facts, data_of, facts_of, optimisers, step_plateau
 from graphws.tasks.standardise import Standardised
 
 __all__ = ["EditTask"]
@@ -147,7 +147,4 @@ class EditTask(LightningModule):
         checkpoint["trained_on"] = self.trained_on
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        data = data_of(self)
-        if data is not None and checkpoint.get("trained_on"):
-            check_facts(checkpoint["trained_on"], data)
-        check_state(self, checkpoint["state_dict"], "the checkpoint")
+        check_checkpoint(self, checkpoint)

@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from graphws.atomic import write_text
+from graphws.metrics_file import read_metrics
 
 __all__ = ["MetricsCSV", "read_metrics"]
 
@@ -68,11 +69,3 @@ class MetricsCSV(Logger):
         writer.writeheader()
         writer.writerows({"epoch": epoch, **row} for epoch, row in sorted(self.rows.items()))
         write_text(self.folder / "metrics.csv", text.getvalue())
-
-
-def read_metrics(path: str | Path) -> list[dict[str, float]]:
-    """The rows of a ``metrics.csv``, empty cells left out; empty where there is no file."""
-    if not Path(path).is_file():
-        return []
-    with Path(path).open(encoding="utf-8", newline="") as file:
-        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from graphws.architecture import Architecture
 from graphws.batch import Batch
+from graphws.topology import topology
 
 __all__ = ["Standardised", "Statistics"]
 
@@ -103,12 +104,10 @@ class Standardised(nn.Module):
         return batch.replace(x.flatten(0, 1), edge_attr.flatten(0, 1))
 
     def _by_node(self, values: Tensor) -> Tensor:
-        sizes = torch.tensor(self.structure.widths, device=values.device)
-        return values.repeat_interleave(sizes, output_size=self.structure.num_nodes).view(1, -1, 1)
+        return values.index_select(0, topology(self.structure, values.device).node_group).view(1, -1, 1)
 
     def _by_edge(self, values: Tensor) -> Tensor:
-        sizes = torch.tensor([part.stop - part.start for part in self.structure.edge_slices], device=values.device)
-        return values.repeat_interleave(sizes, output_size=self.structure.num_edges).view(1, -1, 1)
+        return values.index_select(0, topology(self.structure, values.device).edge_block).view(1, -1, 1)
 
 
 def _stacked(features: Tensor, batch: Batch) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -187,19 +187,12 @@ class Zoo:
         column = self.table["label"]
         return None if column.null_count else torch.tensor(column.to_pylist())
 
-    @cached_property
-    def _starts(self) -> Tensor:
-        """First network of each shard, and the count last."""
-        return torch.tensor([0, *(shard.count for shard in self._shards)]).cumsum(0)
-
     def _finite(self, rows: Tensor) -> Tensor:
         good = torch.ones(len(rows), dtype=torch.bool)
-        owner = torch.bucketize(rows, self._starts, right=True) - 1
-        for i in owner.unique().tolist():
+        for i, mine, within in _located(self._shards, rows):
             if i not in self._good:
                 self._good[i] = self._shards[i].finite()
-            mine = owner == i
-            good[mine] = self._good[i][rows[mine] - self._starts[i]]
+            good[mine] = self._good[i][within]
         return good
 
     def _report_nonfinite(self, rows: Tensor, of: int) -> None:
@@ -213,16 +206,22 @@ class Zoo:
 
     def _gather(self, shards: Sequence[Shard], rows: Tensor, name: str) -> Tensor:
         """Rows of a stacked tensor; only the pages of these rows are read."""
-        starts = torch.tensor([0, *(shard.count for shard in shards)]).cumsum(0)
-        owner = torch.bucketize(rows, starts, right=True) - 1
         first = shards[0].tensors()[name]
         out = first.new_empty(len(rows), *first.shape[1:])
-        for i in owner.unique().tolist():
-            mine = owner == i
+        for i, mine, within in _located(shards, rows):
             part = shards[i].tensors()[name]
             if part.shape[1:] != first.shape[1:] or part.dtype != first.dtype:
                 raise ValueError(
                     f"damaged shard: {shards[i].path}: {name!r} differs in shape or dtype from the first one's"
                 )
-            out[mine] = part[rows[mine] - starts[i]]
+            out[mine] = part[within]
         return out
+
+
+def _located(shards: Sequence[Shard], rows: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Each shard that holds some of the rows: its index, which rows they are (bool [n]), and where they lie in it."""
+    starts = torch.tensor([0, *(shard.count for shard in shards)]).cumsum(0)
+    owner = torch.bucketize(rows, starts, right=True) - 1
+    for i in owner.unique().tolist():
+        mine = owner == i
+        yield i, mine, rows[mine] - starts[i]
