@@ -24,7 +24,8 @@ class NodeGroup:
     Args:
         name: Unique name within the architecture.
         size: Number of neurons.
-        role: ``"input"``, ``"hidden"`` or ``"output"``.
+        role: ``"input"``, ``"hidden"``, ``"output"``, or ``"bias"``: a constant 1 whose outgoing weights are the
+            biases of a group (arXiv 2312.04501 draws biases so).
         activation: Applied to the sum of the incoming blocks and the bias.
         has_bias: Whether the network has a bias here; where not, the node feature is structurally zero.
         factor: Index of the factor of the symmetry group that permutes these neurons, shared by tied groups;
@@ -33,7 +34,7 @@ class NodeGroup:
 
     name: str
     size: int
-    role: Literal["input", "hidden", "output"] = "hidden"
+    role: Literal["input", "hidden", "output", "bias"] = "hidden"
     activation: Activation = field(default_factory=Activation)
     has_bias: bool = True
     factor: int | None = None
@@ -41,8 +42,8 @@ class NodeGroup:
     def __post_init__(self) -> None:
         if self.size < 1:
             raise ValueError(f"node group {self.name!r} needs at least one neuron, got size {self.size}")
-        if self.role not in ("input", "hidden", "output"):
-            raise ValueError(f"node group {self.name!r} has role {self.role!r}; known: input, hidden, output")
+        if self.role not in ("input", "hidden", "output", "bias"):
+            raise ValueError(f"node group {self.name!r} has role {self.role!r}; known: input, hidden, output, bias")
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ class Batch(torch_geometric.data.Batch, NetGraph, metaclass=_BatchMeta):
         self.__dict__["_architectures"] = tuple(architectures)  # one a network, or one for all
         self.__dict__["_num_graphs"] = num_graphs
         self.__dict__["_remainders"] = None
+        self.__dict__["_networks"] = None
         self.__dict__["_lazy"] = {}
         structures = {arch.structure for arch in self._architectures}
         self.__dict__["_structure"] = structures.pop() if len(structures) == 1 else None
@@ -119,6 +120,17 @@ class Batch(torch_geometric.data.Batch, NetGraph, metaclass=_BatchMeta):
         out = copy.copy(self)
         out.x, out.edge_attr = x, edge_attr
         return out
+
+    def reading(self, x: Tensor, edge_attr: Tensor) -> Batch:
+        """Features to be read in place of the weights (standardised weights, gradients), the weights in `networks`."""
+        out = self.replace(x, edge_attr)
+        out.__dict__["_networks"] = self.networks
+        return out
+
+    @property
+    def networks(self) -> Batch:
+        """The input networks themselves, whose functions may be evaluated: this batch, unless it is a `reading`."""
+        return self if self._networks is None else self._networks
 
     @property
     def is_homogeneous(self) -> bool:

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from graphws.architecture import Architecture
 from graphws.batch import Batch
+from graphws.grouping import by_structure
 
-__all__ = ["realise"]
+__all__ = ["node_values", "realise"]
 
 
 def realise(batch: Batch, inputs: Tensor) -> Tensor:
@@ -28,23 +29,52 @@ def realise(batch: Batch, inputs: Tensor) -> Tensor:
         ValueError: If the batch mixes architectures, has convolution kernels, node and edge channels differ, or the
             inputs do not fit.
     """
+    count, channels = batch.num_graphs, batch.x.size(-1)
+    out = _group_values(batch, inputs)[-1] + batch.structure.output_offset
+    out = out.expand(count * channels, -1, inputs.size(-2)).transpose(1, 2)
+    return out if channels == 1 else out.unflatten(0, (count, channels))
+
+
+def node_values(batch: Batch, inputs: Tensor) -> Tensor:
+    """The value of every neuron, behind its activation, at each of M inputs; differentiable.
+
+    Args:
+        batch: Networks of any architectures of dense blocks that share d_0; one channel.
+        inputs: Points of shape [M, d_0].
+
+    Returns:
+        Values of shape [N, M], those of input nodes being the inputs, those of bias nodes one.
+
+    Raises:
+        ValueError: As :func:`realise`, and if the batch has more than one channel.
+    """
+    if batch.x.size(-1) != 1:
+        raise ValueError(f"expected networks, one channel, found {batch.x.size(-1)}")
+    out = batch.x.new_empty(batch.num_nodes, inputs.size(0))
+    for part in by_structure(batch):
+        values = [v.expand(part.batch.num_graphs, -1, len(inputs)) for v in _group_values(part.batch, inputs)]
+        out = out.index_copy(0, part.nodes, torch.cat(values, 1).flatten(0, 1))
+    return out
+
+
+def _group_values(batch: Batch, inputs: Tensor) -> list[Tensor]:
+    """The values of each node group, [n * k, d, M], or [d, M] where all networks share them."""
     arch = batch.structure
     _check(batch, arch, inputs)
-    count, channels = batch.num_graphs, batch.x.size(-1)
     nodes = [_networks_first(view) for view in batch.dense_nodes()]  # [n * k, d]
     edges = [_networks_first(view.squeeze(3)) for view in batch.dense_edges()]  # [n * k, d_out, d_in]
-    values: list[Tensor] = [_columns(inputs, channels)]
+    values: list[Tensor] = [_columns(inputs, batch.x.size(-1))]
     for index, group in enumerate(arch.groups[1:], 1):
         total: Tensor | None = nodes[index].unsqueeze(-1) if group.has_bias else None
         for block, weight in zip(arch.blocks, edges, strict=True):
             if block.target == index:
                 total = _affine(weight, values[block.source], total)
+        if group.role == "bias":
+            total = inputs.new_ones(group.size, inputs.size(-2))
         if total is None:
             raise ValueError(f"node group {group.name!r} has neither incoming edges nor a bias")
         values.append(group.activation(total))
-    out = values[-1].expand(count * channels, -1, inputs.size(-2)) + arch.output_offset
-    out = out.transpose(1, 2)
-    return out if channels == 1 else out.unflatten(0, (count, channels))
+    return values
 
 
 def _check(batch: Batch, arch: Architecture, inputs: Tensor) -> None:

@@ -17,6 +17,7 @@ RANKS = {
     "graphws.topology": 2,
     "graphws.graph": 3,
     "graphws.batch": 4,
+    "graphws.grouping": 5,
     "graphws.orbit": 4,
     "graphws.symmetry": 5,
     "graphws.atomic": 5,

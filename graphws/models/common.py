@@ -13,6 +13,7 @@ __all__ = [
     "num_parameters",
     "out_channels_of",
     "repr_with_parameters",
+    "symmetry_of",
     "width_for_budget",
 ]
 
@@ -42,6 +43,11 @@ def out_channels_of(model: nn.Module) -> int:
     if not isinstance(channels, int) or channels < 1:
         raise ValueError(f"{type(model).__name__} must declare out_channels, the number k >= 1; found {channels}")
     return channels
+
+
+def symmetry_of(model: nn.Module) -> str:
+    """The symmetry a model keeps beside permutations: ``"sign"``, ``"scale"``, or ``"permutation"`` where none."""
+    return str(getattr(model, "symmetry", "permutation"))
 
 
 def num_parameters(model: nn.Module) -> int:

@@ -18,7 +18,7 @@ __all__ = ["StaticEncoding", "block_facts", "group_facts", "node_facts"]
 
 FREQUENCIES = 6  # sinusoids with wavelengths from 2 pi to 2 pi * 3^5: integers below 1,000 stay well apart
 BASE = 3.0
-ROLES = ("input", "hidden", "output")
+ROLES = ("input", "hidden", "output")  # a bias node is none of them
 GROUP_FACTS = len(ROLES) + len(ACTIVATIONS) + 4 * FREQUENCIES
 
 
@@ -40,7 +40,8 @@ def group_facts(structure: Architecture) -> Tensor:
         above[block.source] = max(above[block.source], above[block.target] + 1)
     facts = torch.zeros(count, len(ROLES) + len(ACTIVATIONS), dtype=torch.float64)
     for i, group in enumerate(structure.groups):
-        facts[i, ROLES.index(group.role)] = 1
+        if group.role in ROLES:
+            facts[i, ROLES.index(group.role)] = 1
         facts[i, len(ROLES) + list(ACTIVATIONS).index(group.activation.name)] = 1
     return torch.cat([facts, sinusoids(torch.tensor(below)), sinusoids(torch.tensor(above))], 1)
 

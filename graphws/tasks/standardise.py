@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from graphws.architecture import Architecture
 from graphws.batch import Batch
+from graphws.models.common import symmetry_of
 from graphws.topology import topology
 
 __all__ = ["Standardised", "Statistics"]
@@ -58,6 +59,9 @@ def _moments(values: Tensor) -> tuple[float, float]:
 class Standardised(nn.Module):
     """A weight-space network that reads standardised weights: (v - mean) / std, by node group and edge block.
 
+    Under a model that keeps more than permutations (sign flips, scalings) the means stay zero: a shift would break
+    that symmetry. What the model reads is a :meth:`~graphws.Batch.reading`, so it can still evaluate the networks.
+
     An operator's output is multiplied by std, so that it is in the units of the weights it edits; a functional's output
     is passed on. Permutation equivariance is kept. The statistics are buffers, so a checkpoint carries them.
 
@@ -88,6 +92,9 @@ class Standardised(nn.Module):
 
     def set_statistics(self, statistics: Statistics) -> None:
         """Take the statistics of a training split."""
+        if symmetry_of(self.model) != "permutation":
+            node_mean, edge_mean = torch.zeros_like(statistics.node_mean), torch.zeros_like(statistics.edge_mean)
+            statistics = replace(statistics, node_mean=node_mean, edge_mean=edge_mean)
         for name, value in vars(statistics).items():
             getattr(self, name).copy_(value)
 
@@ -97,7 +104,7 @@ class Standardised(nn.Module):
         node_std, edge_std = self._by_node(self.node_std), self._by_edge(self.edge_std)
         x = (_stacked(batch.x, batch) - self._by_node(self.node_mean)) / node_std
         edge_attr = (_stacked(batch.edge_attr, batch) - self._by_edge(self.edge_mean)) / edge_std
-        out = self.model(batch.replace(x.flatten(0, 1), edge_attr.flatten(0, 1)))
+        out = self.model(batch.reading(x.flatten(0, 1), edge_attr.flatten(0, 1)))
         if isinstance(out, Tensor):
             return out
         x, edge_attr = _stacked(out.x, batch) * node_std, _stacked(out.edge_attr, batch) * edge_std
