@@ -1,4 +1,4 @@
-"""Time what a training run is made of: `python benchmarks/run.py [--batch 32] [--threads 1] [--json FILE]`.
+"""Time what a training run is made of: `python benchmarks/run.py [--batch 32] [--threads 1] [--only GMN DWS]`.
 
 Models alternate round by round, so that drift of the machine falls on all alike; read the ratios, not the seconds.
 """
@@ -10,20 +10,36 @@ import json
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from torch import nn
 
 import graphws
 from graphws.cli.allocator import keep_freed_memory
-from graphws.models import DWS, GMN, FlatMLP, num_parameters, width_for_budget
+from graphws.models import (
+    DWS,
+    GMN,
+    HNPNFN,
+    NFT,
+    NGGNN,
+    NGT,
+    NPNFN,
+    DeepSets,
+    FlatMLP,
+    GradientFeatures,
+    ScaleGMN,
+    num_parameters,
+    width_for_budget,
+)
 from graphws.output_capacity import OutputCapacity, average
 from graphws.report import print_table, rich_table
 from graphws.symmetry import permute
 from graphws.testing import random_batch
 from graphws.zoo import coordinates
 
+Cases = dict[str, tuple[Callable[[], object], int]]
 LAYOUT, BUDGET, K = [2, 32, 32, 1], 100_000, 4
 
 
@@ -32,12 +48,17 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--only", nargs="+", metavar="MODEL", help="time these models alone, as GMN")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     keep_freed_memory()  # as graphws fit does
     arch = graphws.Architecture.mlp(LAYOUT, "sine", output_offset=0.5)
-    cases = steps(arch, options.batch)
+    chosen = factories(arch)
+    for name in options.only or ():
+        if name not in chosen:
+            parser.error(f"unknown model {name!r}; known: {', '.join(chosen)}")
+    cases = steps(arch, options.batch, options.only or list(chosen))
     seconds = measure({name: case[0] for name, case in cases.items()}, options.rounds)
     slowest = max(statistics.median(times) for times in seconds.values())
     rows = [
@@ -61,21 +82,20 @@ def main() -> None:
         options.json.write_text(json.dumps({**setting, "rows": rows}, indent=1))
 
 
-def steps(arch: graphws.Architecture, batch_size: int) -> dict[str, tuple[Callable[[], object], int]]:
+def steps(
+    arch: graphws.Architecture, batch_size: int, names: Sequence[str]
+) -> dict[str, tuple[Callable[[], object], int]]:
     """The cases: a training step of the dilation task for each model, and its parts."""
     double = random_batch(arch, batch_size)
     batch = double.replace(double.x.float(), double.edge_attr.float())
     points = coordinates(28, 28)
     target = torch.rand(batch_size, len(points), 1)
-    factories = {
-        "DWS": lambda width: DWS(width, 4, K, architecture=arch),
-        "GMN": lambda width: GMN(width, 4, K),
-        "FlatMLP": lambda width: FlatMLP(width, 2, K, architecture=arch),
-    }
-    cases: dict[str, tuple[Callable[[], object], int]] = {}
-    for name, factory in factories.items():
+    cases: Cases = {}
+    for name in names:
+        factory, of_width = factories(arch)[name]
         wide = BUDGET if name != "FlatMLP" else 10 * BUDGET  # its output layer alone passes the budget
-        model = OutputCapacity(factory(width_for_budget(factory, wide)), architecture=arch)
+        width = width_for_budget(factory, wide, step=of_width)
+        model = OutputCapacity(factory(width), architecture=arch)
         optimiser = torch.optim.AdamW(model.parameters())
 
         def step(model: OutputCapacity = model, optimiser: torch.optim.Optimizer = optimiser) -> None:
@@ -88,6 +108,29 @@ def steps(arch: graphws.Architecture, batch_size: int) -> dict[str, tuple[Callab
     cases[f"render {K} networks a graph"] = lambda: average(many, points), 0
     cases["permute"] = lambda: permute(batch), 0
     return cases
+
+
+def factories(arch: graphws.Architecture) -> dict[str, tuple[Callable[[int], nn.Module], int]]:
+    """A model's name to what builds it of a hidden width, and the step of widths."""
+    sign = {"symmetry": "sign"}
+    return {
+        "DWS": (lambda width: DWS(width, 4, K, architecture=arch), 1),
+        "DWS, attention": (lambda width: DWS(width, 4, K, architecture=arch, attention_heads=4), 4),
+        "NPNFN": (lambda width: NPNFN(width, 4, K, architecture=arch), 1),
+        "HNPNFN": (lambda width: HNPNFN(width, 4, K, architecture=arch), 1),
+        "NFT": (lambda width: NFT(width, 4, K, architecture=arch), 4),
+        "GMN": (lambda width: GMN(width, 4, K), 1),
+        "GMN, global state": (lambda width: GMN(width, 4, K, global_state=True), 1),
+        "GMN, bias nodes": (lambda width: GMN(width, 4, K, bias_nodes=True), 1),
+        "GMN, gradients": (lambda width: GradientFeatures(GMN(width, 4, K, in_channels=9), 8, architecture=arch), 1),
+        "ScaleGMN": (lambda width: ScaleGMN(width, 4, K, **sign), 1),
+        "ScaleGMN, one way": (lambda width: ScaleGMN(width, 4, K, **sign, bidirectional=False), 1),
+        "NGGNN": (lambda width: NGGNN(width, 4, K), 1),
+        "NGGNN, reversed edges": (lambda width: NGGNN(width, 4, K, reverse_edges=True), 1),
+        "NGT": (lambda width: NGT(width, 4, K), 4),
+        "DeepSets": (lambda width: DeepSets(width, 4, K), 1),
+        "FlatMLP": (lambda width: FlatMLP(width, 2, K, architecture=arch), 1),
+    }
 
 
 def measure(cases: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:

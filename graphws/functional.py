@@ -9,7 +9,7 @@ from graphws.architecture import Architecture
 from graphws.batch import Batch
 from graphws.grouping import by_structure
 
-__all__ = ["node_values", "realise"]
+__all__ = ["group_signals", "node_values", "realise"]
 
 
 def realise(batch: Batch, inputs: Tensor) -> Tensor:
@@ -30,7 +30,7 @@ def realise(batch: Batch, inputs: Tensor) -> Tensor:
             inputs do not fit.
     """
     count, channels = batch.num_graphs, batch.x.size(-1)
-    out = _group_values(batch, inputs)[-1] + batch.structure.output_offset
+    out = group_signals(batch, inputs)[1][-1] + batch.structure.output_offset
     out = out.expand(count * channels, -1, inputs.size(-2)).transpose(1, 2)
     return out if channels == 1 else out.unflatten(0, (count, channels))
 
@@ -52,18 +52,31 @@ def node_values(batch: Batch, inputs: Tensor) -> Tensor:
         raise ValueError(f"expected networks, one channel, found {batch.x.size(-1)}")
     out = batch.x.new_empty(batch.num_nodes, inputs.size(0))
     for part in by_structure(batch):
-        values = [v.expand(part.batch.num_graphs, -1, len(inputs)) for v in _group_values(part.batch, inputs)]
+        values = [v.expand(part.batch.num_graphs, -1, len(inputs)) for v in group_signals(part.batch, inputs)[1]]
         out = out.index_copy(0, part.nodes, torch.cat(values, 1).flatten(0, 1))
     return out
 
 
-def _group_values(batch: Batch, inputs: Tensor) -> list[Tensor]:
-    """The values of each node group, [n * k, d, M], or [d, M] where all networks share them."""
+def group_signals(batch: Batch, inputs: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """What enters the activation of each node group and what leaves it, at each of M inputs; differentiable.
+
+    Args:
+        batch: Networks of one architecture of dense blocks, as for :func:`realise`.
+        inputs: Points of shape [M, d_0] or [n, M, d_0].
+
+    Returns:
+        Sums and values of each group, [n * k, d, M], or [d, M] (or [n * k, d, 1]) where they do not depend on the
+        network (or on the point); those of the input group are both the inputs.
+
+    Raises:
+        ValueError: As :func:`realise`.
+    """
     arch = batch.structure
     _check(batch, arch, inputs)
     nodes = [_networks_first(view) for view in batch.dense_nodes()]  # [n * k, d]
     edges = [_networks_first(view.squeeze(3)) for view in batch.dense_edges()]  # [n * k, d_out, d_in]
-    values: list[Tensor] = [_columns(inputs, batch.x.size(-1))]
+    sums: list[Tensor] = [_columns(inputs, batch.x.size(-1))]
+    values = list(sums)
     for index, group in enumerate(arch.groups[1:], 1):
         total: Tensor | None = nodes[index].unsqueeze(-1) if group.has_bias else None
         for block, weight in zip(arch.blocks, edges, strict=True):
@@ -73,8 +86,9 @@ def _group_values(batch: Batch, inputs: Tensor) -> list[Tensor]:
             total = inputs.new_ones(group.size, inputs.size(-2))
         if total is None:
             raise ValueError(f"node group {group.name!r} has neither incoming edges nor a bias")
+        sums.append(total)
         values.append(group.activation(total))
-    return values
+    return sums, values
 
 
 def _check(batch: Batch, arch: Architecture, inputs: Tensor) -> None:

@@ -20,9 +20,11 @@ RANKS = {
     "graphws.grouping": 5,
     "graphws.orbit": 4,
     "graphws.symmetry": 5,
+    "graphws.scaling": 5,
     "graphws.atomic": 5,
     "graphws.metrics_file": 5,
     "graphws": 6,  # from graphws import NetGraph
+    "graphws.alignment": 7,
     "graphws.functional": 7,
     "conversions": 8,
     "graphws.nn": 8,

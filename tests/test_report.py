@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import statistics
 from pathlib import Path
@@ -11,6 +12,7 @@ from safetensors.torch import save_file
 
 from graphws.cli import main
 from graphws.report import read_results, rows_of, write_report
+from graphws.report.figures import draw_capacity, draw_comparison, draw_curves
 from graphws.report.rows import COLUMNS, model_name
 from tests.cli.test_fit import refused
 
@@ -69,7 +71,7 @@ def test_report_files_and_figures(tmp_path: Path) -> None:
     assert [row["k"] for row in content["rows"]] == [1, 4, None]
     assert set(content["figures"]) == figures
     text = (tmp_path / "out" / "report.md").read_text()
-    assert "| dilation | GMN | 4 | 1,234 |" in text
+    assert "| dilation | b | GMN | 4 | 1,234 |" in text
     assert all(f"({name})" in text for name in figures)
     assert all((tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG") for name in figures)
 
@@ -97,7 +99,28 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_innermost_model_names_a_row() -> None:
     inner = {"class_path": "graphws.models.DWS", "init_args": {"architecture": [2, 3, 1]}}
-    assert model_name({"class_path": "graphws.models.Invariant", "init_args": {"model": inner}}) == "DWS"
+    readout = {"class_path": "graphws.models.Invariant", "init_args": {"model": inner}}
+    assert model_name(readout) == "DWS"
+    assert model_name({"class_path": "graphws.models.Aligned", "init_args": {"model": readout}}) == "Aligned(DWS)"
+
+
+def test_rows_of_one_class_go_by_the_names_of_their_runs(tmp_path: Path) -> None:
+    for name, k, parameters in (("a", 1, 1), ("a", 4, 2), ("b", 1, 3), ("b", 4, 4)):
+        for seed in (0, 1):
+            run = write_run(tmp_path / f"{name}_k{k}_seed{seed}", k=k, seed=seed)
+            (run / "result.json").write_text(json.dumps({**result(k=k, seed=seed), "parameters": parameters}))
+    rows = rows_of(read_results([tmp_path]))
+    assert [row.name for row in rows] == ["a_k1", "b_k1", "a_k4", "b_k4"]
+    assert [row.cells()[COLUMNS.index("run")] for row in rows] == [row.name for row in rows]
+    curves, capacity = draw_curves(rows), draw_capacity(rows)
+    assert curves is not None
+    assert [text.get_text() for text in curves.axes[0].get_legend().get_texts()] == [row.name for row in rows]
+    assert [text.get_text() for text in capacity.axes[0].get_legend().get_texts()] == ["a", "b"]
+    best = draw_comparison([*rows[1:], dataclasses.replace(rows[0], values=(0.1, 0.3))]).axes[0].get_yticklabels()
+    assert best[-1].get_text() == "a_k1"
+    alone = draw_curves(rows[:1])
+    assert alone is not None
+    assert alone.axes[0].get_legend().get_texts()[0].get_text() == "GMN, k = 1"
 
 
 def test_a_narrow_screen_cuts_no_column(

@@ -45,3 +45,34 @@ def test_random_networks_have_no_bias_where_the_architecture_has_none():
     assert graph.x[:5].abs().max() == 0
     assert graph.x[5] != 0
     graph.validate()
+
+
+class Absolute(nn.Module):
+    """|x| and |e|: permutation equivariant, and nothing else."""
+
+    in_channels = out_channels = 1
+
+    def forward(self, batch: Batch) -> Batch:
+        return batch.replace(batch.x.abs(), batch.edge_attr.abs())
+
+
+@pytest.mark.parametrize(("action", "words"), [("sign", "sign flips"), ("scale", "positive scalings")])
+def test_the_action_that_failed_is_named(action, words):
+    class Sum(nn.Module):
+        def forward(self, batch: Batch) -> torch.Tensor:
+            return batch.x.sum().view(1, 1)
+
+    graph = random_graph(Architecture.mlp([2, 8, 1], "identity"), generator=torch.Generator().manual_seed(0))
+    assert equivariance_error(nn.Identity(), graph, action=action) <= 1e-15
+    assert_equivariant(Absolute(), graph)
+    with pytest.raises(AssertionError, match=rf"Sum.*is not invariant on .*over 3 random {words}"):
+        assert_invariant(Sum(), graph, action=action)
+    with pytest.raises(ValueError, match="unknown action 'phase'; known: permutation, sign, scale"):
+        assert_equivariant(Absolute(), graph, action="phase")
+
+
+def test_signs_are_told_from_positive_scales():
+    graph = random_graph(Architecture.mlp([2, 8, 1], "identity"), generator=torch.Generator().manual_seed(0))
+    assert_equivariant(Absolute(), graph, action="scale")
+    with pytest.raises(AssertionError, match="Absolute.*is not equivariant on .*over 3 random sign flips"):
+        assert_equivariant(Absolute(), graph, action="sign")

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Without the program's name; None reads ``sys.argv``.
 
     Returns:
-        0, 2 where the input is wrong, 130 where it was interrupted.
+        0, 1 where a fit of a sweep failed, 2 where the input is wrong, 130 where it was interrupted.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -61,7 +61,7 @@ def build_parser() -> Parser:
         import_module(f"graphws.cli.{part}").register(commands)
     for name, what in LIGHTNING.items():
         commands.add_parser(name, help=what)
-    for part in ("report", "use"):
+    for part in ("sweep", "report", "use"):
         import_module(f"graphws.cli.{part}").register(commands)
     return parser
 

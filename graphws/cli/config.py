@@ -17,12 +17,30 @@ import graphws.tasks
 
 NOISE = ("Does not validate", "Subtypes:", "Errors:", "Expected a <class 'NoneType'>", "Given value")
 
-__all__ = ["build", "class_paths", "explain", "find_class", "read_yaml"]
+__all__ = ["build", "class_paths", "explain", "find_class", "parse_yaml", "read_yaml"]
 
 KNOWN = {
     "model": sorted(name for name in graphws.models.__all__ if inspect.isclass(getattr(graphws.models, name))),
     "task": ["EditTask", "PredictTask"],
 }
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML whose ``1e-3`` is a number, as ``graphws fit`` reads it, not a text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def parse_yaml(text: str) -> Any:
+    """The value of a text in YAML.
+
+    Raises:
+        yaml.YAMLError: If it is none.
+    """
+    return yaml.load(text, Loader=_Loader)
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -32,7 +50,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         ValueError: If it is no YAML or no mapping.
     """
     try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        data = parse_yaml(Path(path).read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not YAML: {error}") from None
     if not isinstance(data, dict):

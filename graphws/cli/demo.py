@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import sys
 import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["DemoPlan", "demo_configs", "register", "run_demo"]
+from graphws.cli.runs import Fit, default_workers, fits_at_once
 
-MAX_WORKERS = 8
+__all__ = ["DemoPlan", "demo_configs", "register", "run_demo"]
 
 
 @dataclass(frozen=True)
@@ -70,26 +64,22 @@ def run_demo(out: Path, seed: int, plan: DemoPlan) -> None:
     count = [] if plan.count is None else ["--count", str(plan.count)]
     words = ["zoo", "build", "inr", "--images", plan.images, "--layout", plan.layout, *count, "--seed", str(seed)]
     _command([*words, "--out", str(zoo)])
-    fits = demo_configs(zoo, seed, plan)
+    fits = [Fit(out, name, config) for name, config in demo_configs(zoo, seed, plan).items()]
+    workers = default_workers()
     _say(
         f"2. {len(fits)} models, {plan.budget:,} parameters at most: which digit does a network draw (classification), "
-        f"and networks edited to draw it thicker (dilation); {_workers()} at a time, one thread each (about 4 minutes)"
+        f"and networks edited to draw it thicker (dilation); {workers} at a time, one thread each (about 4 minutes)"
     )
-    with ThreadPoolExecutor(_workers()) as pool:
-        running = [pool.submit(_fit, out, name, config) for name, config in fits.items()]
-        for number, finished in enumerate(as_completed(running), 1):
-            print(f"[{number} of {len(running)}, {time.perf_counter() - began:.0f} s] {finished.result()}", flush=True)
+    for number, outcome in enumerate(fits_at_once(fits, workers), 1):
+        if outcome.error is not None:
+            raise ValueError(f"graphws {' '.join(outcome.fit.words)} failed: {outcome.error}")
+        print(f"[{number} of {len(fits)}, {time.perf_counter() - began:.0f} s] {outcome.message}", flush=True)
     _say("3. baselines of the dilation: no edit at all, and the target image fitted directly (about half a minute)")
     from graphws.cli.demo_report import measure_baselines, write_demo_report
 
     baselines = measure_baselines(zoo, plan.capacities, plan.fit_steps, seed)
     _say("4. the report")
-    write_demo_report(out, list(fits), baselines, time.perf_counter() - began)
-
-
-def _workers() -> int:
-    """Fits at a time: models this small run fastest on one thread each."""
-    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, MAX_WORKERS)
+    write_demo_report(out, [fit.name for fit in fits], baselines, time.perf_counter() - began)
 
 
 def _say(text: str) -> None:
@@ -102,32 +92,6 @@ def _command(words: list[str]) -> None:
     print(f"$ graphws {' '.join(words)}", flush=True)
     if main(words):
         raise ValueError(f"the demo stopped at: graphws {' '.join(words)}")
-
-
-def _fit(out: Path, name: str, config: dict[str, Any]) -> str:
-    """Fit one configuration with ``graphws fit``, unless the same one is finished; resume it where it was killed."""
-    from graphws.atomic import write_text
-
-    path, root = out / "configs" / f"{name}.yaml", out / name
-    words = ["fit", "--config", str(path), "--trainer.default_root_dir", str(root)]
-    text = f"# graphws {' '.join(words)}\n{json.dumps(config, indent=2)}\n"
-    same = path.is_file() and path.read_text(encoding="utf-8") == text
-    if same and (root / "result.json").is_file():
-        return f"{root}: finished before"
-    if same and (root / "checkpoints" / "last.ckpt").is_file():
-        words += ["--ckpt_path", "last"]
-    elif root.is_dir():
-        shutil.rmtree(root)
-    write_text(path, text)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "graphws.cli", *words], env=environment, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise ValueError(
-            f"graphws {' '.join(words)} failed: {(done.stderr.strip().splitlines() or ['no message'])[-1]}"
-        )
-    return f"$ graphws {' '.join(words)}\n{done.stdout.strip().splitlines()[-1]}"
 
 
 def demo_configs(zoo: Path, seed: int, plan: DemoPlan) -> dict[str, dict[str, Any]]:

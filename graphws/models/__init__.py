@@ -1,9 +1,41 @@
 """Weight-space networks, one architecture a file."""
 
+from graphws.models.aligned import Aligned
 from graphws.models.common import num_parameters, width_for_budget
+from graphws.models.deep_sets import DeepSets
 from graphws.models.dws import DWS
 from graphws.models.flat_mlp import FlatMLP, FlatMLPFunctional
 from graphws.models.gmn import GMN
+from graphws.models.gradient_features import GradientFeatures
+from graphws.models.hnp_nfn import HNPNFN
 from graphws.models.invariant import Invariant
+from graphws.models.nft import NFT
+from graphws.models.ng_gnn import NGGNN
+from graphws.models.ng_t import NGT
+from graphws.models.np_nfn import NPNFN
+from graphws.models.probe_net import ProbeNet
+from graphws.models.scale_gmn import ScaleGMN
+from graphws.models.sne import SNE
+from graphws.models.stat_nn import StatNN
 
-__all__ = ["DWS", "GMN", "FlatMLP", "FlatMLPFunctional", "Invariant", "num_parameters", "width_for_budget"]
+__all__ = [
+    "DWS",
+    "GMN",
+    "HNPNFN",
+    "NFT",
+    "NGGNN",
+    "NGT",
+    "NPNFN",
+    "SNE",
+    "Aligned",
+    "DeepSets",
+    "FlatMLP",
+    "FlatMLPFunctional",
+    "GradientFeatures",
+    "Invariant",
+    "ProbeNet",
+    "ScaleGMN",
+    "StatNN",
+    "num_parameters",
+    "width_for_budget",
+]

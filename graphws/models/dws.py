@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch.nn.functional as F
 import torch_geometric.data
-from torch import Tensor, nn
+from torch import nn
 
 from graphws.architecture import Architecture
 from graphws.batch import Batch
 from graphws.graph import NetGraph
 from graphws.models.common import check_positive, repr_with_parameters
+from graphws.nn.equivariant_block import EquivariantBlock, add_residually
 from graphws.nn.equivariant_linear import (
     EquivariantLinear,
     as_architecture,
@@ -21,6 +21,7 @@ from graphws.nn.equivariant_linear import (
     to_parts,
 )
 from graphws.nn.primitives import Pool
+from graphws.nn.set_attention import NeuronAttention
 
 __all__ = ["DWS"]
 
@@ -31,6 +32,12 @@ class DWS(nn.Module):
     :class:`~graphws.nn.EquivariantLinear` layers, with normalisation over channels, ReLU and residual sums between, all
     pointwise. Unlike that of the published code, the layer is complete for any number of outputs and layers.
 
+    With ``attention_heads`` every layer also has self-attention between neurons (:mod:`graphws.nn.set_attention`). The
+    published code (``set_layer="sab"``) has an attention block for each pair of parts that share hidden neurons (not
+    from a hidden W_l to itself), in place of a linear map. Here one block a hidden layer reads all parts of its neurons
+    at once and is added to the linear maps, which stay complete. There logits are divided by the root of all channels
+    and the last layer has one head; here by the root of a head's channels, and every layer has ``attention_heads``.
+
     Args:
         hidden_channels: Of the hidden layers.
         num_layers: Number of hidden layers, at least one; one more linear layer reads them.
@@ -39,13 +46,15 @@ class DWS(nn.Module):
         in_channels: Input channels of every weight and bias.
         pool: ``"max"`` (that of the published configurations), ``"mean"`` or ``"sum"`` over neurons; with the maximum
             the layers are equivariant, not linear.
+        attention_heads: Heads of the attention between neurons, a divisor of ``hidden_channels``; 0 for none.
 
     Shapes:
         - **input:** Batch of one architecture (or a NetGraph): ``x`` [N, in_channels], ``edge_attr`` [E, in_channels].
         - **output:** Batch: ``x`` [N, out_channels] (zero at input nodes), ``edge_attr`` [E, out_channels].
 
     Raises:
-        ValueError: If the architecture is no MLP; in forward, if the batch mixes architectures or has another one.
+        ValueError: If the architecture is no MLP or the heads do not divide the channels; in forward, if the batch
+            mixes architectures or has another one.
     """
 
     def __init__(
@@ -57,6 +66,7 @@ class DWS(nn.Module):
         architecture: Architecture | Sequence[int],
         in_channels: int = 1,
         pool: Pool = "max",
+        attention_heads: int = 0,
     ) -> None:
         super().__init__()
         check_positive(hidden_channels=hidden_channels, num_layers=num_layers, out_channels=out_channels)
@@ -65,29 +75,20 @@ class DWS(nn.Module):
         self.parts = parts_of(self.architecture, "dws")
         self.first = EquivariantLinear(self.architecture, in_channels, hidden_channels, pool=pool)
         self.blocks = nn.ModuleList(
-            _Block(self.architecture, hidden_channels, hidden_channels, pool) for _ in range(num_layers - 1)
+            EquivariantBlock(self.architecture, hidden_channels, hidden_channels, pool=pool)
+            for _ in range(num_layers - 1)
         )
-        self.last = _Block(self.architecture, hidden_channels, out_channels, pool)
+        self.last = EquivariantBlock(self.architecture, hidden_channels, out_channels, pool=pool)
+        layers = [layer for layer in self.modules() if isinstance(layer, EquivariantLinear)] if attention_heads else []
+        self.attentions = nn.ModuleList(NeuronAttention(layer, hidden_channels, attention_heads) for layer in layers)
 
     def forward(self, data: Batch | NetGraph | torch_geometric.data.Batch) -> Batch:
         batch = Batch.of(data)
         check_architecture(self.architecture, batch)
-        tensors = self.first.on_parts(to_parts(batch, self.parts))
-        for block in self.blocks:
-            tensors = [old + new for old, new in zip(tensors, block(tensors), strict=True)]
-        return to_batch(batch, self.parts, self.last(tensors))
+        first, *hidden, last = list(self.attentions) or (len(self.blocks) + 2) * [None]
+        tensors = self.first.on_parts(to_parts(batch, self.parts), first)
+        tensors = add_residually(self.blocks, tensors, hidden)
+        return to_batch(batch, self.parts, self.last(tensors, last))
 
     def __repr__(self) -> str:
         return repr_with_parameters(self)
-
-
-class _Block(nn.Module):
-    """Normalisation over channels, ReLU, one equivariant linear layer, on the dense tensors of the parts."""
-
-    def __init__(self, architecture: Architecture, in_channels: int, out_channels: int, pool: Pool) -> None:
-        super().__init__()
-        self.linear = EquivariantLinear(architecture, in_channels, out_channels, pool=pool)
-        self.norms = nn.ModuleList(nn.LayerNorm(in_channels) for _ in self.linear.parts)
-
-    def forward(self, tensors: list[Tensor]) -> list[Tensor]:
-        return self.linear.on_parts([F.relu(norm(t)) for norm, t in zip(self.norms, tensors, strict=True)])

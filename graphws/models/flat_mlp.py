@@ -16,22 +16,27 @@ from graphws.graph import NetGraph
 from graphws.models.common import check_positive, repr_with_parameters
 from graphws.nn.equivariant_linear import as_architecture, check_architecture, parts_of, to_batch, to_parts
 
-__all__ = ["FlatMLP", "FlatMLPFunctional"]
+__all__ = ["FlatMLP", "FlatMLPFunctional", "dense_layers"]
+
+
+def dense_layers(in_channels: int, hidden_channels: int, num_layers: int, out_channels: int) -> nn.Sequential:
+    """An MLP of ``num_layers`` hidden layers, each a linear map, LayerNorm and ReLU, and one more linear map."""
+    check_positive(hidden_channels=hidden_channels, num_layers=num_layers, out_channels=out_channels)
+    widths = [in_channels, *[hidden_channels] * num_layers]
+    layers: list[nn.Module] = []
+    for before, after in pairwise(widths):
+        layers += [nn.Linear(before, after), nn.LayerNorm(after), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(widths[-1], out_channels))
 
 
 class _Flat(nn.Module):
-    """All parameters of a network of one architecture as a vector, through an MLP with ReLU and LayerNorm."""
+    """All parameters of a network of one architecture as a vector, through an MLP."""
 
     def __init__(self, architecture: Architecture, in_channels: int, hidden: int, num_layers: int, out: int) -> None:
         super().__init__()
-        check_positive(hidden_channels=hidden, num_layers=num_layers, out_channels=out)
         self.architecture = architecture
         self.parts = parts_of(architecture, "dws")
-        widths = [architecture.num_parameters * in_channels, *[hidden] * num_layers]
-        layers: list[nn.Module] = []
-        for before, after in pairwise(widths):
-            layers += [nn.Linear(before, after), nn.LayerNorm(after), nn.ReLU()]
-        self.mlp = nn.Sequential(*layers, nn.Linear(widths[-1], out))
+        self.mlp = dense_layers(architecture.num_parameters * in_channels, hidden, num_layers, out)
 
     def forward(self, batch: Batch) -> Tensor:
         check_architecture(self.architecture, batch)

@@ -14,7 +14,7 @@ from graphws.architecture import Architecture
 from graphws.batch import Batch
 from graphws.topology import topology
 
-__all__ = ["StaticEncoding", "block_facts", "group_facts", "node_facts"]
+__all__ = ["StaticEncoding", "block_facts", "block_of_edge", "group_facts", "node_facts"]
 
 FREQUENCIES = 6  # sinusoids with wavelengths from 2 pi to 2 pi * 3^5: integers below 1,000 stay well apart
 BASE = 3.0
@@ -90,13 +90,17 @@ class StaticEncoding(nn.Module):
                 rows = rows[topology(batch.structure, rows.device).edge_block]
             return rows.repeat(batch.num_graphs, 1)
         rows = self.linear(torch.cat([facts(arch.structure) for arch in batch.architectures]).to(self.linear.weight))
-        return rows[batch.lazy("block_of_edge", lambda: _block_of_edge(batch))] if self.of == "edges" else rows
+        return rows[block_of_edge(batch)] if self.of == "edges" else rows
 
 
-def _block_of_edge(batch: Batch) -> Tensor:
-    """The edge block of each edge, numbered through all networks of the batch, [E]."""
-    counts = torch.tensor([0] + [len(arch.blocks) for arch in batch.architectures[:-1]], device=batch.x.device)
-    return batch.edge_block + counts.cumsum(0)[batch.edge_batch]
+def block_of_edge(batch: Batch) -> Tensor:
+    """The edge block of each edge, numbered through all networks of the batch, [E]; worked out once a batch."""
+
+    def make() -> Tensor:
+        counts = torch.tensor([0] + [len(arch.blocks) for arch in batch.architectures[:-1]], device=batch.x.device)
+        return batch.edge_block + counts.cumsum(0)[batch.edge_batch]
+
+    return batch.lazy("block_of_edge", make)
 
 
 FACTS: dict[str, tuple[Callable[[Architecture], Tensor], int]] = {

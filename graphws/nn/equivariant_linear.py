@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal, get_args
@@ -166,8 +166,14 @@ class EquivariantLinear(nn.Module):
         check_architecture(self.architecture, batch)
         return to_batch(batch, self.parts, self.on_parts(to_parts(batch, self.parts)))
 
-    def on_parts(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """The layer on the dense tensors of the parts, [B, axes.., in_channels] each."""
+    def on_parts(
+        self, tensors: Sequence[Tensor], at_neurons: Callable[[int, Tensor], Tensor] | None = None
+    ) -> list[Tensor]:
+        """The layer on the dense tensors of the parts, [B, axes.., in_channels] each.
+
+        ``at_neurons`` is added to the map of every single axis: a function of the axis and of the pooled parts at its
+        neurons, [B, d, fixed * in_channels], with values [B, d, fixed * out_channels].
+        """
         pooled: list[dict[tuple[int, ...], Tensor]] = [
             _pool_all(part, tensor, self.pool) for part, tensor in zip(self.parts, tensors, strict=True)
         ]
@@ -175,7 +181,10 @@ class EquivariantLinear(nn.Module):
         for index_set, matrix in zip(self.index_sets, self.maps, strict=True):
             members = [i for i in range(len(self.parts)) if index_set in pooled[i]]
             bias = self.bias if not index_set else None
-            mapped = nn.functional.linear(torch.cat([pooled[i][index_set] for i in members], -1), matrix, bias)
+            joined = torch.cat([pooled[i][index_set] for i in members], -1)
+            mapped = nn.functional.linear(joined, matrix, bias)
+            if at_neurons is not None and len(index_set) == 1:
+                mapped = mapped + at_neurons(index_set[0], joined)
             sizes = [self.parts[i].fixed * self.out_channels for i in members]
             for i, piece in zip(members, mapped.split(sizes, -1), strict=True):
                 spread = _spread(self.parts[i], index_set, piece, self.out_channels)

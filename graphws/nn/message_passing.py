@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from graphws.batch import Batch
-from graphws.nn.primitives import node_degrees, sum_edges
+from graphws.nn.primitives import node_degrees, sum_edges, to_nodes
 
 __all__ = ["Aggregation", "MessagePassing"]
 
@@ -18,7 +18,7 @@ Aggregation = Literal["sum", "mean"]
 
 
 class MessagePassing(nn.Module):
-    r"""One round of graph metanetwork message passing (arXiv 2312.04501, Eq. 1-3, without global state).
+    r"""One round of graph metanetwork message passing (arXiv 2312.04501, Eq. 1-2).
 
     With normalised states x̂, ê, for every edge j -> i:
 
@@ -31,16 +31,26 @@ class MessagePassing(nn.Module):
     the edge update (V). Its first map is one product on the edges and one on the nodes, before the broadcast; the
     heads of the messages, behind the sum, are one with the first map of the node update. So two products touch an edge.
 
+    With a global state u a network, G û and H û are added inside the two nonlinearities, at every edge and every node;
+    G û joins T x̂_i before the broadcast. :class:`~graphws.nn.GlobalState` updates u.
+
     Args:
         channels: Of node and edge states.
         hidden_channels: Of h.
         aggregation: ``"sum"``, or ``"mean"`` over the edges that enter (or leave) a node.
+        global_channels: Of the global state u, 0 for none.
 
     Shapes:
-        - **input:** Batch and states [N, channels], [E, channels]. **output:** the new states.
+        - **input:** Batch and states [N, channels], [E, channels], [B, global_channels]. **output:** the new states
+          of nodes and edges.
+
+    Raises:
+        ValueError: In forward, if a global state is missing, or given to a layer without.
     """
 
-    def __init__(self, channels: int, hidden_channels: int, *, aggregation: Aggregation = "mean") -> None:
+    def __init__(
+        self, channels: int, hidden_channels: int, *, aggregation: Aggregation = "mean", global_channels: int = 0
+    ) -> None:
         super().__init__()
         if aggregation not in get_args(Aggregation):
             raise ValueError(f"unknown aggregation {aggregation!r}; known: {', '.join(get_args(Aggregation))}")
@@ -51,18 +61,38 @@ class MessagePassing(nn.Module):
         self.node_in = nn.Linear(channels + 2 * hidden_channels, hidden_channels)
         self.node_out = nn.Linear(hidden_channels, channels)
         self.edge_out = nn.Linear(hidden_channels, channels)
+        self.global_norm = nn.LayerNorm(global_channels) if global_channels else None
+        self.from_global = nn.Linear(global_channels, 2 * hidden_channels, bias=False) if global_channels else None
 
-    def forward(self, batch: Batch, x: Tensor, edge_attr: Tensor, *, dense: bool) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, batch: Batch, x: Tensor, edge_attr: Tensor, state: Tensor | None = None, *, dense: bool
+    ) -> tuple[Tensor, Tensor]:
         normed = self.node_norm(x)
         as_source, as_target = self.from_nodes(normed).chunk(2, -1)
+        terms = self._global_terms(batch, state)
+        if terms is not None:
+            as_target = as_target + terms[0]
         from_edges = self.from_edges(self.edge_norm(edge_attr))
         route = self._dense if dense else self._edge_list
         forward, backward, hidden = route(batch, as_source, as_target, from_edges)
         if self.aggregation == "mean":
             in_degree, out_degree = node_degrees(batch)
             forward, backward = forward / in_degree.unsqueeze(-1), backward / out_degree.unsqueeze(-1)
-        update = F.silu(self.node_in(torch.cat([normed, forward, backward], -1)))
-        return x + self.node_out(update), edge_attr + self.edge_out(hidden)
+        inner = self.node_in(torch.cat([normed, forward, backward], -1))
+        if terms is not None:
+            inner = inner + terms[1]
+        return x + self.node_out(F.silu(inner)), edge_attr + self.edge_out(hidden)
+
+    def _global_terms(self, batch: Batch, state: Tensor | None) -> tuple[Tensor, Tensor] | None:
+        """G û and H û of each node's network, [N, hidden_channels] each."""
+        if self.from_global is None or self.global_norm is None:
+            if state is not None:
+                raise ValueError("this layer was built without global_channels, but got a global state")
+            return None
+        if state is None:
+            raise ValueError(f"expected a global state of shape [B, {self.from_global.in_features}], got none")
+        to_edges, to_units = to_nodes(batch, self.from_global(self.global_norm(state))).chunk(2, -1)
+        return to_edges, to_units
 
     def _edge_list(
         self, batch: Batch, as_source: Tensor, as_target: Tensor, from_edges: Tensor

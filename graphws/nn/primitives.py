@@ -14,7 +14,7 @@ try:
 except ImportError:  # everything runs without it; see the README
     _segment_csr = None
 
-__all__ = ["Pool", "check_dense_blocks", "node_degrees", "pool_dims", "segments", "sum_edges"]
+__all__ = ["Pool", "check_dense_blocks", "node_degrees", "pool_dims", "segments", "sum_edges", "to_nodes"]
 
 Pool = Literal["sum", "mean", "max"]
 
@@ -67,6 +67,13 @@ def node_degrees(batch: Batch) -> tuple[Tensor, Tensor]:
         return torch.bincount(batch.edge_index[row], minlength=batch.num_nodes).clamp(min=1)
 
     return batch.lazy("in_degree", lambda: count(1)), batch.lazy("out_degree", lambda: count(0))
+
+
+def to_nodes(batch: Batch, values: Tensor) -> Tensor:
+    """Broadcast a row a network, [B, C], to the nodes of that network, [N, C]."""
+    if batch.is_homogeneous:
+        return values.unsqueeze(1).expand(-1, batch.structure.num_nodes, -1).flatten(0, 1)
+    return values.index_select(0, batch.batch)
 
 
 def check_dense_blocks(batch: Batch) -> None:

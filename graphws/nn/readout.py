@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from graphws.batch import Batch
 from graphws.nn.encoding import StaticEncoding
+from graphws.topology import topology
 
-__all__ = ["Readout", "pool_parts"]
+__all__ = ["Readout", "mean_over_parts", "pool_parts", "spread_parts"]
 
 
 def pool_parts(batch: Batch) -> tuple[Tensor, Tensor]:
@@ -29,10 +32,27 @@ def pool_parts(batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 def _segment_mean(values: Tensor, part: Tensor, owner: Tensor, counts: list[int]) -> Tensor:
-    starts = torch.tensor([0, *counts[:-1]], device=values.device).cumsum(0)
-    index = part + starts[owner]
+    index = _part_index(part, owner, counts)
     sums = values.new_zeros(sum(counts), values.size(-1)).index_add(0, index, values)
     return sums / torch.bincount(index, minlength=sum(counts)).clamp(min=1).unsqueeze(-1)
+
+
+def _part_index(part: Tensor, owner: Tensor, counts: list[int]) -> Tensor:
+    """Group or block numbers within a network as numbers through all networks."""
+    return part + torch.tensor([0, *counts[:-1]], device=part.device).cumsum(0)[owner]
+
+
+def spread_parts(batch: Batch, groups: Tensor, blocks: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows as :func:`pool_parts` gives them, broadcast to nodes [N, C] and edges [E, C] of each group and block."""
+    if batch.is_homogeneous:
+        shared = topology(batch.structure, groups.device)
+        pairs = (groups, shared.node_group), (blocks, shared.edge_block)
+        nodes, edges = (rows.unflatten(0, (batch.num_graphs, -1))[:, part].flatten(0, 1) for rows, part in pairs)
+        return nodes, edges
+    graphs = batch.architectures
+    at_nodes = _part_index(batch.node_group, batch.batch, [len(a.groups) for a in graphs])
+    at_edges = _part_index(batch.edge_block, batch.edge_batch, [len(a.blocks) for a in graphs])
+    return groups.index_select(0, at_nodes), blocks.index_select(0, at_edges)
 
 
 class Readout(nn.Module):
@@ -66,13 +86,14 @@ class Readout(nn.Module):
         groups = F.silu(self.of_groups(groups) + self.group_encoding(batch))
         blocks = F.silu(self.of_blocks(blocks) + self.block_encoding(batch))
         pooled = [
-            _mean_over_parts(groups, batch, "groups"),
-            _mean_over_parts(blocks, batch, "blocks"),
+            mean_over_parts(groups, batch, "groups"),
+            mean_over_parts(blocks, batch, "blocks"),
         ]
         return self.out(F.silu(self.hidden(torch.cat(pooled, -1))))
 
 
-def _mean_over_parts(values: Tensor, batch: Batch, of: str) -> Tensor:
+def mean_over_parts(values: Tensor, batch: Batch, of: Literal["groups", "blocks"]) -> Tensor:
+    """The mean over the node groups or edge blocks of each network, [B, C], of what :func:`pool_parts` gives."""
     if batch.is_homogeneous:
         return values.unflatten(0, (batch.num_graphs, -1)).mean(1)
     counts = torch.tensor([len(getattr(arch, of)) for arch in batch.architectures], device=values.device)

@@ -1,4 +1,4 @@
-"""Figures of results: images side by side, learning curves, error against k. Drawn with Agg, no display needed."""
+"""Figures of results: images, learning curves, error against k, rows compared. Drawn with Agg, no display needed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from graphws.atomic import replacing
 from graphws.metrics_file import read_metrics
 from graphws.report.rows import Row
 
-__all__ = ["draw_capacity", "draw_curves", "draw_images", "write_figures"]
+__all__ = ["draw_capacity", "draw_comparison", "draw_curves", "draw_images", "write_figures"]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito
 MARKS = ("o", "s", "^", "D", "v", "P", "X")
@@ -27,7 +27,8 @@ def write_figures(results: Sequence[dict[str, Any]], rows: Sequence[Row], out: s
     """Draw what the runs allow into a folder.
 
     Returns:
-        The files: ``images_<operation>.png``, ``curves_<task>.png`` and ``capacity_<operation>.png``.
+        The files: ``images_<operation>.png``, ``curves_<task>.png``, ``capacity_<operation>.png`` where k differs, and
+        ``comparison_<task>.png`` of more than two rows.
     """
     out, files = Path(out), []
     for task in dict.fromkeys((row.kind, row.task) for row in rows):
@@ -39,6 +40,8 @@ def write_figures(results: Sequence[dict[str, Any]], rows: Sequence[Row], out: s
         files += _saved(draw_curves(mine), out / f"curves_{stem}.png")
         if kind == "edit" and len({row.k for row in mine}) > 1:
             files += _saved(draw_capacity(mine), out / f"capacity_{stem}.png")
+        if len(mine) > 2:
+            files += _saved(draw_comparison(mine), out / f"comparison_{stem}.png")
     return files
 
 
@@ -51,8 +54,20 @@ def _saved(figure: Figure | None, path: Path) -> list[Path]:
     return [path]
 
 
-def _label(row: Row) -> str:
+def _ambiguous(rows: Sequence[Row]) -> bool:
+    """Whether model and k don't tell these rows apart, so that they go by the names of their runs."""
+    return len({(row.model, row.k) for row in rows}) < len(rows)
+
+
+def _label(row: Row, rows: Sequence[Row]) -> str:
+    if _ambiguous(rows):
+        return row.name
     return row.model if row.k is None else f"{row.model}, k = {row.k}"
+
+
+def _series(row: Row, rows: Sequence[Row]) -> str:
+    """What rows share that differ in k alone."""
+    return row.name.removesuffix(f"_k{row.k}") if _ambiguous(rows) else row.model
 
 
 def draw_images(rows: Sequence[Row]) -> Figure | None:
@@ -62,7 +77,7 @@ def draw_images(rows: Sequence[Row]) -> Figure | None:
         return None
     (_, (first, low, high)), count = kept[0], len(kept[0][1][0]["input"])
     strips = [("input", first["input"]), ("target", first["target"])]
-    strips += [(_label(row), tensors["predicted"]) for row, (tensors, _, _) in kept]
+    strips += [(_label(row, rows), tensors["predicted"]) for row, (tensors, _, _) in kept]
     figure = Figure(figsize=(1.0 * count + 1.5, 1.05 * len(strips)), layout="constrained")
     axes = figure.subplots(len(strips), count, squeeze=False)
     for line, (name, images) in zip(axes, strips, strict=True):
@@ -100,7 +115,7 @@ def draw_curves(rows: Sequence[Row]) -> Figure | None:
             metrics = read_metrics(Path(run) / "metrics.csv")
             for name, style in (("val/loss", "-"), ("train/loss", "--")):
                 points = [(line["epoch"], line[name]) for line in metrics if name in line]
-                label = _label(row) if number == 0 and name == "val/loss" else None
+                label = _label(row, rows) if number == 0 and name == "val/loss" else None
                 if points:
                     axis.plot(*zip(*points, strict=True), style, color=colour, lw=1.2, label=label)
     if not axis.lines:
@@ -113,8 +128,8 @@ def draw_capacity(rows: Sequence[Row]) -> Figure:
     """Test error against k, a line a model; bars are the standard deviation over seeds."""
     figure = Figure(figsize=(5, 3.4))
     axis = figure.subplots()
-    for index, model in enumerate(dict.fromkeys(row.model for row in rows)):
-        mine = sorted((row for row in rows if row.model == model), key=lambda row: row.k or 0)
+    for index, model in enumerate(dict.fromkeys(_series(row, rows) for row in rows)):
+        mine = sorted((row for row in rows if _series(row, rows) == model), key=lambda row: row.k or 0)
         axis.errorbar(
             [row.k or 0 for row in mine],
             [row.mean for row in mine],
@@ -130,6 +145,21 @@ def draw_capacity(rows: Sequence[Row]) -> Figure:
     axis.minorticks_off()
     _finish(axis, f"{rows[0].task}: test error against output capacity", "k (networks averaged)", "test MSE")
     axis.set_ylim(bottom=0)
+    return figure
+
+
+def draw_comparison(rows: Sequence[Row]) -> Figure:
+    """Test metric of each row, the best on top: every seed as a dot, the mean as a bar."""
+    figure = Figure(figsize=(6, 0.32 * len(rows) + 1.2))
+    axis = figure.subplots()
+    ordered = sorted(rows, key=lambda row: row.mean, reverse=rows[0].metric == "MSE")
+    for place, row in enumerate(ordered):
+        axis.plot([row.mean], [place], "|", color=COLOURS[0], markersize=14, markeredgewidth=2)
+        axis.plot(row.values, [place] * len(row.values), "o", color=COLOURS[1], markersize=4, alpha=0.8)
+    axis.set_yticks(range(len(ordered)), [_label(row, rows) for row in ordered])
+    axis.set_title(f"{rows[0].task}: every seed, and the mean", fontsize=10)
+    axis.set_xlabel(f"test {rows[0].metric}")
+    axis.grid(alpha=0.3)
     return figure
 
 

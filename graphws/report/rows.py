@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any
 
 __all__ = ["COLUMNS", "Row", "model_name", "read_results", "rows_of"]
 
-COLUMNS = ("task", "model", "k", "parameters", "networks", "seeds", "best epoch", "metric", "test", "seconds")
+COLUMNS = ("task", "run", "model", "k", "parameters", "networks", "seeds", "best epoch", "metric", "test", "seconds")
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Row:
     Args:
         task: What was learned, as ``"dilation"``.
         kind: ``"edit"``, ``"classification"`` or ``"regression"``.
-        model: Class of the weight-space network.
+        model: Class of the weight-space network, as ``"GMN"`` or ``"GradientFeatures(GMN)"``.
         k: Output capacity, None for functionals.
         parameters: Learnable parameters.
         networks: Training networks.
@@ -48,6 +49,11 @@ class Row:
     runs: tuple[str, ...]
 
     @property
+    def name(self) -> str:
+        """Name of the runs: that of the first one's directory, without its seed."""
+        return re.sub(r"_seed\d+$", "", Path(self.runs[0]).resolve().name)
+
+    @property
     def mean(self) -> float:
         return statistics.fmean(self.values)
 
@@ -61,6 +67,7 @@ class Row:
         spread = "" if self.spread is None else f" ± {_short(self.spread)}"
         return [
             self.task,
+            self.name,
             self.model,
             "-" if self.k is None else str(self.k),
             f"{self.parameters:,}",
@@ -108,9 +115,12 @@ def _key(result: dict[str, Any]) -> str:
 
 
 def model_name(node: dict[str, Any]) -> str:
-    """Class of the innermost weight-space network of a configuration: that of ``Invariant`` is its argument's."""
+    """Class of a configuration's weight-space network, around that of the one it wraps; ``Invariant`` is left out."""
+    name = str(node["class_path"]).rpartition(".")[2]
     inner = (node.get("init_args") or {}).get("model")
-    return model_name(inner) if isinstance(inner, dict) else str(node["class_path"]).rpartition(".")[2]
+    if not isinstance(inner, dict):
+        return name
+    return model_name(inner) if name == "Invariant" else f"{name}({model_name(inner)})"
 
 
 def rows_of(results: Sequence[dict[str, Any]]) -> list[Row]:
@@ -138,4 +148,4 @@ def rows_of(results: Sequence[dict[str, Any]]) -> list[Row]:
                 runs=tuple(run["run"] for run in runs),
             )
         )
-    return sorted(rows, key=lambda row: (row.kind, row.task, row.model, row.k or 0, row.parameters, row.runs))
+    return sorted(rows, key=lambda row: (row.kind, row.task, row.model, row.k or 0, row.name, row.parameters, row.runs))

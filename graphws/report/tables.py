@@ -45,12 +45,13 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str
     return "".join(f"| {' | '.join(cells)} |\n" for cells in (columns, rule, *rows))
 
 
-def write_report(runs: Sequence[str | Path], out: str | Path) -> list[Row]:
+def write_report(runs: Sequence[str | Path], out: str | Path, *, notes: Sequence[str] = ()) -> list[Row]:
     """Write ``report.md``, ``report.json`` and the figures of some runs into a folder.
 
     Args:
         runs: Run directories, or folders of them.
         out: The folder.
+        notes: Lines to stand below the table, as which runs are missing.
 
     Returns:
         The rows of the table.
@@ -65,10 +66,13 @@ def write_report(runs: Sequence[str | Path], out: str | Path) -> list[Row]:
     images = write_figures(results, rows, out)
     text = f"# Report\n\n{markdown_table(COLUMNS, [row.cells() for row in rows])}\n"
     text += "Each run was selected on validation and tested once, on its best epoch; ± is the sample standard "
-    text += "deviation over seeds.\n" + "".join(f"\n![{image.stem}]({image.name})\n" for image in images)
+    text += "deviation over seeds.\n"
+    text += "".join(f"\n- {note}" for note in notes) + ("\n" if notes else "")
+    text += "".join(f"\n![{image.stem}]({image.name})\n" for image in images)
     write_text(out / "report.md", text)
     content: dict[str, Any] = {
-        "rows": [{**dataclasses.asdict(row), "mean": row.mean, "spread": row.spread} for row in rows],
+        "rows": [{"name": row.name, **dataclasses.asdict(row), "mean": row.mean, "spread": row.spread} for row in rows],
+        "notes": list(notes),
         "figures": [image.name for image in images],
     }
     write_text(out / "report.json", json.dumps(content, indent=2) + "\n")

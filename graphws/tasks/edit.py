@@ -112,6 +112,7 @@ class EditTask(LightningModule):
         self.pixels = data.pixel_range
         if stage == "fit" and self.trained_on is None:
             self.standardised.set_statistics(data.statistics)
+            self.standardised.set_references(data.split("train").batch(torch.arange(1)))
         if self.trained_on is not None:
             check_facts(self.trained_on, data)
         self.trained_on = facts_of(data)

@@ -131,6 +131,7 @@ class PredictTask(LightningModule):
             check_facts(self.trained_on, data)
         elif stage == "fit":
             self.standardised.set_statistics(data.statistics)
+            self.standardised.set_references(data.split("train").batch(torch.arange(1)))
             if self.kind == "regression":
                 train = data.split("train")
                 wanted = self.wanted(train.batch(torch.arange(len(train)))).double()

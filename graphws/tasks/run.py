@@ -88,6 +88,8 @@ def preflight(task: EditTask | PredictTask, data: ZooDataModule, split: str) -> 
     stack = data.split(split)
     batch = stack.batch(torch.arange(min(2, len(stack))))
     training = task.training
+    if task.trained_on is None:
+        task.standardised.set_references(batch)  # for these two; a fit sets them anew, in standard units
     with torch.no_grad():
         task.eval()(batch)
         if isinstance(task, EditTask) and stack.images is None:

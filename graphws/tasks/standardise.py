@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from graphws.architecture import Architecture
 from graphws.batch import Batch
+from graphws.models.aligned import Aligned
 from graphws.models.common import symmetry_of
 from graphws.topology import topology
 
@@ -97,6 +98,22 @@ class Standardised(nn.Module):
             statistics = replace(statistics, node_mean=node_mean, edge_mean=edge_mean)
         for name, value in vars(statistics).items():
             getattr(self, name).copy_(value)
+
+    def set_references(self, networks: Batch) -> None:
+        """Give every :class:`~graphws.models.Aligned` inside its reference: what it reads of the first network."""
+        found = [module for module in self.model.modules() if isinstance(module, Aligned)]
+        if not found:
+            return
+        first = Batch.of(networks.get_example(0)).to(self.node_mean.device)
+        hooks = [module.register_forward_pre_hook(lambda m, inputs: m.set_reference(inputs[0])) for module in found]
+        training = self.training
+        try:
+            with torch.no_grad():
+                self.eval()(first)
+        finally:
+            self.train(training)
+            for hook in hooks:
+                hook.remove()
 
     def forward(self, batch: Batch) -> Batch | Tensor:
         if batch.structure.widths != self.structure.widths:

@@ -133,7 +133,7 @@ def test_classification_is_selected_by_accuracy(config: Path, tmp_path: Path) ->
             ["--model.init_args.model.class_path", "graphws.models.Foo"],
             "unknown model class 'graphws.models.Foo'; known:",
         ),
-        (["--model.init_args.model", "GM"], "unknown model class 'graphws.models.GM'; known: graphws.models.DWS"),
+        (["--model.init_args.model", "GM"], "unknown model class 'graphws.models.GM'; known: graphws.models.Aligned"),
         (
             ["--model", "graphws.tasks.FooTask"],
             "unknown task class 'graphws.tasks.FooTask'; known: graphws.tasks.EditTask",

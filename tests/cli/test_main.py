@@ -14,7 +14,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert stop.value.code == 0
     out = capsys.readouterr().out
-    for name in ("demo", "zoo", "data", "fit", "validate", "test", "predict", "report", "edit", "classify"):
+    for name in ("demo", "zoo", "data", "fit", "validate", "test", "predict", "sweep", "report", "edit", "classify"):
         assert f"\n    {name} " in out
 
 

@@ -4,16 +4,52 @@ import pytest
 import torch
 
 from graphws import Architecture, Batch
-from graphws.models import DWS, GMN, FlatMLP, FlatMLPFunctional, Invariant, num_parameters
+from graphws.models import (
+    DWS,
+    GMN,
+    HNPNFN,
+    NFT,
+    NGGNN,
+    NGT,
+    NPNFN,
+    DeepSets,
+    FlatMLP,
+    FlatMLPFunctional,
+    Invariant,
+    ScaleGMN,
+    num_parameters,
+)
 from graphws.testing import assert_equivariant, assert_invariant, random_batch, random_graph
 
 WIDTHS = [[2, 32, 32, 1], [3, 4, 2], [2, 2], [2, 1, 3, 2], [1, 1, 1], [5, 7, 6, 4, 3]]
 EQUIVARIANT = {
     "GMN": lambda arch, **options: GMN(8, 3, **options),
     "GMN, sum": lambda arch, **options: GMN(8, 2, aggregation="sum", **options),
+    "GMN, global state": lambda arch, **options: GMN(8, 2, global_state=True, **options),
+    "GMN, bias nodes": lambda arch, **options: GMN(8, 2, bias_nodes=True, **options),
+    "GMN, global state and bias nodes": lambda arch, **options: GMN(
+        8, 2, global_state=True, bias_nodes=True, **options
+    ),
     "DWS": lambda arch, **options: DWS(6, 2, architecture=arch, **options),
     "DWS, sum": lambda arch, **options: DWS(6, 2, architecture=arch, pool="sum", **options),
     "DWS, mean": lambda arch, **options: DWS(6, 2, architecture=arch, pool="mean", **options),
+    "DWS, attention": lambda arch, **options: DWS(6, 2, architecture=arch, attention_heads=3, **options),
+    "DeepSets": lambda arch, **options: DeepSets(6, 2, **options),
+    "NPNFN": lambda arch, **options: NPNFN(6, 2, architecture=arch, **options),
+    "NPNFN, learned": lambda arch, **options: NPNFN(6, 2, architecture=arch, io_encoding="learned", **options),
+    "NPNFN, fourier": lambda arch, **options: NPNFN(6, 2, architecture=arch, fourier_features=4, **options),
+    "HNPNFN": lambda arch, **options: HNPNFN(6, 2, architecture=arch, **options),
+    "HNPNFN, fourier": lambda arch, **options: HNPNFN(6, 2, architecture=arch, fourier_features=4, **options),
+    "NGGNN": lambda arch, **options: NGGNN(8, 2, **options),
+    "NGGNN, reversed": lambda arch, **options: NGGNN(8, 2, reverse_edges=True, **options),
+    "NGT": lambda arch, **options: NGT(8, 2, num_heads=2, edge_channels=5, **options),
+    "NFT": lambda arch, **options: NFT(8, 2, architecture=arch, num_heads=2, **options),
+    "NFT, sinusoidal": lambda arch, **options: NFT(
+        8, 2, architecture=arch, num_heads=2, io_encoding="sinusoidal", **options
+    ),
+    "NFT, fourier": lambda arch, **options: NFT(8, 2, architecture=arch, num_heads=2, fourier_scale=0.5, **options),
+    "ScaleGMN": lambda arch, **options: ScaleGMN(6, 2, **options),
+    "ScaleGMN, one direction": lambda arch, **options: ScaleGMN(6, 2, bidirectional=False, **options),
 }
 
 

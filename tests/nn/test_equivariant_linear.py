@@ -3,8 +3,11 @@ import torch
 
 from graphws import Architecture, Batch
 from graphws.nn import EquivariantLinear
-from graphws.testing import assert_equivariant, equivariance_error, random_graph
-from tests.reference.equivariant_maps import coordinates, orbit_count, schur_dimension
+from graphws.nn.equivariant_linear import to_parts
+from graphws.testing import assert_equivariant, equivariance_error, random_batch, random_graph
+from tests.reference.equivariant_maps import all_exchangeable, coordinates, orbit_count, schur_dimension
+from tests.reference.layer_parameters import between, clear, constants
+from tests.reference.nfn import Parameters, hnp_layer, np_layer
 
 ARCHITECTURES = [
     ([2, 3, 1], True),
@@ -59,7 +62,52 @@ def test_dws_layer_spans_all_equivariant_maps(widths, bias, pool):
 @pytest.mark.parametrize(("widths", "bias"), ARCHITECTURES)
 def test_np_layer_spans_all_maps_equivariant_to_all_axes(widths, bias):
     arch = Architecture.mlp(widths, bias=bias)
-    assert rank_of_span(arch, space="np") == schur_dimension(widths, bias=bias, all_axes=True)
+    orbits = orbit_count(all_exchangeable(arch))
+    assert rank_of_span(arch, space="np") == schur_dimension(widths, bias=bias, all_axes=True) == orbits
+
+
+@pytest.mark.parametrize(("widths", "bias"), ARCHITECTURES)
+def test_np_layer_is_equivariant_to_all_axes(widths, bias):
+    graph = random_graph(all_exchangeable(Architecture.mlp(widths, bias=bias)), channels=2)
+    layer = EquivariantLinear(graph.architecture, 2, 3, space="np")
+    torch.nn.init.normal_(layer.bias)
+    assert_equivariant(layer, graph)
+
+
+@pytest.mark.parametrize("widths", [[2, 3, 2], [3, 2, 4, 2], [2, 3, 1, 2, 1], [3, 2]], ids=str)
+@pytest.mark.parametrize(("space", "slow"), [("np", np_layer), ("dws", hnp_layer)])
+def test_layer_is_what_the_equations_of_the_nfn_paper_say(widths, space, slow):
+    arch = Architecture.mlp(widths)
+    layer = EquivariantLinear(arch, 2, 3, space=space).double()
+    tensors = to_parts(random_batch(arch, 1, channels=2), layer.parts)
+    named = dict(zip((part.name for part in layer.parts), (t[0] for t in tensors), strict=True))
+    read = [[named[f"{kind}_{i}"] for i in range(1, len(widths))] for kind in ("weight", "bias")]
+    theta, constant = Parameters((3, 2), seed=0), Parameters((3,), seed=1)
+    weights, biases = slow(theta, constant, *read)
+    assert len(theta) * 6 == sum(p.numel() for p in layer.maps)
+    assert len(constant) * 3 == layer.bias.numel()
+    clear(layer)
+    for (target, source, matched, *ends), value in theta.items():
+        entries = between(layer, next(t for t in layer.index_sets if set(t) == set(matched)), target, source)
+        row, column = (position(layer, part, end) for part, end in zip((target, source), ends or ((), ()), strict=True))
+        entries[row, :, column] = value
+    for (target, *end), value in constant.items():
+        constants(layer, target)[position(layer, target, *(end or [()]))] = value
+    expected = {f"weight_{i + 1}": w for i, w in enumerate(weights)} | {
+        f"bias_{i + 1}": b for i, b in enumerate(biases)
+    }
+    for part, found in zip(layer.parts, layer.on_parts(tensors), strict=True):
+        torch.testing.assert_close(found[0], expected[part.name], rtol=1e-12, atol=1e-12)
+
+
+def position(layer: EquivariantLinear, name: str, end: tuple[int, ...]) -> int:
+    """Where an index of input or output neurons (both, for a single layer) stands among a part's fixed entries."""
+    part = next(part for part in layer.parts if part.name == name)
+    sizes = [size for size, free in zip(part.sizes, part.permuted, strict=True) if not free] if end else []
+    place = 0
+    for size, index in zip(sizes, end, strict=True):
+        place = place * size + index
+    return place
 
 
 def test_parametrisation_of_the_inr_layer_has_the_known_size():

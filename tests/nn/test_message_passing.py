@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
-from graphws import Architecture, Batch
+from graphws import Architecture, Batch, EdgeBlock
 from graphws.nn import MessagePassing, primitives
 from graphws.testing import random_batch, random_graph
 from tests.reference.message_passing import slow_message_passing
@@ -24,6 +26,43 @@ def test_both_routes_give_what_the_equations_say(widths, aggregation):
         found = layer(batch, x, edge_attr, dense=dense)
         for a, b in zip(found, expected, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("widths", [[2, 3, 1], [3, 2]])
+def test_a_global_state_is_read_on_both_routes(widths):
+    layer = MessagePassing(5, 4, global_channels=3).double()
+    batch = random_batch(Architecture.mlp(widths), 2)
+    x, edge_attr = states(batch)
+    state = torch.randn(2, 3, dtype=torch.float64)
+    expected = slow_message_passing(layer, batch, x, edge_attr, state)
+    for dense in (True, False):
+        found = layer(batch, x, edge_attr, state, dense=dense)
+        for a, b in zip(found, expected, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+    other = layer(batch, x, edge_attr, state.flip(0), dense=True)
+    for a, b in zip(other, expected, strict=True):
+        assert not torch.allclose(a, b, atol=1e-3)
+
+
+def test_both_routes_take_several_blocks_into_and_out_of_a_group():
+    layer = MessagePassing(5, 4).double()
+    arch = Architecture.mlp([2, 3, 4, 1])
+    skip = (arch.blocks[0], arch.blocks[1], EdgeBlock("skip", 0, 3), arch.blocks[2])
+    batch = random_batch(replace(arch, blocks=skip, tensors=()), 2)
+    x, edge_attr = states(batch)
+    expected = slow_message_passing(layer, batch, x, edge_attr)
+    for dense in (True, False):
+        for a, b in zip(layer(batch, x, edge_attr, dense=dense), expected, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+def test_a_global_state_must_be_declared_and_given():
+    batch = random_batch(Architecture.mlp([2, 3, 1]), 2)
+    x, edge_attr = states(batch)
+    with pytest.raises(ValueError, match=r"expected a global state of shape \[B, 3\], got none"):
+        MessagePassing(5, 4, global_channels=3).double()(batch, x, edge_attr, dense=True)
+    with pytest.raises(ValueError, match="built without global_channels, but got a global state"):
+        MessagePassing(5, 4).double()(batch, x, edge_attr, x[:2], dense=True)
 
 
 def test_routes_have_the_same_gradients():

@@ -1,5 +1,6 @@
 """The space of equivariant linear maps, found by brute force: orbits of pairs of coordinates under the group."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import torch
@@ -17,6 +18,11 @@ def coordinates(arch: Architecture) -> list[tuple[str, int]]:
         for node in range(part.start, part.stop)
     ]
     return nodes + [("edge_attr", edge) for edge in range(arch.num_edges)]
+
+
+def all_exchangeable(arch: Architecture) -> Architecture:
+    """The architecture with inputs and outputs permuted too: the group of NP."""
+    return replace(arch, groups=tuple(replace(group, factor=i) for i, group in enumerate(arch.groups)))
 
 
 def orbit_count(arch: Architecture) -> int:

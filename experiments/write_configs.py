@@ -1,0 +1,295 @@
+"""Write the configurations of the comparison: ``python experiments/write_configs.py [--check]``.
+
+``--check`` writes nothing and exits 1 where a committed file differs. The cells of one model family that stand in
+``inr_editing/`` and ``inr_classification/`` without the line "Written by" are kept by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from graphws.cli.config import build
+from graphws.models import num_parameters, width_for_budget
+
+ROOT = Path(__file__).parents[1]
+Node = dict[str, Any]
+
+# digits: every model within SLACK below one budget, that at which the fewest need another number of layers for it
+DIGITS_BUDGET, SLACK = 38_750, 0.05
+EPOCHS = {"classification": 60, "dilation": 30}
+LEARNING_RATES = {"classification": 1e-3, "dilation": 5e-3}
+# MNIST: the published sizes, and where there is none at most the parameters of DWS in the files kept by hand
+MNIST_BUDGETS = {"classification": 332_490, "dilation": 237_639}
+MNIST_EPOCHS = 150
+BY_HAND = {("classification", "gmn"), ("classification", "dws"), ("classification", "flatmlp")}
+BY_HAND |= {("dilation", "gmn"), ("dilation", "dws")}
+
+DIGITS, MNIST = (2, 16, 16, 1), (2, 32, 32, 1)
+READOUTS = {DIGITS: 24, MNIST: 64}  # hidden channels of the readout
+CLASSES = 10
+
+
+@dataclass(frozen=True)
+class Model:
+    """A row of the comparison.
+
+    Args:
+        title: With the paper it is from.
+        operator: Class of the equivariant model, or of the one that edits; None for functionals alone.
+        functional: Class that classifies by itself; None where Invariant reads the operator.
+        options: Of the class.
+        set_based: Whether it is built for one architecture.
+        wrapper: Class around it and its options.
+        invariant: Options of Invariant.
+        data: Options of the data.
+        layers: Number of layers.
+        published: Width, layers and further options on MNIST; None for the budget.
+        step: Of widths.
+    """
+
+    title: str
+    operator: str | None = None
+    functional: str | None = None
+    options: Node = field(default_factory=dict)
+    set_based: bool = False
+    wrapper: tuple[str, Node] | None = None
+    invariant: Node = field(default_factory=dict)
+    data: Node = field(default_factory=dict)
+    layers: int = 4
+    published: tuple[int, int, Node] | None = None
+    step: int = 1
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        return ("classification",) if self.operator is None or self.invariant else ("classification", "dilation")
+
+
+NFN = {"fourier_features": 128, "io_encoding": "sinusoidal"}
+FLAT: Node = {"operator": "FlatMLP", "functional": "FlatMLPFunctional", "set_based": True, "layers": 2}
+MODELS = {
+    "gmn": Model("GMN (arXiv 2312.04501)", "GMN", published=(128, 10, {})),
+    "gmn_global": Model(
+        "GMN with a global state (arXiv 2312.04501)", "GMN", options={"global_state": True}, published=(128, 10, {})
+    ),
+    "gmn_bias_nodes": Model(
+        "GMN with bias nodes (arXiv 2312.04501)", "GMN", options={"bias_nodes": True}, published=(128, 10, {})
+    ),
+    "gmn_gradients": Model(
+        "GMN on weights and gradients (after arXiv 2507.01649)",
+        "GMN",
+        options={"in_channels": 9},
+        wrapper=("GradientFeatures", {"num_probes": 8}),
+        published=(128, 10, {}),
+    ),
+    "scalegmn": Model("ScaleGMN (arXiv 2406.10685)", "ScaleGMN", options={"symmetry": "sign"}, published=(128, 10, {})),
+    "scalegmn_forward": Model(
+        "ScaleGMN in one direction (arXiv 2406.10685)",
+        "ScaleGMN",
+        options={"symmetry": "sign", "bidirectional": False},
+        published=(128, 10, {}),
+    ),
+    "ng_gnn": Model("NG-GNN (arXiv 2403.12143)", "NGGNN", options={"reverse_edges": True}, published=(128, 4, {})),
+    "ng_gnn_probes": Model(
+        "NG-GNN with probe features (arXiv 2403.12143)",
+        "NGGNN",
+        options={"reverse_edges": True, "num_probes": 16, "input_size": 2},
+        published=(128, 4, {}),
+    ),
+    "ng_t": Model("NG-T (arXiv 2403.12143)", "NGT", published=(64, 4, {"edge_channels": 32}), step=4),
+    "dws": Model("DWS (arXiv 2301.12780)", "DWS", set_based=True, published=(32, 4, {})),
+    "dws_attention": Model(
+        "DWS with attention between neurons (arXiv 2301.12780)",
+        "DWS",
+        options={"attention_heads": 2},
+        set_based=True,
+        published=(32, 4, {"attention_heads": 8}),
+        step=2,
+    ),
+    "np_nfn": Model("NP-NFN (arXiv 2302.14040)", "NPNFN", set_based=True, layers=3, published=(128, 3, NFN)),
+    "hnp_nfn": Model(
+        "HNP-NFN (arXiv 2302.14040)", "HNPNFN", set_based=True, layers=3, published=(128, 3, {"fourier_features": 128})
+    ),
+    "nft": Model("NFT (arXiv 2305.13546)", "NFT", set_based=True, step=4),
+    "nft_latents": Model(
+        "NFT with a latent readout (arXiv 2305.13546)", "NFT", set_based=True, invariant={"num_latents": 8}, step=4
+    ),
+    "flatmlp": Model("an MLP on all weights, a baseline of arXiv 2301.12780", **FLAT),
+    "flatmlp_permuted": Model(
+        "an MLP on all weights with permuted training networks, a baseline of arXiv 2301.12780",
+        data={"permute": True},
+        **FLAT,
+    ),
+    "flatmlp_aligned": Model(
+        "an MLP on all weights after weight matching (arXiv 2209.04836), a baseline of arXiv 2301.12780",
+        wrapper=("Aligned", {}),
+        **FLAT,
+    ),
+    "deepsets": Model("DeepSets over weights with layer encodings (arXiv 1703.06114)", "DeepSets"),
+    "statnn": Model("StatNN (arXiv 2002.11448)", functional="StatNN", set_based=True, layers=2),
+    "sne": Model("SNE (arXiv 2305.16625)", functional="SNE", layers=2, step=4),
+    "probenet": Model(
+        "ProbeGen's learned probes (arXiv 2410.10811)",
+        functional="ProbeNet",
+        options={"input_size": 2, "output_size": 1},
+        layers=2,
+    ),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a file differs")
+    check = parser.parse_args(arguments).check
+    files = dict(all_files())
+    differing = [path for path, text in files.items() if not path.is_file() or path.read_text() != text]
+    differing += [path for path in generated() if path not in files]
+    for path in differing:
+        print(f"{path.relative_to(ROOT)} {'differs' if check else 'written' if path in files else 'removed'}")
+        if not check:
+            write(path, files.get(path))
+    return 1 if check and differing else 0
+
+
+def write(path: Path, text: str | None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if text is None:
+        path.unlink()
+    else:
+        path.write_text(text)
+
+
+def generated() -> Iterator[Path]:
+    """The committed files that this script has written."""
+    for path in sorted((ROOT / "experiments").rglob("*.yaml")):
+        if "# Written by experiments/write_configs.py" in path.read_text():
+            yield path
+
+
+def all_files() -> Iterator[tuple[Path, str]]:
+    """Every configuration's path and text."""
+    folder = ROOT / "experiments"
+    for name, model in MODELS.items():
+        for task in model.tasks:
+            yield on_digits(folder / "digits" / f"{task}_{name}.yaml", task, model)
+            if (task, name) not in BY_HAND:
+                stem = f"mnist_{name}" if task == "classification" else f"mnist_dilation_{name}_k1"
+                place = "inr_classification" if task == "classification" else "inr_editing"
+                yield on_mnist(folder / place / f"{stem}.yaml", task, model)
+
+
+def on_digits(path: Path, task: str, model: Model) -> tuple[Path, str]:
+    target = f"{model.title} on digits, beside all others with at most {DIGITS_BUDGET:,} parameters."
+    node = at_budget(model, task, DIGITS, DIGITS_BUDGET)
+    data = {"zoo": "zoo/digits", "batch_size": 32, **model.data}
+    return path, text_of(path, target, config(task, node, data, EPOCHS[task], LEARNING_RATES[task]), node)
+
+
+def on_mnist(path: Path, task: str, model: Model) -> tuple[Path, str]:
+    table = "arXiv 2406.10685, Table 1" if task == "classification" else "arXiv 2602.01083, Table 1"
+    if model.published is None:
+        size = f"at most {MNIST_BUDGETS[task]:,} parameters"
+        node = at_budget(model, task, MNIST, MNIST_BUDGETS[task])
+    else:
+        width, layers, options = model.published
+        size, node = "its published size", node_of(model, task, MNIST, width, layers, READOUTS[MNIST], options)
+    target = f"MNIST {task}, as in {table}: {model.title}, {size}."
+    data = {"zoo": "zoo/mnist", "batch_size": 32, **model.data}
+    return path, text_of(path, target, config(task, node, data, MNIST_EPOCHS, 1e-3), node)
+
+
+def at_budget(model: Model, task: str, widths: tuple[int, ...], budget: int) -> Node:
+    """The model of the largest width within a budget.
+
+    Where that leaves more than SLACK of it, because a step of the width is large, the readout, then the number of
+    layers is changed by as little as it takes.
+
+    Raises:
+        ValueError: If no number of layers and size of the readout comes that close.
+    """
+    reads = task == "classification" and model.functional is None
+    readout, step = READOUTS[widths], READOUTS[widths] // 12
+    others = [readout + more * step for more in (-1, 1, -2, 2, -3, 3)] if reads else []
+    for layers in (model.layers + more for more in (0, 1, -1, 2, -2, 3)):
+        if layers < 1 or count(node_of(model, task, widths, model.step, layers, readout, {})) > budget:
+            continue
+
+        def node(width: int, size: int = readout, layers: int = layers) -> Node:
+            return node_of(model, task, widths, width, layers, size, {})
+
+        widest = width_for_budget(lambda width, node=node: build(node(width)), budget, step=model.step)
+        tries = [node(widest), *(node(widest + more, size) for size in others for more in (0, model.step))]
+        for found in tries:
+            if (1 - SLACK) * budget <= count(found) <= budget:
+                return found
+    raise ValueError(f"{model.title} ({task}) comes nowhere within {SLACK:.0%} below {budget:,} parameters")
+
+
+def node_of(
+    model: Model, task: str, widths: tuple[int, ...], width: int, layers: int, readout: int, options: Node
+) -> Node:
+    """A model's configuration; of k = 1 edits, or of a functional with CLASSES outputs."""
+    name = model.functional if task == "classification" and model.functional else model.operator
+    reads = task == "classification" and model.functional is None
+    arguments: Node = {"hidden_channels": width, "num_layers": layers}
+    arguments["out_channels"] = width if reads else 1 if task == "dilation" else CLASSES
+    if model.set_based:
+        arguments["architecture"] = list(widths)
+    node = class_node(str(name), {**arguments, **model.options, **options})
+    if model.wrapper is not None:
+        node = class_node(model.wrapper[0], {**model.wrapper[1], "architecture": list(widths), "model": node})
+    if not reads:
+        return node
+    arguments = {"out_channels": CLASSES, "hidden_channels": readout, **model.invariant, "model": node}
+    return class_node("Invariant", arguments)
+
+
+def class_node(name: str, arguments: Node) -> Node:
+    return {"class_path": f"graphws.models.{name}", "init_args": arguments}
+
+
+def count(node: Node) -> int:
+    with torch.device("meta"):  # shapes alone
+        return num_parameters(build(node))
+
+
+def config(task: str, model: Node, data: Node, epochs: int, learning_rate: float) -> Node:
+    what = {"operation": "dilation"} if task == "dilation" else {"target": "label", "kind": "classification"}
+    rates = {"learning_rate": learning_rate, "weight_decay": 1e-3, "patience": 5, "min_learning_rate": 1e-4}
+    name = "EditTask" if task == "dilation" else "PredictTask"
+    return {
+        "seed_everything": 0,
+        "model": {"class_path": f"graphws.tasks.{name}", "init_args": {**what, **rates, "model": model}},
+        "data": {"class_path": "graphws.tasks.ZooDataModule", "init_args": data},
+        "trainer": {"max_epochs": epochs},
+    }
+
+
+def text_of(path: Path, target: str, content: Node, model: Node) -> str:
+    lines = [
+        f"graphws fit --config {path.relative_to(ROOT).as_posix()}",
+        f"Target: {target}",
+        f"{count(model):,} parameters in the model.",
+        "Written by experiments/write_configs.py.",
+    ]
+    return "".join(f"# {line}\n" for line in lines) + "".join(f"{line}\n" for line in yaml_lines(content))
+
+
+def yaml_lines(node: Node, indent: str = "") -> Iterator[str]:
+    """YAML with lists in brackets."""
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield f"{indent}{key}:"
+            yield from yaml_lines(value, indent + "  ")
+        else:
+            yield f"{indent}{key}: {str(value).lower() if isinstance(value, bool) else value}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

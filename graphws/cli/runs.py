@@ -1,0 +1,156 @@
+"""Many fits, each one ``graphws fit`` in a process of its own: finished ones are kept, killed ones resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+__all__ = ["Fit", "Outcome", "default_workers", "fits_at_once"]
+
+MAX_WORKERS = 8
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A configuration and the folder ``out`` that holds its run (``out/name``) and itself (``out/configs/name.yaml``).
+
+    Args:
+        out: Folder of the runs.
+        name: Of this run.
+        config: What ``graphws fit`` reads, the seed included.
+    """
+
+    out: Path
+    name: str
+    config: dict[str, Any]
+
+    @property
+    def root(self) -> Path:
+        """The run directory."""
+        return self.out / self.name
+
+    @property
+    def path(self) -> Path:
+        """The configuration's file."""
+        return self.out / "configs" / f"{self.name}.yaml"
+
+    @property
+    def words(self) -> list[str]:
+        """The command line, without the program's name."""
+        return ["fit", "--config", str(self.path), "--trainer.default_root_dir", str(self.root)]
+
+    @property
+    def state(self) -> Literal["new", "changed", "finished", "killed"]:
+        """What stands in the run directory: nothing worth keeping, another configuration's run, or this one's."""
+        from graphws.cli.config import read_yaml
+
+        if not self.root.exists():
+            return "new"
+        if not self.path.is_file() or read_yaml(self.path) != self.config:
+            return "changed"
+        if (self.root / "result.json").is_file():
+            return "finished"
+        return "killed" if (self.root / "checkpoints" / "last.ckpt").is_file() else "new"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a fit.
+
+    Args:
+        fit: The fit.
+        message: For the screen.
+        error: In one line, None where the run is finished.
+        seconds: The command took; None where it did not fit from the start to the end.
+    """
+
+    fit: Fit
+    message: str
+    error: str | None = None
+    seconds: float | None = None
+
+
+def default_workers() -> int:
+    """Fits at a time: small models run fastest on one thread each."""
+    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, MAX_WORKERS)
+
+
+def fits_at_once(fits: Sequence[Fit], workers: int) -> Iterator[Outcome]:
+    """Run fits, some at a time; outcomes come as they are reached.
+
+    Left early (an interruption, an error of the caller's), it starts no further fit and ends those that run, which
+    can be resumed. A run directory of another configuration is removed: who wants to keep it looks at
+    :attr:`Fit.state` before.
+    """
+    processes = _Processes()
+    pool = ThreadPoolExecutor(workers)
+    try:
+        for finished in as_completed([pool.submit(_run, fit, processes) for fit in fits]):
+            yield finished.result()
+    finally:
+        processes.end()
+        pool.shutdown(cancel_futures=True)
+
+
+def _run(fit: Fit, processes: _Processes) -> Outcome:
+    from graphws.atomic import write_text
+
+    words, state = fit.words, fit.state
+    if state == "finished":
+        return Outcome(fit, f"{fit.root}: finished before")
+    if state != "killed" and fit.root.is_dir():
+        shutil.rmtree(fit.root)
+    write_text(fit.path, f"# graphws {' '.join(words)}\n{json.dumps(fit.config, indent=2)}\n")
+    words += ["--ckpt_path", "last"] if state == "killed" else []
+    command, began = f"graphws {' '.join(words)}", time.perf_counter()
+    code, out, err = processes.run([sys.executable, "-m", "graphws.cli", *words])
+    error = None
+    if code:
+        error = (err.strip().splitlines() or [f"exit status {code}"])[-1].removeprefix("graphws: error: ")
+    elif not (fit.root / "result.json").is_file():
+        error = "it ended without a result.json"
+    if error is not None:
+        return Outcome(fit, f"$ {command}\nfailed: {error}", error)
+    seconds = time.perf_counter() - began if state != "killed" else None
+    return Outcome(fit, f"$ {command}\n{out.strip().splitlines()[-1]}", None, seconds)
+
+
+@dataclass
+class _Processes:
+    """The processes that run; after :meth:`end` no other is started."""
+
+    running: set[subprocess.Popen[str]] = field(default_factory=set)
+    ended: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(self, command: Sequence[str]) -> tuple[int, str, str]:
+        """Exit status, output and errors of a command that has one thread."""
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        with self.lock:
+            if self.ended:
+                return 1, "", "interrupted"
+            process = subprocess.Popen(
+                command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
+            self.running.add(process)
+        out, err = process.communicate()
+        with self.lock:
+            self.running.discard(process)
+        return process.returncode, out, err
+
+    def end(self) -> None:
+        """Terminate what runs."""
+        with self.lock:
+            self.ended = True
+            for process in self.running:
+                process.terminate()

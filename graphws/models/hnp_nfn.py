@@ -1,0 +1,89 @@
+"""HNP-NFN: complete linear layers equivariant to permutations of hidden neurons, with mean pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch_geometric.data
+from torch import nn
+
+from graphws.architecture import Architecture
+from graphws.batch import Batch
+from graphws.graph import NetGraph
+from graphws.models.common import check_positive, repr_with_parameters
+from graphws.nn.equivariant_block import EquivariantBlock, add_residually
+from graphws.nn.equivariant_linear import (
+    EquivariantLinear,
+    as_architecture,
+    check_architecture,
+    parts_of,
+    to_batch,
+    to_parts,
+)
+from graphws.nn.fourier_features import FourierFeatures
+
+__all__ = ["HNPNFN"]
+
+
+class HNPNFN(nn.Module):
+    r"""Neural functional network of hidden neuron permutations, HNP-NFN (arXiv 2302.14040), for one architecture.
+
+    :class:`~graphws.nn.EquivariantLinear` layers with mean pooling and ReLU between. Its symmetry is that of
+    :class:`~graphws.models.DWS`, and so is the space of its linear maps: the two papers' layers differ in pooling and
+    in what is put between them. Inputs and outputs need no encoding: the layer has weights of its own for each of them.
+    The published layer lacks one map, from b_{L-1} to W_L neuron by neuron; this one is complete. Normalisation over
+    channels and residual sums are as in :class:`~graphws.models.DWS`; the published models have ReLU alone.
+
+    Args:
+        hidden_channels: Of the hidden layers.
+        num_layers: Number of hidden layers, at least one; one more linear layer reads them.
+        out_channels: Output channels of every weight and bias, the k of output capacity expansion.
+        architecture: Of the input networks: an Architecture, or the widths (d_0, .., d_L) of MLPs with biases.
+        in_channels: Input channels of every weight and bias.
+        fourier_features: Number of random projections whose sines and cosines replace the values (128 in the published
+            configuration); 0 for none.
+        fourier_scale: Standard deviation of the projections.
+
+    Shapes:
+        - **input:** Batch of one architecture (or a NetGraph): ``x`` [N, in_channels], ``edge_attr`` [E, in_channels].
+        - **output:** Batch: ``x`` [N, out_channels] (zero at input nodes), ``edge_attr`` [E, out_channels].
+
+    Raises:
+        ValueError: If the architecture is no MLP; in forward, if the batch mixes architectures or has another one.
+    """
+
+    def __init__(
+        self,
+        hidden_channels: int = 64,
+        num_layers: int = 3,
+        out_channels: int = 1,
+        *,
+        architecture: Architecture | Sequence[int],
+        in_channels: int = 1,
+        fourier_features: int = 0,
+        fourier_scale: float = 3.0,
+    ) -> None:
+        super().__init__()
+        check_positive(hidden_channels=hidden_channels, num_layers=num_layers, out_channels=out_channels)
+        arch = self.architecture = as_architecture(architecture)
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.parts = parts_of(arch, "dws")
+        self.fourier = FourierFeatures(in_channels, fourier_features, fourier_scale) if fourier_features else None
+        read = in_channels if self.fourier is None else self.fourier.out_channels
+        self.first = EquivariantLinear(arch, read, hidden_channels)
+        self.blocks = nn.ModuleList(
+            EquivariantBlock(arch, hidden_channels, hidden_channels) for _ in range(num_layers - 1)
+        )
+        self.last = EquivariantBlock(arch, hidden_channels, out_channels)
+
+    def forward(self, data: Batch | NetGraph | torch_geometric.data.Batch) -> Batch:
+        batch = Batch.of(data)
+        check_architecture(self.architecture, batch)
+        tensors = to_parts(batch, self.parts)
+        if self.fourier is not None:
+            tensors = [self.fourier(tensor) for tensor in tensors]
+        tensors = self.first.on_parts(tensors)
+        return to_batch(batch, self.parts, self.last(add_residually(self.blocks, tensors)))
+
+    def __repr__(self) -> str:
+        return repr_with_parameters(self)

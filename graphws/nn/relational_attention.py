@@ -1,0 +1,167 @@
+"""Relational transformer on computation graphs: attention between all neurons, with a state for every ordered pair."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from graphws.batch import Batch
+
+__all__ = ["PairLayout", "RelationalAttention", "RelationalLayer", "pair_layout"]
+
+
+class PairLayout(NamedTuple):
+    """Where the nodes and edges of a batch stand among n nodes and n x n ordered pairs a network, n of the largest.
+
+    Shapes:
+        node [N], the row of each node among B * n, None where no network is padded; pair [E], the row of each edge's
+        pair (target, source) among B * n * n; free [B, n, n, 1], 1 at pairs without an edge, else 0; mask [B, n],
+        True at nodes, None where no network is padded.
+    """
+
+    size: int
+    node: Tensor | None
+    pair: Tensor
+    free: Tensor
+    mask: Tensor | None
+
+    def nodes(self, values: Tensor) -> Tensor:
+        """Node rows [N, C] as [B, n, C], zero at the padding."""
+        count, size = self.free.shape[:2]
+        if self.node is not None:
+            values = values.new_zeros(count * size, values.size(-1)).index_copy(0, self.node, values)
+        return values.unflatten(0, (count, size))
+
+    def node_rows(self, values: Tensor) -> Tensor:
+        """[B, n, C] as node rows [N, C]."""
+        rows = values.flatten(0, 1)
+        return rows if self.node is None else rows[self.node]
+
+    def pairs(self, values: Tensor, other: Tensor) -> Tensor:
+        """Edge rows [E, C] as [B, n, n, C] by (target, source), parallel edges summed; ``other`` [C] at other pairs."""
+        rows = values.new_zeros(self.free.numel(), values.size(-1)).index_add(0, self.pair, values)
+        return rows.view(*self.free.shape[:3], -1) + self.free.to(other.dtype) * other
+
+    def edge_rows(self, values: Tensor) -> Tensor:
+        """[B, n, n, C] as edge rows [E, C]; parallel edges read the same pair."""
+        return values.flatten(0, 2)[self.pair]
+
+
+def pair_layout(batch: Batch) -> PairLayout:
+    """The layout of a batch, from its architectures alone, worked out once a batch."""
+    return batch.lazy("pair_layout", lambda: _layout(batch))
+
+
+def _layout(batch: Batch) -> PairLayout:
+    count, starts = batch.num_graphs, batch.ptr[:-1]
+    sizes = batch.ptr.diff()
+    size = int(sizes.max())
+    source, target = batch.edge_index - starts[batch.edge_batch]
+    pair = (batch.edge_batch * size + target) * size + source
+    free = torch.ones(count * size * size, 1, device=pair.device).index_fill(0, pair, 0).view(count, size, size, 1)
+    if int(sizes.min()) == size:
+        return PairLayout(size, None, pair, free, None)
+    mask = torch.arange(size, device=pair.device) < sizes.unsqueeze(1)
+    return PairLayout(size, mask.flatten().nonzero().squeeze(1), pair, free, mask)
+
+
+class RelationalAttention(nn.Module):
+    r"""Attention in which every ordered pair has its own query, key and value (arXiv 2210.05062).
+
+    With states x of nodes and e of pairs, for each head, with the modulation of arXiv 2403.12143, Section 3:
+
+    .. math::
+        q_{ij} &= Q x_i + Q' e_{ij}, \quad k_{ij} = K x_j + K' e_{ij}, \quad
+        v_{ij} = (V x_j) \odot (M e_{ij}) + V' e_{ij} \\
+        out_i &= O \sum_j softmax_j\big(q_{ij} \cdot k_{ij} / \sqrt{d}\big) \, v_{ij}
+
+    d is the width of a head. V' is applied behind the sum over j.
+
+    Args:
+        channels: Of nodes, queries, keys and values; divisible by ``num_heads``.
+        edge_channels: Of pairs.
+        num_heads: Attention heads.
+
+    Shapes:
+        - **input:** x [B, n, channels], e [B, n, n, edge_channels], mask [B, n] or None: True at the nodes j that are
+          seen. **output:** [B, n, channels].
+
+    Raises:
+        ValueError: If the heads do not divide the channels.
+    """
+
+    def __init__(self, channels: int, edge_channels: int, *, num_heads: int = 4) -> None:
+        super().__init__()
+        if num_heads < 1 or channels % num_heads:
+            raise ValueError(f"hidden_channels must be a multiple of num_heads, got {channels} and {num_heads}")
+        self.num_heads = num_heads
+        self.from_nodes = nn.Linear(channels, 3 * channels, bias=False)  # Q, K, V
+        self.query_edges, self.key_edges, self.value_edges, self.modulation = (  # Q', K', V', M
+            nn.Linear(edge_channels, channels, bias=False) for _ in range(4)
+        )
+        self.out = nn.Linear(channels, channels)
+
+    def forward(self, x: Tensor, edges: Tensor, mask: Tensor | None = None) -> Tensor:
+        heads = (self.num_heads, x.size(-1) // self.num_heads)
+        query, key, value = self.from_nodes(x).chunk(3, -1)
+        queries = self.query_edges(edges).add_(query.unsqueeze(2))
+        keys = self.key_edges(edges).add_(key.unsqueeze(1))
+        scores = (queries * keys).unflatten(-1, heads).sum(-1) / math.sqrt(heads[1])  # [B, n, n, heads]
+        if mask is not None:
+            scores = scores.masked_fill(~mask[:, None, :, None], -torch.inf)
+        weights = scores.softmax(2)
+        values = (self.modulation(edges) * value.unsqueeze(1)).unflatten(-1, heads)
+        pooled = (weights.unsqueeze(-1) * values).sum(2)  # [B, n, heads, d]
+        seen = weights.transpose(2, 3) @ edges  # [B, n, heads, edge_channels]
+        of_edges = torch.einsum("bihf,hdf->bihd", seen, self.value_edges.weight.unflatten(0, heads))
+        return self.out((pooled + of_edges).flatten(2))
+
+
+class RelationalLayer(nn.Module):
+    r"""One layer of NG-T: relational attention, a node MLP, an edge update (arXiv 2210.05062; 2403.12143, Section 3).
+
+    With LayerNorm N ahead of every map, and for all ordered pairs (i, j), those without a weight included:
+
+    .. math::
+        x &\leftarrow x + Attention(N x, N e), \qquad x \leftarrow x + MLP(N x) \\
+        e_{ij} &\leftarrow e_{ij} + U \sigma\big(A \hat e_{ij} + R \hat e_{ji} + T \hat x_i + S \hat x_j\big), \qquad
+        e_{ij} \leftarrow e_{ij} + MLP(N e_{ij})
+
+    Args:
+        channels: Of nodes.
+        edge_channels: Of pairs.
+        num_heads: Attention heads.
+
+    Shapes:
+        - **input:** x [B, n, channels], e [B, n, n, edge_channels] by (i, j), mask [B, n] or None.
+        - **output:** the new states.
+    """
+
+    def __init__(self, channels: int, edge_channels: int, *, num_heads: int = 4) -> None:
+        super().__init__()
+        self.node_norm, self.mlp_norm, self.new_norm = (nn.LayerNorm(channels) for _ in range(3))
+        self.edge_norm, self.edge_mlp_norm = nn.LayerNorm(edge_channels), nn.LayerNorm(edge_channels)
+        self.attention = RelationalAttention(channels, edge_channels, num_heads=num_heads)
+        self.node_mlp, self.edge_mlp = _mlp(channels), _mlp(edge_channels)
+        self.from_edge = nn.Linear(edge_channels, 2 * edge_channels)  # A
+        self.from_reverse = nn.Linear(edge_channels, 2 * edge_channels, bias=False)  # R
+        self.from_nodes = nn.Linear(channels, 4 * edge_channels, bias=False)  # T and S
+        self.edge_out = nn.Linear(2 * edge_channels, edge_channels)  # U
+
+    def forward(self, x: Tensor, edges: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        normed = self.edge_norm(edges)
+        x = x + self.attention(self.node_norm(x), normed, mask)
+        x = x + self.node_mlp(self.mlp_norm(x))
+        as_target, as_source = self.from_nodes(self.new_norm(x)).chunk(2, -1)
+        hidden = self.from_edge(normed).add_(self.from_reverse(normed).transpose(1, 2))
+        hidden.add_(as_target.unsqueeze(2)).add_(as_source.unsqueeze(1))
+        edges = edges + self.edge_out(F.gelu(hidden))
+        return x, edges + self.edge_mlp(self.edge_mlp_norm(edges))
+
+
+def _mlp(channels: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(channels, 2 * channels), nn.GELU(), nn.Linear(2 * channels, channels))
