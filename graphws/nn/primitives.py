@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -25,7 +26,8 @@ def pool_dims(values: Tensor, dims: tuple[int, ...], pool: Pool) -> Tensor:
         return values
     if pool == "max":
         return values.amax(dims)
-    return values.sum(dims) if pool == "sum" else values.mean(dims)
+    total = values.sum(dims)
+    return total if pool == "sum" else total / math.prod(values.size(dim) for dim in dims)
 
 
 def segments(batch: Batch, end: Literal["source", "target"]) -> tuple[Tensor | None, Tensor]:

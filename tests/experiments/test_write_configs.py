@@ -13,7 +13,7 @@ def test_the_committed_files_are_what_it_writes() -> None:
     assert main(["--check"]) == 0
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "experiments" / "digits").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((ROOT / "experiments").glob("digits*/*.yaml")), ids=lambda path: path.stem)
 def test_every_model_of_the_digits_fills_the_budget(path: Path) -> None:
     found = count(read_yaml(path)["model"]["init_args"]["model"])
     assert path.read_text().splitlines()[2] == f"# {found:,} parameters in the model."
@@ -24,7 +24,7 @@ def test_every_model_of_the_digits_fills_the_budget(path: Path) -> None:
 def test_every_model_is_compared() -> None:
     import graphws.models
 
-    digits = {path: set(class_paths(read_yaml(path))) for path in (ROOT / "experiments" / "digits").glob("*.yaml")}
+    digits = {path: set(class_paths(read_yaml(path))) for path in (ROOT / "experiments").glob("digits*/*.yaml")}
     modules = {name for name in graphws.models.__all__ if name[0].isupper()}
     for task in ("classification", "dilation"):
         named = {name.rpartition(".")[2] for path, names in digits.items() if task in path.stem for name in names}
