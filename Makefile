@@ -13,7 +13,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 help:
 	@echo "make demo       set up .venv, then run the whole pipeline on the embedded digits"
-	@echo "make compare    set up .venv, then every architecture on the digits over three seeds: minutes to an hour"
+	@echo "make compare    set up .venv, then every architecture on the digits over three seeds: about 40 minutes"
 	@echo "make test       set up .venv, then the tests; also test-slow, test-gpu"
 	@echo "make lint       ruff check, ruff format --check, mypy"
 	@echo "make bench      benchmarks/run.py"
