@@ -5,87 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from graphws.activation import Activation
+from graphws.components import CONSTANT_KINDS, EdgeBlock, NodeGroup, Step, TensorSpec
 
-__all__ = ["Architecture", "EdgeBlock", "NodeGroup", "TensorSpec"]
+__all__ = ["Architecture", "EdgeBlock", "NodeGroup", "Step", "TensorSpec"]
 
 FORMAT_VERSION = 1
-
-
-@dataclass(frozen=True)
-class NodeGroup:
-    """The neurons (or channels) of one layer.
-
-    Args:
-        name: Unique name within the architecture.
-        size: Number of neurons.
-        role: ``"input"``, ``"hidden"``, ``"output"``, or ``"bias"``: a constant 1 whose outgoing weights are the
-            biases of a group (arXiv 2312.04501 draws biases so).
-        activation: Applied to the sum of the incoming blocks and the bias.
-        has_bias: Whether the network has a bias here; where not, the node feature is structurally zero.
-        factor: Index of the factor of the symmetry group that permutes these neurons, shared by tied groups;
-            None where they are fixed (inputs and outputs).
-    """
-
-    name: str
-    size: int
-    role: Literal["input", "hidden", "output", "bias"] = "hidden"
-    activation: Activation = field(default_factory=Activation)
-    has_bias: bool = True
-    factor: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ValueError(f"node group {self.name!r} needs at least one neuron, got size {self.size}")
-        if self.role not in ("input", "hidden", "output", "bias"):
-            raise ValueError(f"node group {self.name!r} has role {self.role!r}; known: input, hidden, output, bias")
-
-
-@dataclass(frozen=True)
-class EdgeBlock:
-    """All weights from one node group to another, stored row-major as [out, in, taps].
-
-    Args:
-        name: Unique name within the architecture.
-        source: Index of the group the edges leave.
-        target: Index of the group the edges enter.
-        kernel: Shape of the kernel of a convolution; empty for a dense block (Linear), which has one tap.
-    """
-
-    name: str
-    source: int
-    target: int
-    kernel: tuple[int, ...] = ()
-
-    @property
-    def taps(self) -> int:
-        """Parallel edges between two neurons."""
-        return math.prod(self.kernel)
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """One tensor of the state dict and where it goes.
-
-    Args:
-        key: Its name in the state dict.
-        shape: Its shape there.
-        dtype: Name of its dtype, as ``"float32"``.
-        part: ``"weight"`` (edges of block ``index``), ``"bias"`` (nodes of group ``index``) or ``"remainder"``
-            (kept beside the graph, bit for bit; the network's function does not read it).
-        index: The block or the group; -1 for a remainder.
-    """
-
-    key: str
-    shape: tuple[int, ...]
-    dtype: str
-    part: Literal["weight", "bias", "remainder"]
-    index: int = -1
 
 
 @dataclass(frozen=True)
@@ -100,6 +31,10 @@ class Architecture:
         blocks: Edge blocks in the topological order of their target, then of their source.
         tensors: The state dict's tensors in their order there; empty for a network that has none.
         output_offset: Constant added to the network's output (0.5 in the DWS data).
+        program: The forward pass, where it is more than ``activation(sum over incoming blocks + bias)`` group by group.
+        outputs: The values of the program that the network returns.
+        input_shape: Of one input of the program, without the batch axis, as the forward pass was read; what is computed
+            from positions may take others.
 
     Raises:
         ValueError: If names repeat, an index points nowhere, or a block does not lead forward.
@@ -109,14 +44,18 @@ class Architecture:
     blocks: tuple[EdgeBlock, ...]
     tensors: tuple[TensorSpec, ...] = ()
     output_offset: float = 0.0
+    program: tuple[Step, ...] = ()
+    outputs: tuple[int, ...] = ()
+    input_shape: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        named = {
+        named: dict[str, list[Any]] = {
             "node group": [group.name for group in self.groups],
             "edge block": [block.name for block in self.blocks],
         }
-        for what, names in {**named, "tensor": [tensor.key for tensor in self.tensors]}.items():
-            repeated = sorted({name for name in names if names.count(name) > 1})
+        tensors = [(tensor.key, tensor.columns, tensor.part, tensor.index) for tensor in self.tensors]
+        for what, names in {**named, "tensor": tensors}.items():
+            repeated = sorted(str(name) for name, count in Counter(names).items() if count > 1)
             if repeated:
                 raise ValueError(f"every {what} needs a name of its own, got {repeated} more than once")
         for block in self.blocks:
@@ -140,10 +79,14 @@ class Architecture:
 
     @cached_property
     def _hash(self) -> int:
-        return hash((self.groups, self.blocks, self.tensors, self.output_offset))
+        return hash(self._content)
 
-    def __reduce__(self) -> Any:
-        return Architecture, (self.groups, self.blocks, self.tensors, self.output_offset)  # hashes differ by process
+    def __reduce__(self) -> Any:  # hashes differ by process
+        return Architecture, self._content
+
+    @property
+    def _content(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, field.name) for field in dataclasses.fields(self))
 
     @classmethod
     def mlp(
@@ -175,6 +118,8 @@ class Architecture:
         if depth < 1:
             raise ValueError(f"an MLP needs at least two widths (input and output), got {list(widths)}")
         biases = [bias] * depth if isinstance(bias, bool) else list(bias)
+        if "{layer}" not in keys and depth > 1:
+            raise ValueError(f"every tensor needs a name of its own, got {[keys]} more than once")
         if len(biases) != depth:
             raise ValueError(f"bias needs one entry a layer ({depth}), got {len(biases)}")
         hidden, last = Activation.parse(activation), Activation.parse(output_activation)
@@ -212,13 +157,24 @@ class Architecture:
 
     @cached_property
     def num_parameters(self) -> int:
-        """Weights and biases."""
-        return self.num_edges + sum(group.size for group in self.groups if group.has_bias)
+        """Weights and biases, what norms hold included, constant edges (of residual sums) not."""
+        constant = (i for i, block in enumerate(self.blocks) if block.kind in CONSTANT_KINDS)
+        biases = sum(group.size for group in self.groups if group.has_bias)
+        return self.num_edges - sum(math.prod(self.block_shape(i)) for i in constant) + biases
 
     def block_shape(self, index: int) -> tuple[int, int, int]:
-        """Shape [out, in, taps] of a block."""
+        """Shape [out, in, taps] of a block; for a grouped one, in is the number of neurons that each neuron reads."""
         block = self.blocks[index]
-        return self.groups[block.target].size, self.groups[block.source].size, block.taps
+        out, into = (
+            part[1] - part[0] if part else self.groups[group].size
+            for part, group in ((block.targets, block.target), (block.sources, block.source))
+        )
+        return out, into // block.groups, block.taps
+
+    @cached_property
+    def is_dense(self) -> bool:
+        """Whether all blocks are dense, so that models may broadcast over [out, in]."""
+        return all(block.is_dense for block in self.blocks)
 
     @cached_property
     def node_slices(self) -> tuple[slice, ...]:
@@ -234,8 +190,8 @@ class Architecture:
     def is_mlp(self) -> bool:
         """Whether this is a chain of dense blocks, the architectures of arXiv 2602.01083."""
         chain = all((block.source, block.target) == (i, i + 1) for i, block in enumerate(self.blocks))
-        dense = all(not block.kernel for block in self.blocks)
-        return chain and dense and len(self.groups) == len(self.blocks) + 1 >= 2
+        dense = all(not block.kernel and block.is_dense for block in self.blocks)
+        return chain and dense and not self.program and len(self.groups) == len(self.blocks) + 1 >= 2
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -258,16 +214,29 @@ class Architecture:
             version = data.pop("format_version")
             if version != FORMAT_VERSION:
                 raise ValueError(f"expected format version {FORMAT_VERSION}, found {version}")
-            groups = tuple(NodeGroup(**{**g, "activation": Activation(**g["activation"])}) for g in data.pop("groups"))
-            blocks = tuple(EdgeBlock(**{**b, "kernel": tuple(b["kernel"])}) for b in data.pop("blocks"))
-            tensors = tuple(TensorSpec(**{**t, "shape": tuple(t["shape"])}) for t in data.pop("tensors"))
-            return cls(groups, blocks, tensors, **data)
+            groups = tuple(
+                NodeGroup(**_tuples({**g, "activation": Activation(**g["activation"])})) for g in data.pop("groups")
+            )
+            blocks = tuple(EdgeBlock(**_tuples(b)) for b in data.pop("blocks"))
+            tensors = tuple(TensorSpec(**_tuples(t)) for t in data.pop("tensors"))
+            program = tuple(Step(**step) for step in data.pop("program", []))
+            returned: dict[str, Any] = {name: tuple(data.pop(name, [])) for name in ("outputs", "input_shape")}
+            return cls(groups, blocks, tensors, program=program, **returned, **data)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"not an architecture in JSON: {type(error).__name__}: {error}") from None
 
     def __repr__(self) -> str:
         activations = ", ".join(dict.fromkeys(str(group.activation) for group in self.groups[1:-1])) or "linear"
         return f"Architecture({'-'.join(map(str, self.widths))}, {activations}, parameters={self.num_parameters:,})"
+
+
+def _tuples(fields: dict[str, Any]) -> dict[str, Any]:
+    """JSON's lists as the tuples of a frozen field."""
+
+    def frozen(value: Any) -> Any:
+        return tuple(frozen(entry) for entry in value) if isinstance(value, list) else value
+
+    return {name: frozen(value) for name, value in fields.items()}
 
 
 def _slices(sizes: Any) -> tuple[slice, ...]:

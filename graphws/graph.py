@@ -13,17 +13,30 @@ from graphws.topology import Topology, topology
 
 __all__ = ["NetGraph", "Remainder", "nonfinite"]
 
+LARGE = 1_000_000  # edges above which a graph's index tensors are made when first asked for
 TOPOLOGY_FIELDS = ("edge_index", "edge_block", "tap", "node_group", "slot")
 
 
 class Remainder:
-    """Tensors of a state dict that the graph does not represent, kept so that the inverse gives them back.
+    """What the graph does not represent, kept so that the inverse gives it back.
 
-    Opaque to PyG, which would otherwise try to concatenate them in a batch.
+    Opaque to PyG, which would otherwise try to concatenate it in a batch.
+
+    Args:
+        tensors: Of the state dict.
+        notes: What was assumed or left out when the network was read, a sentence each.
+        shell: The checkpoint that the state dict was nested in, with ``...`` in place of the state dict's tensors.
     """
 
-    def __init__(self, tensors: dict[str, Tensor] | None = None) -> None:
+    def __init__(
+        self,
+        tensors: dict[str, Tensor] | None = None,
+        notes: tuple[str, ...] = (),
+        shell: dict[Any, Any] | None = None,
+    ) -> None:
         self.tensors = dict(tensors or {})
+        self.notes = notes
+        self.shell = shell
 
     def __repr__(self) -> str:
         return f"Remainder({', '.join(self.tensors)})"
@@ -67,10 +80,19 @@ class NetGraph(Data):
         check_rows(architecture, x, edge_attr)
         self.architecture = architecture
         self.remainder = remainder if remainder is not None else Remainder()
-        shared = topology(architecture.structure, x.device)
-        for name in TOPOLOGY_FIELDS:
-            if name not in kwargs:
-                setattr(self, name, getattr(shared, name))
+        if architecture.num_edges <= LARGE:
+            shared = topology(architecture.structure, x.device)
+            for name in TOPOLOGY_FIELDS:
+                if name not in kwargs:
+                    setattr(self, name, getattr(shared, name))
+
+    def __getattr__(self, name: str) -> Any:
+        """The index tensors of a large network, made when first asked for."""
+        if name in TOPOLOGY_FIELDS and "_store" in self.__dict__ and name not in self._store:
+            architecture = self._store.get("architecture")
+            if isinstance(architecture, Architecture):
+                return getattr(topology(architecture.structure, self.x.device), name)
+        return super().__getattr__(name)
 
     @property
     def topology(self) -> Topology:
@@ -115,7 +137,7 @@ class NetGraph(Data):
                 f"'x' and 'edge_attr' must share dtype and device (found {self.x.dtype} on {self.x.device} and "
                 f"{self.edge_attr.dtype} on {self.edge_attr.device})"
             )
-        for name in TOPOLOGY_FIELDS:
+        for name in TOPOLOGY_FIELDS if arch.num_edges <= LARGE else ():
             value, expected = self._store.get(name), getattr(self.topology, name)
             if not isinstance(value, Tensor) or value.shape != expected.shape:
                 found = list(value.shape) if isinstance(value, Tensor) else type(value).__name__

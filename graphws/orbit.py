@@ -20,8 +20,12 @@ def find_node_permutation(first: NetGraph, second: NetGraph) -> Tensor | None:
     rank of a node's signature (own colour, sorted (colour, weight) of its edges) among the nodes of both.
 
     Raises:
+        ValueError: If the networks have blocks that are not dense (grouped, diagonal), or groups permuted in parts.
         RuntimeError: If the search passes 100,000 leaves (large networks of many equal neurons).
     """
+    arch = first.architecture
+    if not arch.is_dense or any(group.runs for group in arch.groups):
+        raise ValueError(f"the search for a permutation is for networks of dense blocks, got {arch}")
     pair = _Pair(first, second)
     return pair.search(pair.refine(pair.initial()))
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from graphws.architecture import Architecture
 from graphws.batch import Batch
 from graphws.graph import NetGraph
+from graphws.layouts import edges_of, write_edges
 from graphws.orbit import find_node_permutation
 
 __all__ = ["GroupElement", "Symmetry", "permute", "same_orbit"]
@@ -38,12 +39,17 @@ class Symmetry:
         """Size of each factor S_n."""
         sizes: dict[int, int] = {}
         for group in self.architecture.groups:
-            if group.factor is not None and sizes.setdefault(group.factor, group.size) != group.size:
-                raise ValueError(
-                    f"node groups tied by factor {group.factor} must have one size, found {sizes[group.factor]} "
-                    f"and {group.size} ({group.name!r})"
-                )
+            for factor, _, _, size in group.permuted:
+                if sizes.setdefault(factor, size) != size:
+                    raise ValueError(
+                        f"node groups tied by factor {factor} must have one size, found {sizes[factor]} and {size} "
+                        f"({group.name!r})"
+                    )
         return tuple(sizes[factor] for factor in sorted(sizes))
+
+    @property
+    def _factors(self) -> list[int]:
+        return sorted({run[0] for group in self.architecture.groups for run in group.permuted})
 
     @property
     def log_order(self) -> float:
@@ -69,10 +75,12 @@ class Symmetry:
     def node_permutation(self, element: GroupElement) -> Tensor:
         """Indices [N] with (g.x) = x[indices]."""
         element = self._checked(element)
-        factors = sorted({group.factor for group in self.architecture.groups if group.factor is not None})
+        own = dict(zip(self._factors, element, strict=True))
         parts = []
         for group, part in zip(self.architecture.groups, self.architecture.node_slices, strict=True):
-            within = torch.arange(group.size) if group.factor is None else element[factors.index(group.factor)]
+            within = torch.arange(group.size)
+            for factor, start, step, size in group.permuted:
+                within[start : start + step * size : step] = start + step * own[factor]
             parts.append(part.start + within)
         return torch.cat(parts)
 
@@ -118,13 +126,13 @@ class Symmetry:
             value = state_dict[spec.key]
             if spec.part == "bias":
                 part = arch.node_slices[spec.index]
-                out[spec.key] = value[(nodes[part] - part.start).to(value.device)]
+                order = (nodes[part] - part.start).to(value.device)
+                out[spec.key] = value.reshape(-1)[order].reshape(value.shape)
             elif spec.part == "weight":
-                block = arch.blocks[spec.index]
-                for axis, group in enumerate((block.target, block.source)):
-                    part = arch.node_slices[group]
-                    value = value.index_select(axis, (nodes[part] - part.start).to(value.device))
-                out[spec.key] = value
+                edges = _block_permutation(arch, spec.index, nodes).to(value.device)
+                if out[spec.key] is value:
+                    out[spec.key] = value.clone(memory_format=torch.contiguous_format)
+                write_edges(spec, out[spec.key], edges_of(spec, value.contiguous(), arch)[edges], arch)
         return out
 
     def find(self, first: NetGraph, second: NetGraph) -> GroupElement | None:
@@ -139,8 +147,8 @@ class Symmetry:
             return None
         element: dict[int, Tensor] = {}
         for group, part in zip(self.architecture.groups, self.architecture.node_slices, strict=True):
-            if group.factor is not None:
-                element[group.factor] = nodes[part] - part.start
+            for factor, start, step, size in group.permuted:
+                element[factor] = (nodes[part][start : start + step * size : step] - part.start - start) // step
         return tuple(element[factor] for factor in sorted(element))
 
     def same_orbit(self, first: NetGraph, second: NetGraph) -> bool:
@@ -155,14 +163,24 @@ class Symmetry:
 
 
 def _edge_permutation(arch: Architecture, nodes: Tensor) -> Tensor:
-    parts = []
-    for i, (block, part) in enumerate(zip(arch.blocks, arch.edge_slices, strict=True)):
-        _, into, taps = arch.block_shape(i)
-        rows = nodes[arch.node_slices[block.target]] - arch.node_slices[block.target].start
-        columns = nodes[arch.node_slices[block.source]] - arch.node_slices[block.source].start
-        pairs = rows.view(-1, 1, 1) * into + columns.view(1, -1, 1)
-        parts.append(part.start + (pairs * taps + torch.arange(taps)).reshape(-1))
+    parts = [part.start + _block_permutation(arch, i, nodes) for i, part in enumerate(arch.edge_slices)]
     return torch.cat(parts) if parts else torch.empty(0, dtype=torch.long)
+
+
+def _block_permutation(arch: Architecture, index: int, nodes: Tensor) -> Tensor:
+    """Indices within one block, [out * in * taps], given those of the nodes."""
+    block, (out, into, taps) = arch.blocks[index], arch.block_shape(index)
+    rows = nodes[arch.node_slices[block.target]] - arch.node_slices[block.target].start
+    columns = nodes[arch.node_slices[block.source]] - arch.node_slices[block.source].start
+    if block.targets:
+        rows = rows[slice(*block.targets)] - block.targets[0]
+    if block.sources:
+        columns = columns[slice(*block.sources)] - block.sources[0]
+    share = out // block.groups  # rows of one part
+    within = columns.view(block.groups, 1, into).expand(-1, share, -1).reshape(out, into)
+    within = within - (rows // share * into).unsqueeze(1)
+    pairs = rows.unsqueeze(1) * into + within
+    return (pairs.unsqueeze(2) * taps + torch.arange(taps)).reshape(-1)
 
 
 @overload
@@ -185,14 +203,19 @@ def permute(networks: NetGraph | Batch, *, generator: torch.Generator | None = N
 
 def _permute_each(batch: Batch, generator: torch.Generator | None) -> Batch:
     arch, count, device = batch.structure, batch.num_graphs, batch.x.device
-    factors = {group.factor: group.size for group in arch.groups if group.factor is not None}
+    if not arch.is_dense:
+        parts = [permute(batch.get_example(i), generator=generator) for i in range(count)]
+        return batch.replace(torch.cat([g.x for g in parts]), torch.cat([g.edge_attr for g in parts]))
+    factors = {run[0]: run[3] for group in arch.groups for run in group.permuted}
     drawn = {
         factor: torch.rand(count, size, generator=generator).argsort(1).to(device) for factor, size in factors.items()
     }
-    within = [
-        torch.arange(group.size, device=device).expand(count, -1) if group.factor is None else drawn[group.factor]
-        for group in arch.groups
-    ]
+    within = []
+    for group in arch.groups:
+        index = torch.arange(group.size, device=device).repeat(count, 1)
+        for factor, start, step, size in group.permuted:
+            index[:, start : start + step * size : step] = start + step * drawn[factor]
+        within.append(index)
     row = torch.arange(count, device=device)
     x = [view[row[:, None], index] for view, index in zip(batch.dense_nodes(), within, strict=True)]
     edges = []

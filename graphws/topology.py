@@ -8,7 +8,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from graphws.architecture import Architecture
+from graphws.architecture import Architecture, NodeGroup
 
 __all__ = ["Topology", "topology"]
 
@@ -37,16 +37,16 @@ def topology(structure: Architecture, device: torch.device = torch.device("cpu")
     columns, blocks, taps = [], [], []
     for i, block in enumerate(structure.blocks):
         out, into, kernel = structure.block_shape(i)
-        target = starts[block.target] + torch.arange(out).view(-1, 1, 1).expand(out, into, kernel)
-        source = starts[block.source] + torch.arange(into).view(1, -1, 1).expand(out, into, kernel)
+        rows, within = torch.arange(out).view(-1, 1, 1), torch.arange(into).view(1, -1, 1)
+        first_source = starts[block.source] + (block.sources[0] if block.sources else 0)
+        first_target = starts[block.target] + (block.targets[0] if block.targets else 0)
+        target = (first_target + rows).expand(out, into, kernel)
+        source = (first_source + rows // (out // block.groups) * into + within).expand(out, into, kernel)
         columns.append(torch.stack([source.reshape(-1), target.reshape(-1)]))
         blocks.append(torch.full((out * into * kernel,), i))
         taps.append(torch.arange(kernel).repeat(out * into))
     groups = [torch.full((group.size,), i) for i, group in enumerate(structure.groups)]
-    slots = [
-        torch.arange(1, group.size + 1) if group.factor is None else torch.zeros(group.size, dtype=torch.long)
-        for group in structure.groups
-    ]
+    slots = [_slots(group) for group in structure.groups]
     return Topology(
         torch.cat(columns, 1).to(device) if columns else torch.empty(2, 0, dtype=torch.long, device=device),
         torch.cat([*blocks, torch.empty(0, dtype=torch.long)]).to(device),
@@ -54,3 +54,10 @@ def topology(structure: Architecture, device: torch.device = torch.device("cpu")
         torch.cat(groups).to(device),
         torch.cat(slots).to(device),
     )
+
+
+def _slots(group: NodeGroup) -> Tensor:
+    slots = torch.arange(1, group.size + 1)
+    for _, start, step, size in group.permuted:
+        slots[start : start + step * size : step] = 0
+    return slots

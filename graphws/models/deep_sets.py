@@ -11,7 +11,8 @@ from graphws.batch import Batch
 from graphws.graph import NetGraph
 from graphws.models.common import channel_pair, check_positive, repr_with_parameters
 from graphws.nn.encoding import StaticEncoding
-from graphws.nn.primitives import check_dense_blocks
+from graphws.nn.primitives import takes_dense_route
+from graphws.nn.taps import pair_batch, read_taps, write_taps
 
 __all__ = ["DeepSets"]
 
@@ -71,23 +72,24 @@ class DeepSets(nn.Module):
         """Read a batch; ``dense`` forces the dense or the edge-list route, which give the same numbers.
 
         Raises:
-            ValueError: If the dense route is asked for a batch that mixes architectures, or a block has kernel taps.
+            ValueError: If the dense route is asked for a batch that mixes architectures or has blocks that are not
+                dense.
         """
         batch = Batch.of(data)
-        check_dense_blocks(batch)
-        dense = batch.is_homogeneous if dense is None else dense
-        one = _first(batch) if dense else batch  # whose encodings all networks share
+        dense = takes_dense_route(batch, dense)
+        pairs = pair_batch(batch)
+        one = _first(pairs) if dense else pairs  # whose encodings all networks share
         nodes, edges = self._encodings(one)
         if dense:
             count = batch.num_graphs
             x = (self.node_in(batch.x).unflatten(0, (count, -1)) + nodes).flatten(0, 1)
-            edge_attr = (self.edge_in(batch.edge_attr).unflatten(0, (count, -1)) + edges).flatten(0, 1)
+            edge_attr = (read_taps(batch, self.edge_in).unflatten(0, (count, -1)) + edges).flatten(0, 1)
         else:
-            x, edge_attr = self.node_in(batch.x) + nodes, self.edge_in(batch.edge_attr) + edges
+            x, edge_attr = self.node_in(batch.x) + nodes, read_taps(batch, self.edge_in) + edges
         for layer in self.layers:
-            x, edge_attr = layer(batch, x, edge_attr, dense=dense)
+            x, edge_attr = layer(pairs, x, edge_attr, dense=dense)
         x = self.out(self.norm(x)) * _is_parameter(batch).to(x).unsqueeze(-1)
-        return batch.replace(x, self.out(self.norm(edge_attr)))
+        return batch.replace(x, write_taps(batch, self.norm(edge_attr), self.out))
 
     def _encodings(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Those of nodes [N, C] and of edges [E, C], the latter with the facts of the neurons at both ends."""

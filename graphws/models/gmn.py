@@ -13,7 +13,8 @@ from graphws.nn.bias_nodes import with_bias_nodes, without_bias_nodes
 from graphws.nn.encoding import StaticEncoding
 from graphws.nn.global_state import GlobalState
 from graphws.nn.message_passing import Aggregation, MessagePassing
-from graphws.nn.primitives import check_dense_blocks
+from graphws.nn.primitives import takes_dense_route
+from graphws.nn.taps import pair_batch, read_taps, write_taps
 
 __all__ = ["GMN"]
 
@@ -80,12 +81,13 @@ class GMN(nn.Module):
         """Read a batch; ``dense`` forces the dense or the edge-list route, which give the same numbers.
 
         Raises:
-            ValueError: If the dense route is asked for a batch that mixes architectures, or a block has kernel taps.
+            ValueError: If the dense route is asked for a batch that mixes architectures or has blocks that are not
+                dense.
         """
         batch = Batch.of(data)
-        check_dense_blocks(batch)
-        dense = batch.is_homogeneous if dense is None else dense
-        inner = batch.replace(self.node_in(batch.x), self.edge_in(batch.edge_attr))
+        dense = takes_dense_route(batch, dense)
+        pairs = pair_batch(batch)
+        inner = pairs.replace(self.node_in(batch.x), read_taps(batch, self.edge_in))
         if self.bias_nodes:
             inner = with_bias_nodes(inner)
         x, edge_attr = inner.x + self.node_encoding(inner), inner.edge_attr + self.edge_encoding(inner)
@@ -96,8 +98,9 @@ class GMN(nn.Module):
             x, edge_attr = layer(inner, x, edge_attr, state, dense=dense)
         inner = inner.replace(x, edge_attr)
         if self.bias_nodes:
-            inner = without_bias_nodes(inner, batch)
-        return batch.replace(self.node_out(self.node_norm(inner.x)), self.edge_out(self.edge_norm(inner.edge_attr)))
+            inner = without_bias_nodes(inner, pairs)
+        edge_attr = write_taps(batch, self.edge_norm(inner.edge_attr), self.edge_out)
+        return batch.replace(self.node_out(self.node_norm(inner.x)), edge_attr)
 
     def __repr__(self) -> str:
         return repr_with_parameters(self)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch_geometric.data
 from torch import nn
 
@@ -10,8 +12,9 @@ from graphws.graph import NetGraph
 from graphws.models.common import channel_pair, check_positive, repr_with_parameters
 from graphws.nn.encoding import StaticEncoding
 from graphws.nn.pna import PNA
-from graphws.nn.primitives import check_dense_blocks
+from graphws.nn.primitives import takes_dense_route
 from graphws.nn.probes import ProbeFeatures
+from graphws.nn.taps import pair_batch, read_taps, write_taps
 
 __all__ = ["NGGNN"]
 
@@ -68,22 +71,23 @@ class NGGNN(nn.Module):
         """Read a batch; ``dense`` forces the dense or the edge-list route, which give the same numbers.
 
         Raises:
-            ValueError: If the dense route is asked for a batch that mixes architectures, a block has kernel taps, or
-                the probes do not fit a network.
+            ValueError: If the dense route is asked for a batch that mixes architectures, has blocks that are not
+                dense, or the probes do not fit a network.
         """
         batch = Batch.of(data)
-        check_dense_blocks(batch)
-        dense = batch.is_homogeneous if dense is None else dense
+        dense = takes_dense_route(batch, dense)
         x = self.node_in(batch.x) + self.node_encoding(batch)
         if self.probes is not None:
             x = x + self.probes(batch)
+        pairs = pair_batch(batch)
         edges = [
-            read(batch.edge_attr) + encoding(batch)
+            read_taps(batch, cast(nn.Linear, read)) + encoding(pairs)
             for read, encoding in zip(self.edge_in, self.edge_encoding, strict=True)
         ]
         for layer in self.layers:
-            x, edges = layer(batch, x, edges, dense=dense)
-        return batch.replace(self.node_out(self.node_norm(x)), self.edge_out(self.edge_norm(edges[0])))
+            x, edges = layer(pairs, x, edges, dense=dense)
+        edge_attr = write_taps(batch, self.edge_norm(edges[0]), self.edge_out)
+        return batch.replace(self.node_out(self.node_norm(x)), edge_attr)
 
     def __repr__(self) -> str:
         return repr_with_parameters(self)

@@ -10,9 +10,9 @@ from graphws.batch import Batch
 from graphws.graph import NetGraph
 from graphws.models.common import channel_pair, check_positive, repr_with_parameters
 from graphws.nn.encoding import StaticEncoding
-from graphws.nn.primitives import check_dense_blocks
 from graphws.nn.probes import ProbeFeatures
 from graphws.nn.relational_attention import RelationalLayer, pair_layout
+from graphws.nn.taps import pair_batch, read_taps, write_taps
 
 __all__ = ["NGT"]
 
@@ -77,20 +77,21 @@ class NGT(nn.Module):
         """Read a batch.
 
         Raises:
-            ValueError: If a block has kernel taps, or the probes do not fit a network.
+            ValueError: If the probes do not fit a network.
         """
         batch = Batch.of(data)
-        check_dense_blocks(batch)
-        layout = pair_layout(batch)
+        pairs_only = pair_batch(batch)
+        layout = pair_layout(pairs_only)
         x = self.node_in(batch.x) + self.node_encoding(batch)
         if self.probes is not None:
             x = x + self.probes(batch)
-        edge_attr = self.edge_in(batch.edge_attr) + self.edge_encoding(batch)
+        edge_attr = read_taps(batch, self.edge_in) + self.edge_encoding(pairs_only)
         nodes, pairs = layout.nodes(x), layout.pairs(edge_attr, self.no_edge)
         for layer in self.layers:
             nodes, pairs = layer(nodes, pairs, layout.mask)
         edges = self.edge_norm(layout.edge_rows(pairs) + edge_attr)  # parallel edges differ in their own term alone
-        return batch.replace(self.node_out(self.node_norm(layout.node_rows(nodes))), self.edge_out(edges))
+        x = self.node_out(self.node_norm(layout.node_rows(nodes)))
+        return batch.replace(x, write_taps(batch, edges, self.edge_out))
 
     def __repr__(self) -> str:
         return repr_with_parameters(self)

@@ -9,7 +9,7 @@ from graphws.batch import Batch
 from graphws.graph import NetGraph
 from graphws.models.common import channel_pair, check_positive, repr_with_parameters
 from graphws.nn.encoding import StaticEncoding
-from graphws.nn.primitives import check_dense_blocks
+from graphws.nn.primitives import check_plain_blocks
 from graphws.nn.reciprocal import reciprocal_edges
 from graphws.nn.scale_equivariant import ReScaleEq, ScaleEq, bounded, check_symmetry, fixed_nodes
 from graphws.nn.scale_message_passing import ScaleMessagePassing
@@ -86,7 +86,7 @@ class ScaleGMN(nn.Module):
                 mixes architectures, or a block has kernel taps.
         """
         batch = Batch.of(data)
-        check_dense_blocks(batch)
+        check_plain_blocks(batch)
         check_symmetry(batch, self.symmetry)
         dense = batch.is_homogeneous if dense is None else dense
         factor, added, context = self.node_encoding(batch).chunk(3, -1)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from graphws.activation import ACTIVATIONS
 from graphws.architecture import Architecture
 from graphws.batch import Batch
+from graphws.components import KINDS
 from graphws.topology import topology
 
 __all__ = ["StaticEncoding", "block_facts", "block_of_edge", "group_facts", "node_facts"]
@@ -58,10 +59,17 @@ def node_facts(structure: Architecture) -> Tensor:
 @lru_cache(maxsize=1024)
 @torch.inference_mode(False)  # what is cached must serve later training
 def block_facts(structure: Architecture) -> Tensor:
-    """The facts of the groups at both ends of each edge block, [number of blocks, F], float64."""
+    """The facts of the groups at both ends of each edge block, [number of blocks, F], float64.
+
+    What is no weight (scales, statistics, identities) is told apart by a fixed vector a kind that is added.
+    """
     facts = group_facts(structure)
+    if not structure.blocks:
+        return facts.new_zeros(0, 2 * facts.size(1))
     ends = torch.tensor([(block.source, block.target) for block in structure.blocks])
-    return facts[ends].flatten(1) if len(ends) else facts.new_zeros(0, 2 * facts.size(1))
+    kinds = torch.tensor([KINDS.index(block.kind) for block in structure.blocks])
+    waves = sinusoids(kinds) * (kinds > 0).unsqueeze(1)  # none for weights
+    return facts[ends].flatten(1) + waves.repeat(1, -(-2 * facts.size(1) // waves.size(1)))[:, : 2 * facts.size(1)]
 
 
 class StaticEncoding(nn.Module):

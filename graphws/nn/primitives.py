@@ -15,7 +15,16 @@ try:
 except ImportError:  # everything runs without it; see the README
     _segment_csr = None
 
-__all__ = ["Pool", "check_dense_blocks", "node_degrees", "pool_dims", "segments", "sum_edges", "to_nodes"]
+__all__ = [
+    "Pool",
+    "check_plain_blocks",
+    "node_degrees",
+    "pool_dims",
+    "segments",
+    "sum_edges",
+    "takes_dense_route",
+    "to_nodes",
+]
 
 Pool = Literal["sum", "mean", "max"]
 
@@ -78,11 +87,24 @@ def to_nodes(batch: Batch, values: Tensor) -> Tensor:
     return values.index_select(0, batch.batch)
 
 
-def check_dense_blocks(batch: Batch) -> None:
-    """Raise ValueError if an edge block has parallel edges (kernel taps), which the models do not read yet."""
+def takes_dense_route(batch: Batch, dense: bool | None) -> bool:
+    """Whether to broadcast over blocks: asked for, or where all networks share an architecture of dense blocks.
+
+    Raises:
+        ValueError: If it is asked for and the batch mixes architectures or has blocks that are not dense.
+    """
+    if dense is None:
+        return batch.is_homogeneous and batch.structure.is_dense
+    if dense and not batch.structure.is_dense:
+        raise ValueError(f"the dense route takes dense blocks, {batch.structure} has grouped or diagonal ones")
+    return dense
+
+
+def check_plain_blocks(batch: Batch) -> None:
+    """Raise ValueError if a network has edges that are not the weights of dense layers, one a pair of neurons."""
     for arch in dict.fromkeys(batch.architectures[:1] if batch.is_homogeneous else batch.architectures):
-        kernels = [block.name for block in arch.blocks if block.taps > 1]
-        if kernels:
+        other = [block.name for block in arch.blocks if block.taps > 1 or not block.is_dense or block.kind != "weight"]
+        if other:
             raise ValueError(
-                f"expected dense blocks, one edge a pair of neurons; {', '.join(kernels)} of {arch} have taps"
+                f"expected dense layers, one weight a pair of neurons; {', '.join(other[:8])} of {arch} are none"
             )

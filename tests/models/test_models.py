@@ -141,8 +141,8 @@ def test_kernel_taps_and_missing_layers_are_refused():
 
     arch = Architecture.mlp([2, 3, 1])
     taps = replace(arch, blocks=(arch.blocks[0], replace(arch.blocks[1], kernel=(2,))), tensors=())
-    with pytest.raises(ValueError, match="layer_2 of .* have .*taps"):
-        GMN(4, 1)(random_graph(taps, dtype=torch.float32))
+    with pytest.raises(ValueError, match="expected dense layers, one weight a pair of neurons; layer_2 of"):
+        ScaleGMN(4, 1)(random_graph(taps, dtype=torch.float32))
     with pytest.raises(ValueError, match="set-based layers take an MLP"):
         DWS(4, 1, architecture=taps)
     with pytest.raises(ValueError, match="num_layers must be at least 1, got 0"):

@@ -154,7 +154,3 @@ def test_what_does_not_fit_is_refused():
     mixed = Batch.from_graphs([random_graph(Architecture.mlp(widths)) for widths in ([2, 1], [2, 2])])
     with pytest.raises(ValueError, match="expected networks of one architecture"):
         build("NGGNN", 8, 1)(mixed, dense=True)
-    taps = Architecture(PARALLEL.groups[:2], (EdgeBlock("conv", 0, 1, kernel=(2,)),))
-    for name in MODELS:
-        with pytest.raises(ValueError, match=r"conv of .* have taps"):
-            build(name, 8, 1)(random_graph(taps))
