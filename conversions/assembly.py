@@ -14,10 +14,22 @@ from graphws.activation import Activation
 from graphws.architecture import Architecture, TensorSpec
 from graphws.batch import Batch
 from graphws.graph import NetGraph, Remainder
+from graphws.layouts import edges_of, write_edges
 
-__all__ = ["FLOATS", "Layer", "Signature", "assemble", "chain", "checked_state", "signature", "to_state_dict"]
+__all__ = [
+    "FLOATS",
+    "Layer",
+    "Signature",
+    "assemble",
+    "chain",
+    "checked_state",
+    "signature",
+    "tensors_of",
+    "to_state_dict",
+]
 
 FLOATS = ("float64", "float32", "float16", "bfloat16")
+CONSTANTS = {"identity": 1.0, "gate": 1.0, "negative": -1.0, "unflatten": 1.0}  # on edges that no tensor gives
 LISTED = 12  # keys an error message names before it only counts
 
 Signature = tuple[tuple[str, tuple[int, ...], str], ...]
@@ -127,11 +139,15 @@ def assemble(architecture: Architecture, state: Mapping[str, Tensor], *, allow_n
     dtype = reduce(torch.promote_types, (value.dtype for value in represented.values()))
     x = torch.zeros(architecture.num_nodes, 1, dtype=dtype, device=devices[0])
     edge_attr = torch.empty(architecture.num_edges, 1, dtype=dtype, device=devices[0])
+    for block, part in zip(architecture.blocks, architecture.edge_slices, strict=True):
+        if block.kind in CONSTANTS:
+            edge_attr[part] = CONSTANTS[block.kind]
     for spec in architecture.tensors:
         if spec.part == "bias":
-            x[architecture.node_slices[spec.index], 0] = state[spec.key]
+            x[architecture.node_slices[spec.index], 0] = state[spec.key].reshape(-1)
         elif spec.part == "weight":
-            edge_attr[architecture.edge_slices[spec.index], 0] = state[spec.key].reshape(-1).to(dtype)
+            value = state[spec.key].contiguous()
+            edge_attr[architecture.edge_slices[spec.index], 0] = edges_of(spec, value, architecture).to(dtype)
     if not allow_nonfinite and not bool(torch.isfinite(x).all() and torch.isfinite(edge_attr).all()):
         raise ValueError(_nonfinite_message(represented))
     kept = {spec.key: state[spec.key].clone() for spec in architecture.tensors if spec.part == "remainder"}
@@ -163,19 +179,33 @@ def to_state_dict(g: NetGraph) -> dict[str, Tensor]:
             remainder is missing, or a finite value overflows the recorded dtype.
     """
     check_single(g)
+    if not g.architecture.tensors:
+        raise ValueError(f"{g.architecture} records no state dict (no tensors), so there is none to give back")
+    with torch.no_grad():
+        return tensors_of(g)
+
+
+def tensors_of(g: NetGraph) -> dict[str, Tensor]:
+    """The state dict of a graph, differentiable in its features."""
     arch = g.architecture
-    if not arch.tensors:
-        raise ValueError(f"{arch} records no state dict (no tensors), so there is none to give back")
-    nodes, edges = g.x.detach()[:, 0], g.edge_attr.detach()[:, 0]
-    state = {}
+    nodes, edges = g.x[:, 0], g.edge_attr[:, 0]
+    state: dict[str, Tensor] = {}
     for spec in arch.tensors:
         if spec.part == "remainder":
             if spec.key not in g.remainder.tensors:
                 raise ValueError(f"the graph lost {spec.key!r} of its remainder; it has {g.remainder}")
             state[spec.key] = g.remainder.tensors[spec.key].detach().clone()
+            continue
+        part = arch.node_slices[spec.index] if spec.part == "bias" else arch.edge_slices[spec.index]
+        flat = (nodes if spec.part == "bias" else edges)[part]
+        if spec.part == "bias" or not (spec.layout or spec.columns):
+            value = _cast(flat.reshape(spec.shape), spec)
+            state.setdefault(spec.key, value)
         else:
-            flat = nodes[arch.node_slices[spec.index]] if spec.part == "bias" else edges[arch.edge_slices[spec.index]]
-            state[spec.key] = _cast(flat.reshape(spec.shape), spec)
+            value = state.setdefault(
+                spec.key, torch.empty(spec.shape, dtype=getattr(torch, spec.dtype), device=flat.device)
+            )
+            write_edges(spec, value, _cast(flat, spec), arch)
     return state
 
 

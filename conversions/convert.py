@@ -6,25 +6,27 @@ import dataclasses
 import math
 import os
 from collections.abc import Mapping
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from conversions.assembly import assemble, checked_state, signature
+from conversions.assembly import assemble, signature
 from conversions.check import check_architecture
-from conversions.files import Checkpoint, read
-from conversions.inference import infer_architecture
+from conversions.checkpoints import unwrap
+from conversions.execution import execute
+from conversions.files import Checkpoint, read, read_graph
 from conversions.modules import module_graph
+from conversions.sequential import Told, inferred
 from graphws.activation import Activation
 from graphws.architecture import Architecture
 from graphws.graph import NetGraph
 
 __all__ = ["to_graph"]
 
-DEFAULT_ACTIVATION = "relu"
-
 
 def to_graph(
-    source: nn.Module | Mapping[str, Tensor] | str | os.PathLike[str],
+    source: nn.Module | Mapping[str, Any] | str | os.PathLike[str],
     example_input: Tensor | None = None,
     *,
     activation: str | Activation | None = None,
@@ -40,12 +42,18 @@ def to_graph(
     A *state dict*, or a file of one (.pt, .pth: tensors alone; .safetensors), says nothing of the function: biases are
     paired with weights by key, layers are ordered by keys and shapes, and weights are read as [out, in], never
     transposed. The activation of the hidden layers is ``activation``, **ReLU where none is given**; the output has
-    none. A .safetensors file written by :func:`conversions.save` records its architecture, which is used.
+    none. Convolutions have stride 1 and padding "same", pooling is where shapes need it. What was assumed stands in the
+    notes of the graph's remainder. A .safetensors file written by :func:`conversions.save` records its architecture,
+    which is used. A training checkpoint that nests the state dict (under ``state_dict``, ``model`` or
+    ``model_state_dict``) is unwrapped; :func:`conversions.to_checkpoint` gives it back.
+
+    A file or folder that says the whole network is read as it says: ONNX (.onnx), Keras (.h5, .keras), a folder of a
+    Hugging Face model (config.json, model.safetensors).
 
     Args:
-        source: Module, state dict, or path.
-        example_input (Tensor): Inputs the network takes, of shape [.., d_0]. The graph is run on it, and must give what
-            the module gives.
+        source: Module, state dict (bare or in a training checkpoint), or path.
+        example_input (Tensor): Inputs the network takes, [.., d_0] for a perceptron, [B, C, ..] with positions. The
+            graph is run on it, and must give what the module gives.
         activation: Of the hidden layers of a bare state dict, as ``"relu"`` or ``"sine:30"``.
         output_offset: Constant that the function of a bare state dict adds to its output (0 where none is given).
         allow_nonfinite: Let NaN and infinite weights through.
@@ -63,38 +71,57 @@ def to_graph(
             raise ValueError("activation and output_offset are for bare state dicts; a module says its own")
         return module_graph(source, example_input, allow_nonfinite=allow_nonfinite)
     if isinstance(source, (str, os.PathLike)):
+        whole = read_graph(source, example_input, allow_nonfinite=allow_nonfinite)
+        if whole is not None:
+            if activation is not None or output_offset is not None:
+                raise ValueError(f"activation and output_offset are for bare state dicts; {source} says its own")
+            return whole
         checkpoint = read(source)
     elif isinstance(source, Mapping):
-        checkpoint = Checkpoint(checked_state(source, "the state dict"), None, ordered=True)
+        checkpoint = Checkpoint.of(unwrap(source, "the state dict"))
     else:
         raise ValueError(f"expected a torch module, a state dict or a path, found {type(source).__name__}")
-    hidden = None if activation is None else Activation.parse(activation)
+    told = Told(None if activation is None else Activation.parse(activation), output_offset)
     if output_offset is not None and not math.isfinite(output_offset):
         raise ValueError(f"the output offset must be finite, got {output_offset}")
-    arch = _architecture(checkpoint, hidden, output_offset)
+    arch, notes = _architecture(checkpoint, told, example_input)
     graph = assemble(arch, checkpoint.state, allow_nonfinite=allow_nonfinite)
-    if example_input is not None and (example_input.dim() < 1 or example_input.size(-1) != arch.widths[0]):
-        raise ValueError(
-            f"example_input must be of shape [.., {arch.widths[0]}] for {arch}, found {list(example_input.shape)}"
-        )
+    graph.remainder.notes += (*checkpoint.notes, *notes)
+    graph.remainder.shell = checkpoint.shell
+    if example_input is not None:
+        _check_example(graph, example_input)
     return graph
 
 
-def _architecture(checkpoint: Checkpoint, hidden: Activation | None, offset: float | None) -> Architecture:
-    if checkpoint.architecture is None:
-        told = hidden is not None or offset is not None
-        return infer_architecture(
-            signature(checkpoint.state),
-            hidden or Activation(DEFAULT_ACTIVATION),
-            float(offset or 0.0),
-            ordered=checkpoint.ordered,
-            told=told,
+def _check_example(graph: NetGraph, example_input: Tensor) -> None:
+    arch = graph.architecture
+    if arch.program:
+        with torch.no_grad():
+            execute(graph, example_input.to(graph.x))
+    elif example_input.dim() < 1 or example_input.size(-1) != arch.widths[0]:
+        raise ValueError(
+            f"example_input must be of shape [.., {arch.widths[0]}] for {arch}, found {list(example_input.shape)}"
         )
+
+
+def _architecture(
+    checkpoint: Checkpoint, told: Told, example_input: Tensor | None
+) -> tuple[Architecture, tuple[str, ...]]:
+    """The architecture, and what was assumed of it."""
     recorded = checkpoint.architecture
+    if recorded is None:
+        shape = None if example_input is None else tuple(example_input.shape[1:])
+        return inferred(signature(checkpoint.state), told, shape, ordered=checkpoint.ordered)
+    if recorded.program:
+        if told.anything:
+            raise ValueError("activation and output_offset are for bare state dicts; this file says its own")
+        return recorded, ()
     groups = [
-        dataclasses.replace(group, activation=hidden) if hidden is not None and group.role == "hidden" else group
+        dataclasses.replace(group, activation=told.activation)
+        if told.activation is not None and group.role == "hidden"
+        else group
         for group in recorded.groups
     ]
-    wanted = recorded.output_offset if offset is None else float(offset)
+    wanted = recorded.output_offset if told.output_offset is None else float(told.output_offset)
     check_architecture(recorded, dataclasses.replace(recorded, groups=tuple(groups), output_offset=wanted))
-    return recorded
+    return recorded, ()

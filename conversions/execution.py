@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch.nn.functional as F
 from torch import Tensor
 
-from conversions.assembly import check_single
+from conversions.assembly import check_single, tensors_of
+from conversions.program import run
 from graphws.graph import NetGraph
 
 __all__ = ["execute"]
@@ -14,15 +17,16 @@ __all__ = ["execute"]
 def execute(g: NetGraph, x: Tensor) -> Tensor:
     """The network's output [f_v(x)], from its graph alone; differentiable in the weights and in ``x``.
 
-    A neuron's value is ``activation(sum over incoming blocks + bias)``; the output offset comes last. Only dense
-    blocks are read.
+    An architecture with a program runs it, on tensors read off the graph. Else a neuron's value is
+    ``activation(sum over incoming blocks + bias)``; the output offset comes last.
 
     Args:
         g: One network with one channel.
-        x (Tensor): Inputs of shape [.., d_0], of the graph's dtype and device.
+        x (Tensor): Inputs of shape [.., d_0], or [B, ..] of d_0 entries each (images, say, which a perceptron reads
+            flat); for a program those the module takes, with a batch axis. Of the graph's dtype and device.
 
     Returns:
-        Tensor: Outputs of shape [.., d_L].
+        Tensor: Outputs of shape [.., d_L], or what the program returns (a tuple of tensors where they are several).
 
     Raises:
         ValueError: If the graph is no single network of one channel, a block is a convolution, or ``x`` has another
@@ -30,7 +34,11 @@ def execute(g: NetGraph, x: Tensor) -> Tensor:
     """
     check_single(g)
     arch = g.architecture
+    if arch.program:
+        return run(arch.program, arch.outputs, tensors_of(g), x)
     width = arch.groups[0].size
+    if x.dim() > 2 and x.size(-1) != width == math.prod(x.shape[1:]):
+        x = x.flatten(1)
     if x.dim() < 1 or x.size(-1) != width or x.dtype != g.x.dtype or x.device != g.x.device:
         raise ValueError(
             f"expected x of shape [.., {width}], dtype {g.x.dtype}, on {g.x.device}; "

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import io
-import math
+import json
 import os
 import pickle
 import re
@@ -11,24 +12,33 @@ import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from conversions.assembly import Layer, Signature, chain, checked_state, listing, signature, to_state_dict
+from conversions.assembly import checked_state, signature, to_state_dict
+from conversions.checkpoints import Unwrapped, to_checkpoint, unwrap
+from conversions.recorded import recorded_architecture, twins
 from graphws.architecture import Architecture
 from graphws.atomic import replacing
 from graphws.graph import NetGraph
 
-__all__ = ["METADATA_KEY", "Checkpoint", "read", "save"]
+__all__ = ["METADATA_KEY", "Checkpoint", "read", "read_graph", "save"]
 
 METADATA_KEY = "graphws.architecture"
 FOLDER_FLAG = 0x10  # of a zip entry's attributes
 SUFFIXES = (".safetensors", ".pt", ".pth")
+GRAPH_READERS = {  # files that say the whole network, and who reads them: (path, example_input, allow_nonfinite)
+    ".onnx": ("conversions.onnx_files", "read_onnx"),
+    ".h5": ("conversions.keras_files", "read_keras"),
+    ".hdf5": ("conversions.keras_files", "read_keras"),
+    ".keras": ("conversions.keras_files", "read_keras"),
+    "folder": ("conversions.hf_folder", "read_folder"),
+}
 
 
 @dataclass(frozen=True)
@@ -39,15 +49,50 @@ class Checkpoint:
         state: Its state dict.
         architecture: As its metadata says; None where it says nothing.
         ordered: Whether the order of its keys means anything (safetensors sorts them).
+        shell: The training checkpoint around the state dict; None where there is none.
+        notes: On what is around it.
     """
 
     state: dict[str, Tensor]
     architecture: Architecture | None
     ordered: bool
+    shell: dict[Any, Any] | None = None
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, unwrapped: Unwrapped) -> Checkpoint:
+        """A checkpoint that torch saved, or that is in memory."""
+        return cls(unwrapped.state, None, ordered=True, shell=unwrapped.shell, notes=unwrapped.notes)
+
+
+def read_graph(
+    path: str | os.PathLike[str], example_input: Tensor | None = None, *, allow_nonfinite: bool = False
+) -> NetGraph | None:
+    """The graph of a file or folder that says the whole network (ONNX, Keras, a model folder); None for others.
+
+    Raises:
+        OSError: If it is missing or unreadable.
+        ValueError: If it is empty, or not understood.
+    """
+    path = Path(path)
+    kind = "folder" if path.is_dir() else path.suffix.lower()
+    if kind not in GRAPH_READERS:
+        return None
+    if kind != "folder":
+        _check_not_empty(path)
+    module, function = GRAPH_READERS[kind]
+    graph: NetGraph = getattr(importlib.import_module(module), function)(path, example_input, allow_nonfinite)
+    return graph
+
+
+def _check_not_empty(path: Path) -> None:
+    with path.open("rb") as file:
+        if not file.read(1):
+            raise ValueError(f"{path} is empty (0 bytes)")
 
 
 def read(path: str | os.PathLike[str]) -> Checkpoint:
-    """Read a state dict from a .pt, .pth or .safetensors file.
+    """Read a state dict from a .pt, .pth or .safetensors file; one nested in a training checkpoint is taken out.
 
     Raises:
         OSError: If the file is missing, unreadable or a folder.
@@ -57,17 +102,16 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; expected a file ({', '.join(SUFFIXES)})")
-    with path.open("rb") as file:
-        if not file.read(1):
-            raise ValueError(f"{path} is empty (0 bytes)")
+    _check_not_empty(path)
     if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"{path} has suffix {path.suffix!r}; known: {', '.join(SUFFIXES)}")
+        known = ", ".join([*SUFFIXES, *(suffix for suffix in GRAPH_READERS if suffix != "folder")])
+        raise ValueError(f"{path} has suffix {path.suffix!r}; known: {known}")
     if path.suffix.lower() == ".safetensors":
         return _read_safetensors(path)
     content = _load_tensors(path)
     if not isinstance(content, Mapping):
         raise ValueError(f"{path} holds a {type(content).__name__}; expected a state dict: keys with tensors")
-    return Checkpoint(checked_state(content, str(path)), None, ordered=True)
+    return Checkpoint.of(unwrap(content, str(path)))
 
 
 def _read_safetensors(path: Path) -> Checkpoint:
@@ -82,51 +126,18 @@ def _read_safetensors(path: Path) -> Checkpoint:
     if text is None:
         return Checkpoint(state, None, ordered=False)
     try:
-        architecture = _recorded(text, signature(state))
-    except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
+        architecture = recorded_architecture(text, signature(state))
+        _check_twins(architecture, state)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError, RecursionError) as error:
         raise ValueError(f"{path}: metadata {METADATA_KEY!r}: {_first_line(error)}") from None
     return Checkpoint(state, architecture, ordered=False)
 
 
-@lru_cache(maxsize=1024)
-def _recorded(text: str, state: Signature) -> Architecture:
-    """The architecture of a file's metadata, checked against its tensors: a file is not trusted to be consistent."""
-    architecture = Architecture.from_json(text)
-    specs = {spec.key: spec for spec in architecture.tensors}
-    held = {key: (dtype, shape) for key, shape, dtype in state}
-    missing, extra = [key for key in specs if key not in held], [key for key in held if key not in specs]
-    if missing or extra:
-        raise ValueError(f"describes other tensors than the file holds: missing {missing}, not described {extra}")
-    for key, spec in specs.items():
-        found = held[key]
-        if (spec.dtype, spec.shape) != found:
-            raise ValueError(
-                f"describes {key!r} as {spec.dtype} {list(spec.shape)}, the file holds {found[0]} {list(found[1])}"
-            )
-    rebuilt = _rebuilt(architecture)
-    if rebuilt.structure != architecture.structure or not math.isfinite(architecture.output_offset):
-        tensors = listing((key, shape) for key, shape, _ in state)
-        raise ValueError(f"describes no multi-layer perceptron that its tensors fill: {tensors}")
-    return architecture
-
-
-def _rebuilt(architecture: Architecture) -> Architecture:
-    """The perceptron that the recorded tensors make up, with the recorded activations and offset."""
-    weights = {spec.index: spec for spec in reversed(architecture.tensors) if spec.part == "weight"}
-    biases = {spec.index: spec for spec in reversed(architecture.tensors) if spec.part == "bias"}
-    layers = []
-    for i, group in enumerate(architecture.groups[1:]):
-        bias = biases.get(i + 1)
-        layers.append(Layer(weights[i].key, bias.key if bias else None, group.activation))
-        fits = weights[i].shape == (group.size, architecture.groups[i].size)
-        if not fits or (bias is not None and bias.shape != (group.size,)):
-            raise ValueError(f"tensors {weights[i].key!r} and its bias do not have the shapes of layer {i}")
-    for spec in architecture.tensors:
-        same = {"weight": weights, "bias": biases}.get(spec.part, {}).get(spec.index, spec)
-        if spec.shape != same.shape:
-            raise ValueError(f"tensors {spec.key!r} and {same.key!r} fill one part with different shapes")
-    state = tuple((spec.key, spec.shape, spec.dtype) for spec in architecture.tensors)
-    return chain(state, layers, architecture.output_offset)
+def _check_twins(architecture: Architecture, state: Mapping[str, Tensor]) -> None:
+    for key, twin in twins(architecture):
+        first, second = (state[name].contiguous().view(-1).view(torch.uint8) for name in (key, twin))
+        if not torch.equal(first, second):
+            raise ValueError(f"describes {key!r} and {twin!r} as one tensor, the file holds two")
 
 
 def _load_tensors(path: Path) -> object:
@@ -176,8 +187,9 @@ def _first_line(error: object) -> str:
 def save(g: NetGraph, path: str | os.PathLike[str]) -> None:
     """Write a graph's state dict as .safetensors (its architecture goes into the metadata), .pt or .pth.
 
-    The file is written under a temporary name beside it and renamed, so it is whole or absent. A .pt file holds the
-    tensors alone: to read it back as a graph, say its activation.
+    The file is written under a temporary name beside it and renamed, so it is whole or absent; two saves of a graph as
+    .safetensors are equal byte for byte. A .pt file holds what the graph was read from: the tensors alone, or the
+    checkpoint they were nested in; to read it back as a graph, say its activation.
 
     Args:
         g: One network with one channel.
@@ -191,15 +203,24 @@ def save(g: NetGraph, path: str | os.PathLike[str]) -> None:
     suffix = target.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"cannot write {target}: suffix {target.suffix!r}; known: {', '.join(SUFFIXES)}")
-    state = to_state_dict(g)
     if suffix == ".safetensors":
-        content = safetensors.torch.save(state, {"format": "pt", METADATA_KEY: g.architecture.to_json()})
+        metadata = {"format": "pt", METADATA_KEY: g.architecture.to_json()}
+        content = _with_metadata(safetensors.torch.save(to_state_dict(g)), metadata)
     else:
         buffer = io.BytesIO()
-        torch.save(state, buffer)
+        torch.save(to_checkpoint(g), buffer)
         content = buffer.getvalue()
     try:
         with replacing(target) as temporary:
             temporary.write_bytes(content)
     except OSError as error:
         raise OSError(f"cannot write {target}: {error.strerror or error}") from error
+
+
+def _with_metadata(content: bytes, metadata: Mapping[str, str]) -> bytes:
+    """The bytes of a safetensors file with metadata, whose order its own writer draws anew each time."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    text = json.dumps({"__metadata__": metadata, **header}, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return b"".join([len(text).to_bytes(8, "little"), text, memoryview(content)[8 + length :]])

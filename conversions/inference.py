@@ -11,7 +11,7 @@ from conversions.assembly import FLOATS, Layer, Signature, chain, listing
 from graphws.activation import Activation
 from graphws.architecture import Architecture
 
-__all__ = ["infer_architecture"]
+__all__ = ["OTHER_WEIGHTS", "infer_architecture", "paired_biases", "precedes"]
 
 WEIGHT_WORD = re.compile(r"(?<![A-Za-z])(weights?|kernels?|W|w)(?![A-Za-z])")
 BIAS_WORDS = {
@@ -50,7 +50,7 @@ def infer_architecture(
     shapes = {key: shape for key, shape, dtype in state if dtype in FLOATS}
     _refuse_unknown(state, shapes, told)
     weights = [key for key, shape in shapes.items() if len(shape) == 2]
-    biases = _pair(shapes, weights, ordered)
+    biases = paired_biases(shapes, weights, ordered)
     unpaired = [(key, s) for key, s in shapes.items() if len(s) == 1 and key not in biases.values()]
     if unpaired:
         raise ValueError(
@@ -79,7 +79,7 @@ def _refuse_unknown(state: Signature, shapes: Shapes, told: bool) -> None:
         )
 
 
-def _pair(shapes: Shapes, weights: Sequence[str], ordered: bool) -> dict[str, str]:
+def paired_biases(shapes: Shapes, weights: Sequence[str], ordered: bool) -> dict[str, str]:
     """The key of the bias of each weight that has one: by name; where no name tells, the vector behind the weight."""
     biases = {}
     for key in weights:
@@ -114,7 +114,7 @@ def _order(weights: Shapes, ordered: bool) -> list[str]:
     """The order in which the layers chain: that of the keys unless their numbers say otherwise, else the only one."""
     keys = list(weights)
     as_given = ordered and _chains(weights, keys)
-    if as_given and not any(_precedes(b, a) for i, a in enumerate(keys) for b in keys[i + 1 :]):
+    if as_given and not any(precedes(b, a) for i, a in enumerate(keys) for b in keys[i + 1 :]):
         return keys
     transposed = {key: shape[::-1] for key, shape in weights.items()}
     if ordered and not as_given and _chains(transposed, keys):
@@ -149,7 +149,7 @@ def _gap(weights: Shapes, keys: Sequence[str]) -> str:
     return ""
 
 
-def _precedes(first: str, second: str) -> bool:
+def precedes(first: str, second: str) -> bool:
     """Whether the first place where two keys differ is a number, smaller in the first: fc2 precedes fc10."""
     for i, (a, b) in enumerate(zip(re.split(r"(\d+)", first), re.split(r"(\d+)", second), strict=False)):
         if a != b:
@@ -159,7 +159,7 @@ def _precedes(first: str, second: str) -> bool:
 
 def _search(weights: Shapes) -> tuple[list[list[str]], bool]:
     """Up to two orders that chain and follow the numbers in the keys, and whether the search came to its end."""
-    before = {key: {other for other in weights if _precedes(other, key)} for key in weights}
+    before = {key: {other for other in weights if precedes(other, key)} for key in weights}
     found: list[list[str]] = []
     stack: list[list[str]] = [[]]
     for _ in range(MAX_STEPS):

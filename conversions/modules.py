@@ -11,8 +11,10 @@ from torch import Tensor, fx, nn
 
 from conversions.assembly import Layer, assemble, chain, checked_state, signature
 from conversions.execution import execute
+from conversions.passes import UnfitError
 from conversions.rules import FUNCTIONS, METHODS, MODULES
 from conversions.signals import Call, Named, Signal, State
+from conversions.tracer import architecture_of
 from conversions.tracing import IN_PLACE, Trace, evaluation, trace
 from graphws.activation import Activation
 from graphws.architecture import Architecture
@@ -26,13 +28,44 @@ TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 5e-2, torc
 def module_graph(module: nn.Module, example_input: Tensor | None = None, *, allow_nonfinite: bool = False) -> NetGraph:
     """The graph of a module; see :func:`conversions.to_graph`."""
     state = checked_state(module.state_dict(), f"the state dict of {type(module).__name__}")
-    architecture, position = _read(module, state)
+    graph = _perceptron(module, state, example_input, allow_nonfinite)
+    if graph is not None:
+        return graph
+    shape = None if example_input is None else example_input.shape[1:]
+    graph = assemble(architecture_of(module, state, shape), state, allow_nonfinite=allow_nonfinite)
+    if example_input is not None:
+        _compare(module, graph, example_input, None)
+    return graph
+
+
+def _perceptron(
+    module: nn.Module, state: Mapping[str, Tensor], example_input: Tensor | None, allow_nonfinite: bool
+) -> NetGraph | None:
+    """The graph of a chain of linear layers, with its output offset and the frequencies of its sines; else None."""
+    try:
+        architecture, position = _read(module, state)
+    except ValueError:
+        return None
     if _read(module, state)[0] != architecture:
         raise ValueError(f"the forward of {type(module).__name__} is not deterministic: two traces of it differ")
     graph = assemble(architecture, state, allow_nonfinite=allow_nonfinite)
-    if example_input is not None:
-        _compare(module, graph, example_input, position)
-    return graph
+    return graph if _agrees(module, graph, example_input, position) else None
+
+
+def _agrees(module: nn.Module, graph: NetGraph, inputs: Tensor | None, position: int | None) -> bool:
+    """Whether the graph gives what the module gives on an example, or on some inputs [M, d_0] where it takes such."""
+    example = inputs
+    if example is None:
+        example = torch.linspace(-1, 1, 4 * graph.architecture.widths[0], device=graph.x.device).view(4, -1)
+        example = example.to(next(module.parameters(), graph.x).dtype)
+    try:
+        _compare(module, graph, example, position)
+    except UnfitError:
+        if inputs is not None:
+            raise
+    except ValueError:
+        return False
+    return True
 
 
 def _read(module: nn.Module, state: Mapping[str, Tensor]) -> tuple[Architecture, int | None]:
@@ -192,7 +225,11 @@ def _compare(module: nn.Module, graph: NetGraph, example_input: Tensor, position
         with torch.no_grad(), evaluation(module):
             returned = module(example_input)
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
-        raise ValueError(f"the module does not run on example_input: {str(error).splitlines()[0]}") from error
+        text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UnfitError(f"the module does not run on example_input: {text}") from error
+    if graph.architecture.program:
+        _compare_program(module, graph, example_input, returned)
+        return
     expected = returned if position is None else returned[position]
     if not isinstance(expected, Tensor) or expected.dtype not in TOLERANCE or not expected.numel():
         raise ValueError(f"the module must return a floating tensor on example_input, found {type(expected).__name__}")
@@ -203,6 +240,16 @@ def _compare(module: nn.Module, graph: NetGraph, example_input: Tensor, position
             f"the graph does not compute what {type(module).__name__} does: on example_input outputs of shape "
             f"{list(found.shape)} and {list(expected.shape)} differ"
         )
+
+
+def _compare_program(module: nn.Module, graph: NetGraph, example_input: Tensor, returned: Any) -> None:
+    leaves = torch.utils._pytree.tree_leaves(list(returned.values()) if isinstance(returned, Mapping) else returned)
+    expected = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+    with torch.no_grad():
+        outputs = execute(graph, example_input)
+    found = list(outputs) if isinstance(outputs, tuple) else [outputs]
+    if not all(any(_close(a.to(b.dtype), b) for b in expected if b.dtype in TOLERANCE) for a in found):
+        raise ValueError(f"the graph does not compute what {type(module).__name__} does on example_input")
 
 
 def _close(found: Tensor, expected: Tensor) -> bool:

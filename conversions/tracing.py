@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from conversions.watch import Watch
+
 __all__ = ["IN_PLACE", "Trace", "evaluation", "trace", "where"]
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
@@ -99,10 +101,11 @@ def trace(module: nn.Module, leaves: Collection[type[nn.Module]]) -> Trace:
     """
     _refuse_hidden(module)
     tracer = _Tracer(leaves)
+    watch = Watch({**dict(module.named_parameters()), **dict(module.named_buffers())})
     parameters = list(inspect.signature(type(module).forward).parameters.values())[2:]
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
     try:
-        with evaluation(module), torch.no_grad(), warnings.catch_warnings():
+        with evaluation(module), torch.no_grad(), warnings.catch_warnings(), watch:
             warnings.simplefilter("ignore")  # of torch.fx, on defaults it can't guard
             graph = tracer.trace(module, defaults)
     except Exception as error:

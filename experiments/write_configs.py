@@ -75,33 +75,28 @@ class Model:
 
 
 NFN = {"fourier_features": 128, "io_encoding": "sinusoidal"}
+GMN_SIZE: tuple[int, int, Node] = (128, 10, {})
+ONE_WAY: Node = {"symmetry": "sign", "bidirectional": False}
+PLANE: Node = {"input_size": 2, "output_size": 1}
 FLAT: Node = {"operator": "FlatMLP", "functional": "FlatMLPFunctional", "set_based": True, "layers": 2}
 MODELS = {
-    "gmn": Model("GMN (arXiv 2312.04501)", "GMN", published=(128, 10, {})),
+    "gmn": Model("GMN (arXiv 2312.04501)", "GMN", published=GMN_SIZE),
     "gmn_global": Model(
-        "GMN with a global state (arXiv 2312.04501)", "GMN", options={"global_state": True}, published=(128, 10, {})
+        "GMN with a global state (arXiv 2312.04501)", "GMN", options={"global_state": True}, published=GMN_SIZE
     ),
     "gmn_bias_nodes": Model(
-        "GMN with bias nodes (arXiv 2312.04501)",
-        "GMN",
-        options={"bias_nodes": True},
-        published=(128, 10, {}),
-        variant=True,
+        "GMN with bias nodes (arXiv 2312.04501)", "GMN", options={"bias_nodes": True}, published=GMN_SIZE, variant=True
     ),
     "gmn_gradients": Model(
         "GMN on weights and gradients (after arXiv 2507.01649)",
         "GMN",
         options={"in_channels": 9},
         wrapper=("GradientFeatures", {"num_probes": 8}),
-        published=(128, 10, {}),
+        published=GMN_SIZE,
     ),
-    "scalegmn": Model("ScaleGMN (arXiv 2406.10685)", "ScaleGMN", options={"symmetry": "sign"}, published=(128, 10, {})),
+    "scalegmn": Model("ScaleGMN (arXiv 2406.10685)", "ScaleGMN", options={"symmetry": "sign"}, published=GMN_SIZE),
     "scalegmn_forward": Model(
-        "ScaleGMN in one direction (arXiv 2406.10685)",
-        "ScaleGMN",
-        options={"symmetry": "sign", "bidirectional": False},
-        published=(128, 10, {}),
-        variant=True,
+        "ScaleGMN in one direction (arXiv 2406.10685)", "ScaleGMN", options=ONE_WAY, published=GMN_SIZE, variant=True
     ),
     "ng_gnn": Model("NG-GNN (arXiv 2403.12143)", "NGGNN", options={"reverse_edges": True}, published=(128, 4, {})),
     "ng_gnn_probes": Model(
@@ -147,12 +142,7 @@ MODELS = {
     "deepsets": Model("DeepSets over weights with layer encodings (arXiv 1703.06114)", "DeepSets"),
     "statnn": Model("StatNN (arXiv 2002.11448)", functional="StatNN", set_based=True, layers=2),
     "sne": Model("SNE (arXiv 2305.16625)", functional="SNE", layers=2, step=4),
-    "probenet": Model(
-        "ProbeGen's learned probes (arXiv 2410.10811)",
-        functional="ProbeNet",
-        options={"input_size": 2, "output_size": 1},
-        layers=2,
-    ),
+    "probenet": Model("ProbeGen's learned probes (arXiv 2410.10811)", functional="ProbeNet", options=PLANE, layers=2),
 }
 
 

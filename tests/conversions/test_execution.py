@@ -51,6 +51,11 @@ def test_differentiable_in_weights_and_inputs(random_graph: Callable[..., NetGra
     assert all(t.grad is not None and bool(t.grad.abs().sum() > 0) for t in (graph.x, graph.edge_attr, x))
 
 
+def test_images_are_read_flat(random_graph: Callable[..., NetGraph]) -> None:
+    graph, x = random_graph(Architecture.mlp([12, 3, 1])), torch.randn(4, 3, 2, 2, dtype=torch.float64)
+    assert torch.equal(conversions.execute(graph, x), conversions.execute(graph, x.flatten(1)))
+
+
 def test_bad_input_is_named(
     random_graph: Callable[..., NetGraph], random_batch: Callable[..., Batch], tied: Architecture
 ) -> None:

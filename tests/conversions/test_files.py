@@ -103,7 +103,7 @@ def test_pickled_objects_are_refused_and_never_run(tmp_path: Path) -> None:
 
 def test_what_is_no_state_dict_is_refused(tmp_path: Path) -> None:
     torch.save([torch.ones(2, 2)], tmp_path / "list.pt")
-    torch.save({"model": {"w": torch.ones(2, 2)}, "epoch": 2}, tmp_path / "nested.pt")
+    torch.save({"net": {"w": torch.ones(2, 2)}, "epoch": 2}, tmp_path / "nested.pt")
     (tmp_path / "empty.pt").touch()
     (tmp_path / "empty.safetensors").touch()
     (tmp_path / "net.ckpt").write_bytes(b"x")
@@ -115,7 +115,7 @@ def test_what_is_no_state_dict_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.safetensors").rename(tmp_path / "tensors.pt")
     for name, message in {
         "list.pt": "holds a list; expected a state dict",
-        "nested.pt": r"found 'model' \(dict\), 'epoch' \(int\); pass the inner state dict",
+        "nested.pt": r"found 'net' \(dict\); pass the inner state dict, as source\['net'\]",
         "empty.pt": r"is empty \(0 bytes\)",
         "empty.safetensors": r"is empty \(0 bytes\)",
         "net.ckpt": r"has suffix '.ckpt'; known: .safetensors, .pt, .pth",

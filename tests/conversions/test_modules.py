@@ -241,11 +241,13 @@ def test_an_example_that_disagrees_is_refused() -> None:
             self.linear = nn.Linear(2, 2)
 
         def forward(self, x: Tensor) -> Tensor:
-            return self.linear(x) if isinstance(x, torch.fx.Proxy) else self.linear(x).sin()
+            y = self.linear(x) if isinstance(x, torch.fx.Proxy) or x.is_meta else self.linear(x).sin()
+            return y if len(x) != 2 else 2 * y
 
     module = Changing()
-    assert conversions.to_graph(module).architecture.groups[-1].activation == Activation()
+    for graph in (conversions.to_graph(module), conversions.to_graph(module, torch.randn(3, 2))):
+        assert graph.architecture.groups[-1].activation == Activation("sine", 1.0)  # as it runs, not as it is traced
     with pytest.raises(ValueError, match="does not compute what Changing does"):
-        conversions.to_graph(module, torch.randn(3, 2))
-    with pytest.raises(ValueError, match="does not run on example_input"):
+        conversions.to_graph(module, torch.randn(2, 2))
+    with pytest.raises(ValueError, match=r"does not run on an input of shape \[5\]"):
         conversions.to_graph(module, torch.randn(3, 5))

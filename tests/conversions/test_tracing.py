@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 
 import conversions
+from conversions.modules import _Reader
 from conversions.rules import MODULES
 from conversions.tracing import trace, where
 
@@ -50,7 +51,7 @@ def test_places_name_node_module_and_line() -> None:
     assert where(node).startswith("fx node 'mul', in module '0', at test_tracing.py:")
 
 
-def test_what_runs_beside_forward_is_refused() -> None:
+def test_what_runs_beside_forward_is_recorded_or_refused() -> None:
     pruned = nn.Sequential(nn.Linear(3, 3))
     prune.l1_unstructured(pruned[0], "weight", amount=1)
     hooked = nn.Linear(2, 2)
@@ -58,13 +59,16 @@ def test_what_runs_beside_forward_is_refused() -> None:
     patched = nn.Linear(2, 2)
     patched.forward = lambda x: x  # type: ignore[method-assign]
     for module, message in (
-        (pruned, r"module '0' \(Linear\) has forward hooks"),
-        (hooked, r"module '\(root\)' \(Linear\) has forward hooks"),
-        (patched, r"module '\(root\)' \(Linear\) has a forward of its own"),
-        (nn.Sequential(parametrizations.weight_norm(nn.Linear(2, 2))), r"ParametrizedLinear .*not understood"),
+        (pruned, r"linear \(in module '0'\): its weight .* computed in forward \(from '0.weight_\w+'\)"),
+        (patched, r"the forward of Linear returns no tensor that it computes"),
+        (nn.Sequential(parametrizations.weight_norm(nn.Linear(2, 2))), r"linear .*its weight .* computed in forward"),
     ):
         with pytest.raises(ValueError, match=message):
             conversions.to_graph(module)
+        with pytest.raises(ValueError, match=r"has (forward hooks|a forward of its own)|not understood"):
+            _Reader(trace(module, MODULES)).run()
+    graph = conversions.to_graph(nn.Sequential(hooked, nn.Linear(2, 2)))
+    assert [step.operation for step in graph.architecture.program] == ["linear", "add", "linear"]
 
 
 def test_modules_without_values_are_refused() -> None:

@@ -1,0 +1,215 @@
+"""Rules of operations on two operands: signals, tensors of the state dict, constants."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from conversions.elementwise import keep, plain
+from conversions.network import Network
+from conversions.operations import rule, same_axes
+from conversions.recording import Computed, Stored
+from conversions.values import Atom, Value
+
+__all__: list[str] = []
+
+
+@rule("add", "radd")
+def add(net: Network, input: Any, other: Any, *, alpha: float = 1.0) -> Value:
+    """Sums: residual connections enter the neurons of one of the two; tensors of the state dict are shifts."""
+    plain(net, alpha)
+    return _combine(net, input, other, "identity" if alpha == 1 else "gate", "shift")
+
+
+@rule("sub", "subtract", "rsub")
+def subtract(net: Network, input: Any, other: Any, *, alpha: float = 1.0) -> Value:
+    """Differences."""
+    plain(net, alpha)
+    return _combine(net, input, other, "negative" if alpha == 1 else "gate", "shift")
+
+
+@rule("mul", "multiply", "rmul", "div", "divide", "true_divide", "rtruediv")
+def multiply(net: Network, input: Any, other: Any, *, rounding_mode: str | None = None) -> Value:
+    """Products and quotients with constants, with tensors of the state dict (scales), with a signal (gates)."""
+    return _combine(net, input, other, "gate", "scale")
+
+
+@rule("pow", "rpow", "maximum", "minimum")
+def power(net: Network, input: Any, other: Any) -> Value:
+    """With a constant, or with one number of the state dict."""
+    if isinstance(input, Value) and isinstance(other, Value):
+        raise net.unknown("of two signals")
+    return _combine(net, input, other, "gate", "scale")
+
+
+def _combine(net: Network, a: Any, b: Any, kind: str, tensor_kind: str) -> Value:
+    if not isinstance(a, Value):
+        a, b = b, a
+    if isinstance(b, Computed):
+        raise net.error(
+            f"it reads a tensor that the forward computes from {b.key!r}, not one of the state dict as it stands"
+        )
+    if isinstance(b, Stored):
+        return _with_tensor(net, a, b, tensor_kind)
+    if isinstance(b, Value):
+        return _two(net, a, b, kind)
+    if isinstance(b, Tensor) and b.numel() > 1:
+        _with_constant(net, a, b)
+    return keep(net, a)
+
+
+def _with_constant(net: Network, value: Value, constant: Tensor) -> None:
+    """A constant that differs from channel to channel tells them apart."""
+    axis = value.axis
+    if axis is None or constant.dim() > len(value.dims):
+        return
+    aligned = constant.reshape((1,) * (len(value.dims) - constant.dim()) + tuple(constant.shape))
+    size = aligned.shape[axis]
+    if size == 1:
+        return
+    if len(value.dims[axis]) != 1 or size != value.channels:
+        raise net.error("a constant by channel and position on one axis is not understood")
+    rows = aligned.movedim(axis, 0).reshape(size, -1)
+    net.label(value, [tuple(row) for row in rows.tolist()])
+
+
+def _with_tensor(net: Network, value: Value, tensor: Stored, kind: str) -> Value:
+    """Scaled or shifted by a tensor of the state dict: new neurons, joined one to one."""
+    if value.axis is None:
+        value = net.decide(value, 1 if len(value.dims) > 2 else -1)
+    axis = value.axis or 0
+    sizes, layout = _fitted(net, value, tensor, axis)
+    first = value.segments[0].group
+    own_bias = kind == "shift" and value.sole and not layout and not sizes and value.segments == (net.whole(first),)
+    if own_bias and not net.groups[first].has_bias and net.groups[first].role == "hidden":
+        net.groups[first] = replace(net.groups[first], has_bias=True)
+        net.place(tensor, "bias", first)
+        return replace(value, sole=net.alone)
+    if layout == "channels_last":
+        value = net.joined(tensor.key, value)
+    group = net.group(tensor.key, value.channels)
+    net.diagonal(tensor.key, value, tensor, kind, group, kernel=sizes, layout=layout)
+    return same_axes(net, Value(value.dims, (net.whole(group),)))
+
+
+def _fitted(net: Network, value: Value, tensor: Stored, axis: int) -> tuple[list[int], str]:
+    """The positions that a tensor differs along, and how it lies in the edges of a diagonal block.
+
+    Raises:
+        UnknownError: If it does not fit the value's axes.
+    """
+    shape = (1,) * (len(value.dims) - len(tensor.shape)) + tensor.shape
+    if len(shape) != len(value.dims) or tensor.transposed or tensor.order:
+        raise net.error(f"a tensor of shape {list(tensor.shape)} does not fit {list(value.shape)}")
+    if any(atom.kind == "b" for i, size in enumerate(shape) if size != 1 for atom in value.dims[i]):
+        raise net.error(f"tensor {tensor.key!r} {list(tensor.shape)} differs along the batch")
+    if len(value.dims[axis]) != 1:
+        raise net.error("channels beside positions on one axis are not scaled")
+    positions = [i for i, size in enumerate(shape) if i != axis and size != 1]
+    sizes = [shape[i] for i in positions]
+    if shape[axis] == 1 and (value.channels > 1 or sizes):
+        return sizes, "shared_channels" if sizes else "shared"
+    if shape[axis] != value.channels:
+        raise net.error(f"a tensor of shape {list(tensor.shape)} does not fit {list(value.shape)}")
+    if positions and positions[0] < axis < positions[-1]:
+        raise net.error("channels between positions are not understood")
+    return sizes, "channels_last" if positions and axis > positions[-1] else ""
+
+
+def _two(net: Network, a: Value, b: Value, kind: str) -> Value:
+    """Two signals, neuron by neuron."""
+    a, b = _same_rank(a, b)
+    if a.unread and b.unread:
+        a, b = _inputs(net, a, b)
+    if a.unread != b.unread:
+        a, b = (_decided(net, value, other) for value, other in ((a, b), (b, a)))
+    if not a.segments and not b.segments:
+        return same_axes(net, replace(a, unread=a.unread and b.unread))
+    if not a.segments or not b.segments:  # a number an input, or a map of positions: no neurons of its own
+        known = a if a.segments else b
+        return _broadcast(net, replace(known, sole=False))
+    _check_aligned(net, a, b)
+    if a.channels < b.channels:
+        a, b = b, a
+    same = b.channels == a.channels
+    if kind == "identity" and same:
+        entered = _entered(net, a, b)
+        if entered is not None:
+            return entered
+    group = net.group(net.label_of_operation, a.channels)
+    net.diagonal(net.label_of_operation, a, None, "identity", group)
+    if same:
+        net.diagonal(net.label_of_operation, b, None, kind, group)
+    else:
+        net.block(f"{net.label_of_operation}.{kind}", b.segments[0], net.whole(group), (), 1, kind)
+    return _broadcast(net, Value(a.dims, (net.whole(group),), net.alone and kind == "identity"))
+
+
+def _same_rank(a: Value, b: Value) -> tuple[Value, Value]:
+    """With axes of size 1 put before those of the one that has fewer."""
+    rank = max(len(a.dims), len(b.dims))
+    padded = (replace(v, dims=(*[(Atom("p", 1),)] * (rank - len(v.dims)), *v.dims)) for v in (a, b))
+    return next(padded), next(padded)
+
+
+def _inputs(net: Network, a: Value, b: Value) -> tuple[Value, Value]:
+    """Two parts of the input: left unread where they are the same entries, or one is reduced along some axes."""
+    dims = []
+    for mine, theirs in zip(a.dims, b.dims, strict=True):
+        same = [[(atom.size, atom.start, atom.axis) for atom in dim] for dim in (mine, theirs)]
+        reduced = [all(atom.kind == "p" and atom.size == 1 for atom in dim) for dim in (mine, theirs)]
+        if same[0] != same[1] and not any(reduced):
+            break
+        dims.append(theirs if reduced[0] else mine)
+    else:
+        return replace(a, dims=tuple(dims)), replace(b, dims=tuple(dims))
+    if len(a.dims) == 2:
+        return net.decide(a, 1), net.decide(b, 1)
+    raise net.error("it combines two parts of the input before a layer says which axis holds its channels")
+
+
+def _decided(net: Network, value: Value, other: Value) -> Value:
+    """The input, read along the axis of the channels of what it meets."""
+    axis = other.axis
+    if not value.unread or axis is None or not any(atom.kind == "u" for atom in value.dims[axis]):
+        return value
+    return net.decide(value, axis)
+
+
+def _check_aligned(net: Network, a: Value, b: Value) -> None:
+    """Raise UnknownError unless the channels of two values, and positions on their axis, meet one to one."""
+    if a.axis != b.axis:
+        raise net.error(f"channels on axes {a.axis} and {b.axis} do not meet")
+    if 1 not in (a.channels, b.channels) and a.channels != b.channels:
+        raise net.error(f"{a.channels} and {b.channels} channels do not meet")
+    orders = [
+        [(atom.kind, atom.size if atom.kind == "p" else 0) for atom in value.dims[value.axis or 0] if atom.size != 1]
+        for value in (a, b)
+        if value.channels > 1
+    ]
+    if len(orders) == 2 and orders[0] != orders[1]:
+        raise net.error("channels and positions that stand on one axis in different orders do not meet")
+
+
+def _entered(net: Network, a: Value, b: Value) -> Value | None:
+    """A sum as edges into the neurons of one of the two, where nothing else reads those."""
+    first, second = sorted((a, b), key=lambda value: max(segment.group for segment in value.segments))
+    group = second.segments[0].group
+    if not second.sole or second.segments != (net.whole(group),) or any(s.group >= group for s in first.segments):
+        return None
+    net.diagonal(f"{net.groups[group].name}.residual", first, None, "identity", group)
+    return _broadcast(net, Value(second.dims, second.segments, net.alone))
+
+
+def _broadcast(net: Network, value: Value) -> Value:
+    """With positions broadcast to the result's."""
+    dims = []
+    for dim, size in zip(value.dims, net.shape, strict=True):
+        fits = math.prod(atom.size for atom in dim) == size
+        if not fits and any(atom.kind == "c" for atom in dim) and len(dim) > 1:
+            raise net.error("channels beside positions on one axis are not broadcast")
+        dims.append(dim if fits or any(atom.kind == "c" for atom in dim) else (Atom("p", size),))
+    return replace(value, dims=tuple(dims))

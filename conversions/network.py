@@ -1,0 +1,219 @@
+"""A network under construction: node groups, edge blocks and the places of tensors, as operations are read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from torch import Tensor
+
+from conversions.recording import Recorded, Stored
+from conversions.values import Atom, Segment, Value
+from graphws.activation import Activation
+from graphws.components import EdgeBlock, NodeGroup, TensorSpec
+
+__all__ = ["Network", "UnknownError"]
+
+
+class UnknownError(ValueError):
+    """An operation that is not understood."""
+
+
+@dataclass
+class Network:
+    """What has been read so far.
+
+    Args:
+        state: The state dict.
+        uses: How many operations (and returns) read each recorded value.
+    """
+
+    state: Mapping[str, Tensor]
+    uses: Mapping[int, int]
+    groups: list[NodeGroup] = field(default_factory=list)
+    blocks: list[EdgeBlock] = field(default_factory=list)
+    specs: list[TensorSpec] = field(default_factory=list)
+    labels: list[tuple[int, Sequence[object]]] = field(default_factory=list)  # (group, what tells its neurons apart)
+    input_axes: tuple[tuple[int, int], ...] = ()
+    operation: Recorded | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the operation's result."""
+        return self.operation.shapes[0] if self.operation else ()
+
+    @property
+    def alone(self) -> bool:
+        """Whether one operation alone reads the operation's result."""
+        return self.operation is not None and self.uses.get(self.operation.results[0], 0) == 1
+
+    @property
+    def label_of_operation(self) -> str:
+        """A name for what the operation makes that no tensor names."""
+        return f"{self.operation.name}_{self.operation.results[0]}" if self.operation else "sum"
+
+    def error(self, message: str) -> UnknownError:
+        """An error at the operation being read."""
+        start = f"{self.operation}: " if self.operation else ""
+        return UnknownError(f"{start}{message}; no graph was made (conversions.register adds a rule)")
+
+    def unknown(self, what: str = "") -> UnknownError:
+        """The error of an operation without a rule."""
+        return self.error(f"this operation{f', {what},' if what else ''} is not understood")
+
+    def group(self, name: str, size: int, *, role: str = "hidden", bias: Stored | None = None) -> int:
+        """A new node group."""
+        if size < 1:
+            raise self.error(f"{name!r} has no neurons")
+        taken = {group.name for group in self.groups}
+        unique, number = name, 2
+        while unique in taken:
+            unique, number = f"{name}#{number}", number + 1
+        self.groups.append(NodeGroup(unique, size, role, Activation(), bias is not None))  # type: ignore[arg-type]
+        index = len(self.groups) - 1
+        if bias is not None:
+            self.place(bias, "bias", index)
+        return index
+
+    def place(self, tensor: Stored, part: str, index: int, layout: str = "", columns: tuple[int, ...] = ()) -> None:
+        """Say which part a tensor of the state dict fills."""
+        value = self.state[tensor.key]
+        dtype = str(value.dtype).removeprefix("torch.")
+        shape = tuple(value.shape)
+        self.specs.append(TensorSpec(tensor.key, shape, dtype, part, index, layout, columns))  # type: ignore[arg-type]
+
+    def block(
+        self,
+        name: str,
+        source: Segment,
+        target: Segment,
+        kernel: Sequence[int] = (),
+        groups: int = 1,
+        kind: str = "weight",
+    ) -> int:
+        """A new edge block between two ranges of neurons."""
+        taken = {block.name for block in self.blocks}
+        unique, number = name, 2
+        while unique in taken:
+            unique, number = f"{name}#{number}", number + 1
+        ranges = [
+            () if segment.size == self.groups[segment.group].size else (segment.start, segment.start + segment.size)
+            for segment in (source, target)
+        ]
+        self.blocks.append(EdgeBlock(unique, source.group, target.group, tuple(kernel), groups, kind, *ranges))
+        return len(self.blocks) - 1
+
+    def whole(self, group: int) -> Segment:
+        """All neurons of a group."""
+        return Segment(group, 0, self.groups[group].size)
+
+    def joined(self, name: str, value: Value) -> Value:
+        """A value whose channels are one group: a concatenation becomes a group of its own."""
+        if len(value.segments) <= 1:
+            return value
+        group = self.group(f"{name}.joined", value.channels)
+        self.diagonal(f"{name}.joined", value, None, "identity", group)
+        return replace(value, segments=(self.whole(group),), sole=False)
+
+    def diagonal(
+        self,
+        name: str,
+        value: Value,
+        tensor: Stored | None,
+        kind: str,
+        target: int,
+        *,
+        kernel: Sequence[int] = (),
+        layout: str = "",
+    ) -> None:
+        """Edges from each neuron of a value to its counterpart in a group, a tensor's entries or constants on them."""
+        start = 0
+        for segment in value.segments:
+            into = Segment(target, start, segment.size)
+            index = self.block(f"{name}.{kind}", segment, into, kernel, segment.size, kind)
+            if tensor is not None and len(value.segments) > 1 and not layout:
+                self.place(tensor, "weight", index, "rows", (start, start + segment.size))
+            elif tensor is not None and len(value.segments) > 1 and not layout.startswith("shared"):
+                raise self.error("a concatenation that is scaled channels last by position is not understood")
+            elif tensor is not None:
+                self.place(tensor, "weight", index, layout)
+            start += segment.size
+
+    def dense(
+        self,
+        name: str,
+        value: Value,
+        weight: Stored,
+        out: int,
+        *,
+        kernel: Sequence[int] = (),
+        groups: int = 1,
+        layout: str = "",
+        bias: Stored | None = None,
+    ) -> int:
+        """A new group that reads a value through a weight; a concatenation is read by a block a part."""
+        if groups > 1 or layout == "taps_first":
+            value = self.joined(name, value)
+        target = self.group(name, out, bias=bias)
+        unit = math.prod(kernel) if self.state[weight.key].dim() == 2 and not layout else 1
+        start = 0
+        for segment in value.segments:
+            index = self.block(name, segment, self.whole(target), kernel, groups)
+            columns = (start * unit, (start + segment.size) * unit) if len(value.segments) > 1 else ()
+            self.place(weight, "weight", index, layout, columns)
+            start += segment.size
+        return target
+
+    def activate(self, value: Value, activation: Activation) -> None:
+        """Note the activation of a group, where it has none yet."""
+        for segment in value.segments:
+            group = self.groups[segment.group]
+            if group.activation == Activation() and value.sole:
+                self.groups[segment.group] = replace(group, activation=activation)
+
+    def label(self, value: Value, marks: Sequence[object]) -> None:
+        """Tell neurons of a value apart: those with different marks are not exchanged."""
+        start = 0
+        for segment in value.segments:
+            size = self.groups[segment.group].size
+            own: list[object] = [None] * size
+            own[segment.start : segment.start + segment.size] = marks[start : start + segment.size]
+            self.labels.append((segment.group, own))
+            start += segment.size
+
+    def decide(self, value: Value, axis: int) -> Value:
+        """A value whose axis runs over channels: where it is the input, unread so far, its channels are chosen.
+
+        Raises:
+            UnknownError: If the channels lie on another axis.
+        """
+        axis %= len(value.dims)
+        if value.segments:
+            if value.axis != axis:
+                raise self.error(f"it reads axis {axis} of {list(value.shape)}, the channels are on axis {value.axis}")
+            return value
+        dim = value.dims[axis]
+        own = [i for i, atom in enumerate(dim) if atom.kind == "u"]
+        if not own or not value.unread or any(atom.kind == "b" for atom in dim) or own[-1] - own[0] != len(own) - 1:
+            raise self.error(f"axis {axis} of {list(value.shape)} does not run over neurons")
+        atoms = [dim[i] for i in own if dim[i].whole > 1]
+        whole, size = (math.prod(getattr(atom, name) for atom in atoms) for name in ("whole", "size"))
+        group = self._input(whole, tuple(atom.axis for atom in atoms))
+        start = atoms[0].start if len(atoms) == 1 else 0
+        if len(atoms) > 1 and size != whole:
+            raise self.error("it reads ranges of several axes of the input as its neurons")
+        dims = list(value.dims)
+        dims[axis] = (*dim[: own[0]], Atom("c", size), *dim[own[-1] + 1 :])
+        return replace(value, dims=tuple(dims), segments=(Segment(group, start, size),), unread=False)
+
+    def _input(self, size: int, axes: tuple[tuple[int, int], ...]) -> int:
+        """The group of the input, which reads it along some axes, always the same."""
+        if not any(group.role == "input" for group in self.groups):
+            if self.groups:
+                raise self.error("the input is read after other operations")
+            self.groups.append(NodeGroup("input", size, "input", has_bias=False))
+            self.input_axes = axes
+        if self.input_axes != axes:
+            raise self.error("it reads the input along another axis than an operation before it")
+        return 0

@@ -1,0 +1,247 @@
+"""ONNX files become graphs: their nodes run as torch functions, and the recorded forward is read."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from conversions.assembly import assemble, checked_state
+from conversions.execution import execute
+from conversions.onnx_network import Graph, OnnxNetwork, numbers_of, prepared
+from conversions.onnx_nodes import DTYPES, Node
+from conversions.recording import record
+from conversions.registry import MODULES
+from conversions.tracer import read
+from graphws.graph import NetGraph
+
+__all__ = ["read_onnx"]
+
+TOLERANCE = 1e-4  # of the largest output
+CORE = ("", "ai.onnx")  # names of ONNX's own set of operators
+
+
+def read_onnx(
+    path: str | os.PathLike[str], example_input: Tensor | None = None, allow_nonfinite: bool = False
+) -> NetGraph:
+    """The graph of a network in an ONNX file.
+
+    The state dict of the graph has the initializers and constants by their names in the file, bit for bit; those that
+    are no weights (shapes, limits of a clip) are its remainder.
+
+    Args:
+        path: Of the .onnx file; its external data lie beside it.
+        example_input (Tensor): Of shape [B, ...]. It says the sizes that the file leaves open; the graph is run on it.
+        allow_nonfinite: Let NaN and infinite weights through.
+
+    Raises:
+        OSError: If the file or its external data are missing or unreadable.
+        ValueError: If it is no ONNX model, has several inputs or an input of unknown size, or an operator or a use of a
+            weight is not understood.
+    """
+    path = Path(path)
+    model = _loaded(path)
+    try:
+        graph, state = _parsed(model)
+        shape = _input_shape(model, graph, example_input)
+        network = OnnxNetwork(prepared(graph))
+        _check_model(model, path)
+        architecture = read(record(network, shape, state, MODULES), state)
+        result = assemble(architecture, state, allow_nonfinite=allow_nonfinite)
+        if example_input is not None:
+            _compare(network, result, example_input)
+        return result
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _onnx() -> Any:
+    try:
+        import onnx
+    except ImportError as error:
+        raise ValueError("reading .onnx files needs the package onnx: pip install 'graphws[onnx]'") from error
+    return onnx
+
+
+def _loaded(path: Path) -> Any:
+    """The model of a file, local functions inlined, external data read."""
+    onnx = _onnx()
+    with path.open("rb") as file:
+        if not file.read(1):
+            raise ValueError(f"{path} is empty (0 bytes)")
+    try:
+        model = onnx.load(path, load_external_data=False, format="protobuf")
+        if not model.graph.node or not model.opset_import:
+            raise ValueError("it has no nodes")
+        if model.functions:
+            from onnx import inliner
+
+            model = inliner.inline_local_functions(model)
+    except OSError:
+        raise
+    except Exception as error:  # of any kind, as the bytes have it
+        raise ValueError(f"{path} is no ONNX model, or corrupt or truncated: {_first_line(error)}") from None
+    _read_external(onnx, model, path)
+    return model
+
+
+def _read_external(onnx: Any, model: Any, path: Path) -> None:
+    for tensor in model.graph.initializer:
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            continue
+        location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+        if not (path.parent / location).is_file():
+            raise FileNotFoundError(f"{path}: tensor {tensor.name!r} lies in {location!r}, which is missing beside it")
+    try:
+        onnx.load_external_data_for_model(model, str(path.parent))
+    except OSError:
+        raise
+    except Exception as error:  # a location outside of the folder, a file that is too short
+        raise ValueError(f"{path}: its external data can't be read: {_first_line(error)}") from None
+
+
+def _check_model(model: Any, path: Path) -> None:
+    """Raise ValueError if the model breaks ONNX's rules; outputs that leave their shape open do not."""
+    onnx = _onnx()
+    for output in model.graph.output:
+        if output.type.HasField("tensor_type") and not output.type.tensor_type.HasField("shape"):
+            output.type.tensor_type.shape.SetInParent()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            onnx.checker.check_model(model if model.ByteSize() < onnx.checker.MAXIMUM_PROTOBUF else str(path))
+    except Exception as error:  # of any kind, as the bytes have it
+        raise ValueError(f"this is no valid ONNX model: {_first_line(error)}") from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+# ---- from the protocol buffer to plain Python
+
+
+def _parsed(model: Any) -> tuple[Graph, dict[str, Tensor]]:
+    """What is run of a model, and its state dict."""
+    proto = model.graph
+    if proto.sparse_initializer:
+        raise ValueError("sparse initializers are not understood")
+    state = {tensor.name: _tensor(tensor, tensor.name) for tensor in proto.initializer}
+    versions = {entry.domain: entry.version for entry in model.opset_import}
+    version = next((versions[domain] for domain in CORE if domain in versions), 1)
+    nodes, constants = [], []
+    for index, node in enumerate(proto.node):
+        domain = "" if node.domain in CORE else f"{node.domain}."
+        name = node.name or f"{node.op_type}_{index}"
+        attributes = {entry.name: _attribute(entry, name) for entry in node.attribute}
+        if not domain and node.op_type == "Constant" and node.output:
+            constants.append(node.output[0])
+            state[node.output[0]] = _constant(attributes, name)
+            continue
+        operator = f"{domain}{node.op_type}"
+        nodes.append(Node(name, operator, tuple(node.input), tuple(node.output), attributes, version))
+    inputs = [value.name for value in proto.input if value.name not in state]
+    if len(inputs) != 1:
+        raise ValueError(f"expected a network of one input, found {len(inputs)}: {inputs}")
+    if not proto.output:
+        raise ValueError("the model has no output")
+    batch = _dims(proto, inputs[0])[:1]
+    fixed = batch[0] if batch and isinstance(batch[0], int) else None
+    outputs = tuple(value.name for value in proto.output)
+    return Graph(tuple(nodes), numbers_of(state, constants), inputs[0], outputs, fixed), checked_state(
+        state, "the model"
+    )
+
+
+def _attribute(entry: Any, node: str) -> Any:
+    onnx = _onnx()
+    if entry.type in (onnx.AttributeProto.TENSOR, onnx.AttributeProto.TENSORS):
+        tensors = [entry.t] if entry.type == onnx.AttributeProto.TENSOR else entry.tensors
+        return [_tensor(tensor, node) for tensor in tensors][0 if len(tensors) == 1 else slice(None)]
+    value = onnx.helper.get_attribute_value(entry)
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+
+
+def _constant(attributes: dict[str, Any], node: str) -> Tensor:
+    for name, value in attributes.items():
+        if name == "value" and isinstance(value, Tensor):
+            return value
+        if name in ("value_int", "value_ints"):
+            return torch.tensor(value, dtype=torch.int64)
+        if name in ("value_float", "value_floats"):
+            return torch.tensor(value, dtype=torch.float32)
+    raise ValueError(f"constant {node!r} of kind {list(attributes)} is not understood")
+
+
+def _tensor(tensor: Any, name: str) -> Tensor:
+    onnx = _onnx()
+    dtype = DTYPES.get(tensor.data_type)
+    if dtype is None:
+        kind = (
+            onnx.TensorProto.DataType.Name(tensor.data_type) if tensor.data_type in range(1, 24) else tensor.data_type
+        )
+        raise ValueError(f"tensor {name!r} of type {kind} is not understood")
+    try:
+        array = onnx.numpy_helper.to_array(tensor)
+        if dtype == torch.bfloat16:
+            return torch.from_numpy(array.view("int16").copy()).view(torch.bfloat16)
+        return torch.from_numpy(array.copy())
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ValueError(f"tensor {name!r} of shape {list(tensor.dims)} is corrupt: {_first_line(error)}") from None
+
+
+# ---- the input
+
+
+def _dims(proto: Any, name: str) -> list[int | str]:
+    """The sizes of an input's axes, text where they are open."""
+    value = next(value for value in proto.input if value.name == name)
+    dims = value.type.tensor_type.shape.dim
+    return [dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?" for dim in dims]
+
+
+def _input_shape(model: Any, graph: Graph, example_input: Tensor | None) -> tuple[int, ...]:
+    """The shape of one input, without the batch axis."""
+    dims = _dims(model.graph, graph.input)
+    if example_input is None:
+        if len(dims) < 2 or not all(isinstance(size, int) and size > 0 for size in dims[1:]):
+            raise ValueError(
+                f"input {graph.input!r} has shape {dims}; expected a batch axis and known sizes; give an example_input"
+            )
+        return tuple(int(size) for size in dims[1:])
+    found = list(example_input.shape)
+    fits = not dims or (
+        len(dims) == len(found) and all(a == b for a, b in zip(dims[1:], found[1:], strict=True) if isinstance(a, int))
+    )
+    if not fits or len(found) < 2:
+        raise ValueError(f"input {graph.input!r} has shape {dims}, example_input is of shape {found}")
+    return tuple(found[1:])
+
+
+def _compare(network: OnnxNetwork, graph: NetGraph, example_input: Tensor) -> None:
+    """Raise ValueError unless the graph gives what the nodes give on the example."""
+    with torch.no_grad():
+        try:
+            expected = network(example_input)
+        except (RuntimeError, TypeError, IndexError) as error:
+            raise ValueError(f"the network does not run on example_input: {_first_line(error)}") from error
+        outputs = execute(graph, example_input)
+    found = outputs if isinstance(outputs, tuple) else (outputs,)
+    for out in found:
+        if not any(_close(out, other) for other in expected):
+            raise ValueError("the graph does not compute what the nodes do on example_input")
+
+
+def _close(found: Tensor, expected: Tensor) -> bool:
+    if found.shape != expected.shape:
+        return False
+    finite = expected[torch.isfinite(expected)].abs()
+    scale = float(finite.max()) if finite.numel() else 1.0
+    return torch.allclose(found, expected.to(found.dtype), rtol=0.0, atol=TOLERANCE * scale, equal_nan=True)

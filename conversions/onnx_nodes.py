@@ -1,0 +1,79 @@
+"""Nodes of ONNX graphs in plain Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["DTYPES", "Node", "Operator", "numbers", "registering"]
+
+Operator = Callable[..., Any]  # called with the node and its inputs
+DTYPES = {
+    1: torch.float32, 2: torch.uint8, 3: torch.int8, 4: torch.uint16, 5: torch.int16, 6: torch.int32, 7: torch.int64,
+    9: torch.bool, 10: torch.float16, 11: torch.float64, 12: torch.uint32, 13: torch.uint64, 16: torch.bfloat16,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Node:
+    """One node.
+
+    Args:
+        name: Its name, or one made of its operator where it has none.
+        operator: Of ONNX; those of other domains as ``"domain.Operator"``.
+        inputs, outputs: Names of values; an input that is not given is empty.
+        attributes: As Python numbers, lists, texts and tensors.
+        version: Of ONNX's operator set.
+        batch: Size of the batch axis that the graph was written for, if it fixes one and the node reads a signal.
+        reads_signal: Whether a value it reads depends on the network's input.
+    """
+
+    name: str
+    operator: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: dict[str, Any] = field(default_factory=dict)
+    version: int = 20
+    batch: int | None = None
+    reads_signal: bool = False
+
+    def get(self, name: str, default: Any) -> Any:
+        """An attribute."""
+        return self.attributes.get(name, default)
+
+    def error(self, message: str) -> ValueError:
+        """An error at this node."""
+        return ValueError(f"operator {self.operator!r} (node {self.name!r}): {message}")
+
+    def only(self, name: str, *allowed: object) -> None:
+        """Raise ValueError if an attribute has a value that is not understood; the first is its default."""
+        if self.get(name, allowed[0]) not in allowed:
+            raise self.error(f"{name}={self.attributes[name]!r} is not understood")
+
+    def given(self, name: str, value: Tensor | None) -> list[Any] | None:
+        """Numbers that are an attribute in old operator sets and an input, which must be constant, in new ones."""
+        found = self.get(name, None) if value is None else numbers(value)
+        return [found] if isinstance(found, (int, float)) else found
+
+
+def numbers(value: Tensor) -> list[Any]:
+    """The entries of a constant tensor."""
+    found: list[Any] = value.reshape(-1).tolist()
+    return found
+
+
+def registering(table: dict[str, Operator]) -> Callable[..., Callable[[Operator], Operator]]:
+    """A decorator that puts a function into a table under the names of operators."""
+
+    def under(*names: str) -> Callable[[Operator], Operator]:
+        def remember(function: Operator) -> Operator:
+            table.update(dict.fromkeys(names, function))
+            return function
+
+        return remember
+
+    return under

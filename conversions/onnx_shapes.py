@@ -1,0 +1,170 @@
+"""Operators of ONNX that rearrange entries, make constants or reduce axes, in functions of torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import reduce
+
+import torch
+from torch import Tensor
+
+from conversions.onnx_nodes import Node, Operator, numbers, registering
+
+__all__ = ["SHAPES"]
+
+SHAPES: dict[str, Operator] = {}
+LARGEST = 1 << 26  # entries of a constant that the graph computes
+operator = registering(SHAPES)
+
+
+# ---- shapes
+
+
+@operator("Shape")
+def shape_of(node: Node, x: Tensor) -> Tensor:
+    return torch.tensor(tuple(x.shape)[node.get("start", 0) : node.get("end", None)], dtype=torch.int64)
+
+
+@operator("Size")
+def size_of(node: Node, x: Tensor) -> Tensor:
+    return torch.tensor(math.prod(x.shape))
+
+
+@operator("Flatten")
+def flatten(node: Node, x: Tensor) -> Tensor:
+    axis = node.get("axis", 1)
+    return x.flatten(1) if axis in (1, 1 - x.dim()) else x.reshape([math.prod(x.shape[:axis]), -1])
+
+
+@operator("Reshape")
+def reshape(node: Node, x: Tensor, shape: Tensor | None = None) -> Tensor:
+    sizes = list(node.given("shape", shape) or [])
+    if not node.get("allowzero", 0):
+        sizes = [x.shape[i] if size == 0 and i < x.dim() else size for i, size in enumerate(sizes)]
+    if sizes and sizes[0] == node.batch and x.dim():  # the graph was written for one size of the batch
+        sizes[0] = x.shape[0]
+    return x.reshape(sizes)
+
+
+@operator("Transpose")
+def transpose(node: Node, x: Tensor) -> Tensor:
+    order = node.get("perm", list(range(x.dim()))[::-1])
+    return x.t() if x.dim() == 2 and order == [1, 0] and not node.reads_signal else x.permute(order)
+
+
+@operator("Squeeze")
+def squeeze(node: Node, x: Tensor, axes: Tensor | None = None) -> Tensor:
+    found = node.given("axes", axes)
+    if found is None:
+        found = [i for i, size in enumerate(x.shape) if size == 1]
+    return x.squeeze(tuple(found)) if found else x
+
+
+@operator("Unsqueeze")
+def unsqueeze(node: Node, x: Tensor, axes: Tensor | None = None) -> Tensor:
+    found = node.given("axes", axes) or []
+    for axis in sorted(axis % (x.dim() + len(found)) for axis in found):
+        x = x.unsqueeze(axis)
+    return x
+
+
+@operator("Concat")
+def concat(node: Node, *inputs: Tensor) -> Tensor:
+    return inputs[0] if len(inputs) == 1 else torch.cat(inputs, node.get("axis", 0))
+
+
+@operator("Split")
+def split(node: Node, x: Tensor, sizes: Tensor | None = None) -> Sequence[Tensor]:
+    axis, count = node.get("axis", 0), len(node.outputs)
+    found = node.given("split", sizes)
+    if found is None:
+        step = -(-x.shape[axis] // count)
+        found = [max(min(step, x.shape[axis] - i * step), 0) for i in range(count)]
+    return torch.split(x, found, axis)
+
+
+@operator("Slice")
+def slices(node: Node, x: Tensor, *inputs: Tensor | None) -> Tensor:
+    names = ("starts", "ends", "axes", "steps")
+    starts, ends, axes, steps = (node.given(n, v) for n, v in zip(names, (*inputs, *[None] * 4), strict=False))
+    starts, ends = starts or [], ends or []
+    axes = list(range(len(starts))) if axes is None else axes
+    keys = [slice(None)] * x.dim()
+    for axis, start, end, step in zip(axes, starts, ends, steps or [1] * len(starts), strict=True):
+        if step < 1:
+            raise node.error(f"a step of {step} is not understood")
+        start, end, _ = slice(start, end).indices(x.shape[axis])
+        keys[axis] = slice(start, end, step)
+    whole = [key == slice(None) or key == slice(0, size, 1) for key, size in zip(keys, x.shape, strict=True)]
+    return x if all(whole) else x[tuple(slice(None) if full else key for key, full in zip(keys, whole, strict=True))]
+
+
+@operator("Gather")
+def gather(node: Node, x: Tensor, indices: Tensor) -> Tensor:
+    axis = node.get("axis", 0) % x.dim()
+    if indices.dim() == 0:
+        return x[(*[slice(None)] * axis, numbers(indices)[0])]
+    found = x.index_select(axis, indices.reshape(-1) % x.shape[axis])
+    return found if indices.dim() == 1 else found.unflatten(axis, list(indices.shape))
+
+
+@operator("Expand")
+def expand(node: Node, x: Tensor, shape: Tensor) -> Tensor:
+    sizes = torch.broadcast_shapes(x.shape, numbers(shape))
+    return x.expand(_bounded(node, list(sizes)))
+
+
+@operator("Tile")
+def tile(node: Node, x: Tensor, repeats: Tensor) -> Tensor:
+    times = numbers(repeats)
+    _bounded(node, [a * b for a, b in zip(x.shape, times, strict=True)])
+    return x if set(times) <= {1} else x.repeat(times)
+
+
+@operator("ConstantOfShape")
+def constant_of_shape(node: Node, shape: Tensor) -> Tensor:
+    value = node.get("value", torch.zeros(1))
+    return value.reshape(()).expand(_bounded(node, numbers(shape))).clone()
+
+
+@operator("Range")
+def arange(node: Node, start: Tensor, limit: Tensor, step: Tensor) -> Tensor:
+    first, last, by = (numbers(value)[0] for value in (start, limit, step))
+    _bounded(node, [int(abs((last - first) / by)) if by else LARGEST + 1])
+    return torch.arange(first, last, by, dtype=start.dtype)
+
+
+def _bounded(node: Node, sizes: list[int]) -> list[int]:
+    if not node.reads_signal and math.prod(sizes) > LARGEST:
+        raise node.error(f"a constant of shape {sizes} is too large (at most {LARGEST} entries)")
+    return sizes
+
+
+# ---- reductions
+
+REDUCTIONS: dict[str, Callable[..., Tensor]] = {
+    "ReduceMean": torch.mean,
+    "ReduceSum": torch.sum,
+    "ReduceMax": torch.amax,
+    "ReduceMin": torch.amin,
+    "ReduceL2": torch.linalg.vector_norm,
+    "ReduceProd": lambda x, dim, keepdim: reduce(lambda value, i: value.prod(i, keepdim=keepdim), dim[::-1], x),
+}
+
+
+@operator(*REDUCTIONS)
+def reduction(node: Node, x: Tensor, axes: Tensor | None = None) -> Tensor:
+    found = node.given("axes", axes)
+    if not found:
+        if node.get("noop_with_empty_axes", 0):
+            return x
+        found = list(range(x.dim()))
+    dims = sorted(axis % x.dim() for axis in found)
+    return REDUCTIONS[node.operator](x, dim=dims, keepdim=bool(node.get("keepdims", 1)))
+
+
+@operator("GlobalAveragePool", "GlobalMaxPool")
+def global_pool(node: Node, x: Tensor) -> Tensor:
+    dims = list(range(2, x.dim()))
+    return torch.mean(x, dim=dims, keepdim=True) if node.operator == "GlobalAveragePool" else torch.amax(x, dims, True)

@@ -1,0 +1,204 @@
+"""Forward passes as data: recorded operations as steps of an architecture, and running them."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from conversions.extra_operations import EXTRA_OPERATIONS
+from conversions.normalisation import batch_norm, instance_norm
+from conversions.operations import RULES
+from conversions.passes import Batch, Recorded, Recording, Ref, Stored
+from graphws.components import Step
+
+__all__ = ["encode", "function_of", "real_argument", "run"]
+
+LARGEST_CONSTANT = 65_536  # entries of a tensor made in forward that a step may hold
+INPLACE_AT = {  # where the option "inplace" stands among the arguments
+    **dict.fromkeys(("relu", "relu6", "silu", "hardswish", "hardsigmoid", "mish", "selu"), 1),
+    **dict.fromkeys(("leaky_relu", "elu", "celu"), 2),
+    **dict.fromkeys(("hardtanh", "threshold", "dropout", "dropout1d", "dropout2d", "dropout3d"), 3),
+    **dict.fromkeys(("alpha_dropout", "feature_alpha_dropout"), 3),
+}
+METHODS = (
+    *("permute", "transpose", "expand", "repeat", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "t"),
+    *("flip", "roll", "movedim", "moveaxis", "swapaxes", "swapdims"),
+)
+
+
+def encode(recording: Recording) -> tuple[Step, ...]:
+    """The operations of a recording as steps; what the outputs do not need is left out.
+
+    Raises:
+        ValueError: If forward makes a constant too large to be kept.
+    """
+    return tuple(_step(operation) for operation in recording.pruned().operations)
+
+
+def _step(operation: Recorded) -> Step:
+    args = [_plain(value, operation) for value in operation.args]
+    named = {name: value for name, value in operation.kwargs.items() if name not in ("inplace", "memory_format")}
+    kwargs = {name: _plain(value, operation) for name, value in named.items()}
+    if operation.name in INPLACE_AT:
+        del args[INPLACE_AT[operation.name] :]
+    text = json.dumps({"args": args, "kwargs": kwargs, "results": list(operation.results)})
+    return Step(operation.name, text, operation.results[0])
+
+
+def _plain(value: Any, operation: Recorded) -> Any:
+    if isinstance(value, Ref):
+        return {"value": value.number}
+    if isinstance(value, Batch):
+        return {"batch": value.times}
+    if isinstance(value, Stored):
+        order = {"order": list(value.order)} if value.order else {}
+        return {"tensor": value.key, "shape": list(value.shape), "transposed": value.transposed, **order}
+    if isinstance(value, Tensor):
+        if value.numel() > LARGEST_CONSTANT:
+            raise ValueError(
+                f"{operation}: a constant of shape {list(value.shape)} made in forward is too "
+                f"large to be kept (at most {LARGEST_CONSTANT} entries)"
+            )
+        flat = value.detach().cpu().contiguous()
+        data = base64.b64encode(flat.view(-1).view(torch.uint8).numpy().tobytes() if flat.numel() else b"").decode()
+        return {"constant": data, "dtype": str(flat.dtype).removeprefix("torch."), "shape": list(flat.shape)}
+    if isinstance(value, (list, tuple, torch.Size)):
+        return [_plain(entry, operation) for entry in value]
+    if isinstance(value, slice):
+        return {"slice": [value.start, value.stop, value.step]}
+    if value is Ellipsis:
+        return {"ellipsis": True}
+    if isinstance(value, torch.dtype):
+        return {"type": str(value).removeprefix("torch.")}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise ValueError(f"{operation}: an argument of type {type(value).__name__} can't be kept")
+
+
+def run(steps: Sequence[Step], outputs: Sequence[int], state: Mapping[str, Tensor], x: Tensor) -> Any:
+    """Run a forward pass on tensors of a state dict.
+
+    Args:
+        steps: Of the architecture.
+        outputs: Numbers of the returned values.
+        state: The tensors that the steps name.
+        x: Input of shape [B, ...].
+
+    Raises:
+        ValueError: If a step's operation is unknown here, or it does not run.
+    """
+    values: dict[int, Any] = {0: x}
+    last_use = _last_uses(steps, outputs)
+    for position, step in enumerate(steps):
+        data = json.loads(step.arguments)
+        args = [real_argument(value, values, state, x) for value in data["args"]]
+        kwargs = {name: real_argument(value, values, state, x) for name, value in data["kwargs"].items()}
+        try:
+            result = function_of(step.operation)(*args, **kwargs)
+        except (RuntimeError, TypeError, IndexError) as error:
+            raise ValueError(
+                f"step {position} ({step.operation}) does not run: {str(error).splitlines()[0]}"
+            ) from error
+        results = result if isinstance(result, (tuple, list)) else (result,)
+        values |= dict(zip(data["results"], results, strict=False))
+        for number in last_use.get(position, ()):
+            values.pop(number, None)
+    returned = tuple(values[number] for number in outputs)
+    return returned[0] if len(returned) == 1 else returned
+
+
+def _last_uses(steps: Sequence[Step], outputs: Sequence[int]) -> dict[int, list[int]]:
+    """Which values are no longer needed behind each step."""
+    last: dict[int, int] = {}
+    for position, step in enumerate(steps):
+        for number in _numbers(json.loads(step.arguments)):
+            last[number] = position
+    free: dict[int, list[int]] = {}
+    for number, position in last.items():
+        if number not in outputs:
+            free.setdefault(position, []).append(number)
+    return free
+
+
+def _numbers(value: Any) -> list[int]:
+    if isinstance(value, dict):
+        if "value" in value:
+            return [value["value"]]
+        return [number for entry in value.values() for number in _numbers(entry)]
+    return [number for entry in value for number in _numbers(entry)] if isinstance(value, list) else []
+
+
+def real_argument(value: Any, values: Mapping[int, Any], state: Mapping[str, Tensor], x: Tensor) -> Any:
+    """A step's argument with its tensors: earlier values, those of the state dict, constants."""
+    if isinstance(value, list):
+        return [real_argument(entry, values, state, x) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    if "value" in value:
+        return values[value["value"]]
+    if "batch" in value:
+        return x.size(0) * int(value["batch"])
+    if "tensor" in value:
+        tensor = state[value["tensor"]]
+        if "order" in value:
+            axes = sorted(range(len(value["order"])), key=value["order"].__getitem__)
+            return tensor.view([value["shape"][i] for i in axes]).permute(value["order"])
+        return tensor.t() if value["transposed"] else tensor.view(value["shape"])
+    if "constant" in value:
+        dtype = getattr(torch, value["dtype"])
+        raw = bytearray(base64.b64decode(value["constant"]))
+        constant = torch.frombuffer(raw, dtype=dtype) if raw else torch.empty(0, dtype=dtype)
+        constant = constant.reshape(value["shape"]).to(x.device)
+        return constant.to(x.dtype) if constant.is_floating_point() and constant.dim() else constant
+    if "slice" in value:
+        return slice(*value["slice"])
+    return ... if "ellipsis" in value else getattr(torch, value["type"])
+
+
+def function_of(name: str) -> Callable[..., Any]:
+    """The function of a step: a name with a rule, looked up where torch keeps functions, and nowhere else."""
+    if name not in RULES:
+        raise ValueError(f"operation {name!r} is unknown here; conversions.register adds a rule")
+    if name in EXTRA:
+        return EXTRA[name]
+    if name in METHODS:
+        return getattr(torch.Tensor, name)
+    for space in (F, torch, torch.linalg, torch.special):
+        if callable(getattr(space, name, None)):
+            return getattr(space, name)
+    return getattr(torch.Tensor, name)
+
+
+def _index(input: Any, key: Any) -> Any:
+    return input[tuple(key)] if isinstance(key, list) else input[key]
+
+
+def _property(name: str) -> Callable[..., Any]:
+    return lambda input: getattr(input, name)
+
+
+EXTRA: dict[str, Callable[..., Any]] = {
+    "getitem": _index,
+    "batch_norm": batch_norm,
+    "instance_norm": instance_norm,
+    "T": _property("T"),
+    "mT": _property("mT"),
+    "view": lambda input, *shape: input.reshape(*shape),
+    "radd": lambda a, b: b + a,
+    "rmul": lambda a, b: b * a,
+    "rsub": lambda a, b, *, alpha=1: b - alpha * a,
+    "rtruediv": lambda a, b: b / a,
+    "rpow": lambda a, b: b**a,
+    "matmul": torch.matmul,
+    "to": lambda input, dtype: input.to(dtype),
+    "requires_grad": lambda input, *args: input,
+    "linalg_vector_norm": torch.linalg.vector_norm,
+    "norm": lambda input, *args, **kwargs: torch.norm(input, *args, **kwargs),
+    **EXTRA_OPERATIONS,
+}

@@ -1,0 +1,113 @@
+"""Rules of operations that join tensors and take ranges of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from conversions.elementwise import keep, plain
+from conversions.network import Network
+from conversions.operations import rule, signal
+from conversions.values import Atom, Segment, Value
+
+__all__: list[str] = []
+
+
+@rule("cat", "concat", "concatenate")
+def concatenate(net: Network, tensors: Any, dim: int = 0, **kwargs: Any) -> Value:
+    """Side by side, along the channels or along positions."""
+    if any(not isinstance(tensor, Value) for tensor in tensors):
+        raise net.unknown("of signals and constants")
+    axis = dim % len(tensors[0].dims)
+    tensors = [tensor for tensor in tensors if tensor.shape[axis] > 0] or tensors
+    known = next((tensor for tensor in tensors if tensor.segments), None)
+    if known is not None and known.axis != axis:
+        if any((tensor.segments, tensor.axis) != (known.segments, known.axis) for tensor in tensors):
+            raise net.error("a concatenation along positions of different neurons is not understood")
+        return keep(net, known)
+    values = [net.decide(tensor, axis) for tensor in tensors]
+    if any(len(value.dims[axis]) != 1 for value in values):
+        raise net.error("a concatenation of flattened channels is not understood")
+    segments = tuple(segment for value in values for segment in value.segments)
+    dims = list(values[0].dims)
+    dims[axis] = (Atom("c", sum(value.channels for value in values)),)
+    return Value(tuple(dims), segments)
+
+
+@rule("chunk", "split", "tensor_split", "unbind", "split_with_sizes")
+def divide(net: Network, input: Value, sizes: Any, dim: int = 0) -> tuple[Value, ...]:
+    """Divided along the channels (or along positions)."""
+    plain(net, sizes)
+    axis, start, parts = dim % len(signal(net, input).dims), 0, []
+    for shape in net.operation.shapes if net.operation else ():
+        if len(shape) != len(input.dims):
+            raise net.unknown()
+        parts.append(_slice(net, input, axis, start, start + shape[axis], 1))
+        start += shape[axis]
+    return tuple(parts)
+
+
+@rule("narrow")
+def narrow(net: Network, input: Value, dim: int, start: int, length: int) -> Value:
+    """A range of one axis."""
+    return _slice(net, input, dim % len(signal(net, input).dims), start, start + length, 1)
+
+
+@rule("getitem")
+def index(net: Network, input: Any, key: Any) -> Any:
+    """Ranges of axes, and new axes; of a tuple, one entry."""
+    keys = key if isinstance(key, tuple) else (key,)
+    if any(not isinstance(part, (slice, type(Ellipsis), type(None), int)) or isinstance(part, bool) for part in keys):
+        raise net.unknown("with this index")
+    if Ellipsis in keys:
+        at = keys.index(Ellipsis)
+        missing = len(input.dims) - sum(part is not None and part is not Ellipsis for part in keys)
+        keys = (*keys[:at], *[slice(None)] * missing, *keys[at + 1 :])
+    value, axis, dims = signal(net, input), 0, list(input.dims)
+    shape: list[tuple[Atom, ...]] = []
+    for part in keys:
+        if part is None:
+            shape.append((value.one(),))
+            continue
+        size = value.shape[axis]
+        if isinstance(part, int):
+            if any(atom.kind != "p" for atom in dims[axis]):
+                raise net.error("it picks one entry of the batch or of the channels")
+        else:
+            start, stop, step = part.indices(size)
+            if (start, stop, step) != (0, size, 1):
+                value = _slice(net, value, axis, start, stop, step)
+                dims = list(value.dims)
+            shape.append(dims[axis])
+        axis += 1
+    return replace(value, dims=(*shape, *dims[axis:]), sole=False)
+
+
+def _slice(net: Network, input: Value, axis: int, start: int, stop: int, step: int) -> Value:
+    if input.axis != axis:
+        return _part(net, input, axis, range(start, stop, step))
+    if len(input.dims[axis]) != 1 or step != 1:
+        raise net.error("it divides channels that stand beside positions, or takes some in steps")
+    net.label(input, [start <= i < stop for i in range(input.channels)])
+    segments, before = [], 0
+    for segment in input.segments:
+        first, last = max(start - before, 0), min(stop - before, segment.size)
+        if first < last:
+            segments.append(Segment(segment.group, segment.start + first, last - first))
+        before += segment.size
+    dims = list(input.dims)
+    dims[axis] = (Atom("c", stop - start),)
+    return Value(tuple(dims), tuple(segments))
+
+
+def _part(net: Network, input: Value, axis: int, taken: range) -> Value:
+    """Some of the positions, or of the entries of the input along an axis."""
+    dims = list(input.dims)
+    dim = dims[axis]
+    if any(atom.kind == "b" for atom in dim):
+        raise net.error("it divides the batch")
+    if len(dim) == 1 and dim[0].kind == "u" and taken.step == 1:
+        dims[axis] = (replace(dim[0], size=len(taken), start=dim[0].start + taken.start),)
+    else:
+        dims[axis] = (Atom("p", len(taken)),)
+    return replace(input, dims=tuple(dims), sole=False)

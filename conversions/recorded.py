@@ -1,0 +1,193 @@
+"""Architectures that files record: checked against the tensors beside them, since a file is not to be trusted."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from conversions.assembly import Layer, Signature, chain, listing
+from conversions.program import function_of, real_argument
+from conversions.recording import BATCH, Batch, Recorded, Recording, Ref, Stored
+from conversions.tracer import read
+from graphws.architecture import Architecture, Step, TensorSpec
+
+__all__ = ["recorded_architecture", "twins"]
+
+SPARE = 1_000_000  # nodes and edges that an architecture may have
+RATIO = 64  # beside so many a number in its tensors
+LONGEST_SIDE = 1_000_000
+
+
+@lru_cache(maxsize=1024)
+def recorded_architecture(text: str, state: Signature) -> Architecture:
+    """The architecture of a file's metadata, once it is certain that it is that of the file's tensors.
+
+    A multi-layer perceptron is built again from its tensors; a program is run on tensors without values and read again,
+    as a module would be. Either must give what the metadata says.
+
+    Args:
+        text: The metadata, JSON.
+        state: Keys, shapes and dtypes that the file holds.
+
+    Raises:
+        ValueError: If the two differ.
+    """
+    architecture = Architecture.from_json(text)
+    _check_tensors(architecture, state)
+    if not architecture.program:
+        return _checked_perceptron(architecture, state)
+    size = architecture.num_nodes + architecture.num_edges
+    limit = SPARE + RATIO * sum(math.prod(shape) for _, shape, _ in state)
+    if size > limit:
+        raise ValueError(f"describes {size:,} nodes and edges, more than its tensors can fill (at most {limit:,})")
+    rebuilt = _read_again(architecture)
+    for name in ("input_shape", "outputs", "program", "groups", "blocks", "tensors", "output_offset"):
+        if getattr(rebuilt, name) != getattr(architecture, name):
+            raise ValueError(f"its {name} are not those that its program has on its tensors")
+    return rebuilt
+
+
+def _check_tensors(architecture: Architecture, state: Signature) -> None:
+    specs: dict[str, TensorSpec] = {}
+    for spec in architecture.tensors:
+        first = specs.setdefault(spec.key, spec)
+        if (spec.dtype, spec.shape) != (first.dtype, first.shape):
+            raise ValueError(f"describes {spec.key!r} in two ways")
+    held = {key: (dtype, shape) for key, shape, dtype in state}
+    missing, extra = [key for key in specs if key not in held], [key for key in held if key not in specs]
+    if missing or extra:
+        raise ValueError(f"describes other tensors than the file holds: missing {missing}, not described {extra}")
+    for key, spec in specs.items():
+        found = held[key]
+        if (spec.dtype, spec.shape) != found:
+            raise ValueError(
+                f"describes {key!r} as {spec.dtype} {list(spec.shape)}, the file holds {found[0]} {list(found[1])}"
+            )
+
+
+def _checked_perceptron(architecture: Architecture, state: Signature) -> Architecture:
+    rebuilt = _perceptron(architecture)
+    if rebuilt.structure != architecture.structure or not math.isfinite(architecture.output_offset):
+        tensors = listing((key, shape) for key, shape, _ in state)
+        raise ValueError(f"describes no multi-layer perceptron that its tensors fill: {tensors}")
+    return architecture
+
+
+def _perceptron(architecture: Architecture) -> Architecture:
+    """The perceptron that the recorded tensors make up, with the recorded activations and offset."""
+    weights = {spec.index: spec for spec in reversed(architecture.tensors) if spec.part == "weight"}
+    biases = {spec.index: spec for spec in reversed(architecture.tensors) if spec.part == "bias"}
+    layers = []
+    for i, group in enumerate(architecture.groups[1:]):
+        bias = biases.get(i + 1)
+        layers.append(Layer(weights[i].key, bias.key if bias else None, group.activation))
+        fits = weights[i].shape == (group.size, architecture.groups[i].size)
+        if not fits or (bias is not None and bias.shape != (group.size,)):
+            raise ValueError(f"tensors {weights[i].key!r} and its bias do not have the shapes of layer {i}")
+    for spec in architecture.tensors:
+        same = {"weight": weights, "bias": biases}.get(spec.part, {}).get(spec.index, spec)
+        if spec.shape != same.shape:
+            raise ValueError(f"tensors {spec.key!r} and {same.key!r} fill one part with different shapes")
+        if spec.layout or spec.columns:
+            raise ValueError(f"tensor {spec.key!r} is described with a layout, which perceptrons have none of")
+    state = tuple((spec.key, spec.shape, spec.dtype) for spec in architecture.tensors)
+    return chain(state, layers, architecture.output_offset)
+
+
+def twins(architecture: Architecture) -> list[tuple[str, str]]:
+    """Pairs of keys that fill the same parts: names of one tensor."""
+    places: dict[str, list[tuple[object, ...]]] = {}
+    for spec in architecture.tensors:
+        if spec.part != "remainder":
+            places.setdefault(spec.key, []).append((spec.part, spec.index, spec.layout, spec.columns))
+    first: dict[tuple[object, ...], str] = {}
+    pairs = [(first.setdefault(tuple(where), key), key) for key, where in places.items()]
+    return [pair for pair in pairs if pair[0] != pair[1]]
+
+
+def _read_again(architecture: Architecture) -> Architecture:
+    """The architecture that the program has, read as that of a module is."""
+    state: dict[str, Tensor] = {}
+    for spec in architecture.tensors:
+        if spec.key not in state:
+            state[spec.key] = torch.empty(spec.shape, dtype=_dtype(spec.dtype))
+    for key, twin in twins(architecture):
+        state[twin] = state[key]
+    return read(_replayed(architecture, state), state)
+
+
+def _dtype(name: object) -> torch.dtype:
+    dtype = getattr(torch, name, None) if isinstance(name, str) else None
+    if not isinstance(dtype, torch.dtype):
+        raise ValueError(f"{name!r} is no dtype")
+    return dtype
+
+
+def _replayed(architecture: Architecture, state: dict[str, Tensor]) -> Recording:
+    """The program as a recorded forward pass: run on tensors without values, for the shapes of its results."""
+    shape = architecture.input_shape
+    if not 1 <= len(shape) <= 5 or any(type(side) is not int or not 1 <= side <= LONGEST_SIDE for side in shape):
+        raise ValueError(f"input shape {shape} is no shape of one input")
+    dtype = next((value.dtype for value in state.values() if value.is_floating_point()), torch.float32)
+    values: dict[int, Any] = {0: torch.empty(BATCH, *shape, device="meta", dtype=dtype)}
+    bare = {key: value.to("meta") for key, value in state.items()}
+    recording = Recording(shape, outputs=architecture.outputs)
+    for position, step in enumerate(architecture.program):
+        recording.operations.append(_operation(position, step, values, bare))
+    recording.dtypes |= {number: value.dtype for number, value in values.items()}
+    if not architecture.outputs or not values.keys() > set(architecture.outputs):
+        raise ValueError(f"outputs {architecture.outputs} are no values of the program")
+    return recording
+
+
+def _operation(position: int, step: Step, values: dict[int, Any], state: dict[str, Tensor]) -> Recorded:
+    data = json.loads(step.arguments)
+    args = [_argument(value, step.operation == "getitem") for value in data["args"]]
+    kwargs = {name: _argument(value) for name, value in data["kwargs"].items()}
+    place = f"step {position} of the program"
+
+    try:
+        plain_args = real_argument(data["args"], values, state, values[0])
+        plain_kwargs = {name: real_argument(value, values, state, values[0]) for name, value in data["kwargs"].items()}
+        result = function_of(step.operation)(*plain_args, **plain_kwargs)
+    except (RuntimeError, TypeError, IndexError, KeyError, NotImplementedError, AttributeError) as error:
+        text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{place} ({step.operation!r}) does not run: {text}") from None
+    results = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+    numbers = tuple(data["results"])
+    if not results or len(numbers) != len(results) or not values.keys().isdisjoint(numbers):
+        raise ValueError(f"{place} ({step.operation!r}) gives {len(results)} values, not those numbered {numbers}")
+    values |= dict(zip(numbers, results, strict=True))
+    return Recorded(step.operation, tuple(args), kwargs, numbers, tuple(tuple(r.shape) for r in results), place)
+
+
+def _argument(value: Any, index: bool = False) -> Any:
+    """A step's argument as it was recorded."""
+    if isinstance(value, list):
+        entries = [_argument(entry) for entry in value]
+        return tuple(entries) if index else entries
+    if not isinstance(value, dict):
+        return value
+    if "value" in value:
+        return Ref(value["value"])
+    if "tensor" in value:
+        return Stored(value["tensor"], tuple(value["shape"]), value["transposed"], tuple(value.get("order", ())))
+    if "batch" in value:
+        return Batch(int(value["batch"]))
+    if "slice" in value:
+        return slice(*value["slice"])
+    if "ellipsis" in value:
+        return ...
+    if "type" in value:
+        return _dtype(value["type"])
+    raw = bytearray(base64.b64decode(value["constant"], validate=True))
+    dtype = _dtype(value["dtype"])
+    constant = torch.frombuffer(raw, dtype=dtype) if raw else torch.empty(0, dtype=dtype)
+    return constant.reshape(value["shape"])

@@ -1,0 +1,298 @@
+"""The recorder: a mode of torch under which the functions that a forward calls are noted."""
+
+from __future__ import annotations
+
+import inspect
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from conversions.naming import NUMBERS, last_line, line_of, name_of, place_of
+from conversions.passes import Computed, Recorded, Recording, Ref, Stored, UnfitError
+from conversions.tracing import evaluation
+from conversions.watch import OF_SHAPES, RefusedError, Watch, memory_of
+
+__all__ = ["Recorder"]
+
+ON_VALUES = (*NUMBERS, "item", "tolist", "numpy", "nonzero", "is_nonzero", "equal")
+CASTS = ("to", "float", "double", "half", "bfloat16", "type", "type_as", "cpu", "cuda")
+RANDOM = ("rand", "randn", "randint", "randperm", "normal", "bernoulli", "multinomial", "poisson", "uniform", "random")
+
+
+class Recorder(TorchFunctionMode):
+    """Runs operations on signals (tensors without values) for their shapes, all others for their values.
+
+    Args:
+        module: The network.
+        state: Its state dict.
+        leaves: Module classes that are one operation, and its name.
+    """
+
+    def __init__(self, module: nn.Module, state: Mapping[str, Tensor], leaves: Mapping[type[nn.Module], str]) -> None:
+        super().__init__()
+        self.module, self.state, self.leaves = module, state, leaves
+        self.recording = Recording(())
+        self.watch = Watch(state, module.parameters())
+        self.numbers: dict[int, int] = {}  # of the signals, by their id
+        self.alive: list[Tensor] = []  # ids are not given out again
+        self.sharing: dict[int, list[Tensor]] = defaultdict(list)  # the signals of one memory
+        self.stale: dict[int, str] = {}  # signals whose entries another name of them changed, and the operation
+        self.names = {id(part): name for name, part in module.named_modules()}
+        self.stack: list[str] = []
+        self.failed: str | None = None  # where in the module an error came up
+        self.inside_leaf = False
+        self.stored: dict[tuple[int, int], str] = {}
+        for key, value in state.items():
+            self.stored.setdefault((value.data_ptr(), value.numel()), key)
+
+    def record(self, shape: tuple[int, ...], count: int) -> Recording:
+        """Run the module on so many inputs of a shape.
+
+        Raises:
+            UnfitError: If it does not run on them.
+            ValueError: If something in it can't be recorded.
+        """
+        dtype = next((value.dtype for value in self.state.values() if value.is_floating_point()), torch.float32)
+        signal = torch.empty(count, *shape, device="meta", dtype=dtype)
+        self.recording = Recording(shape)
+        self.track(signal)
+        chance = torch.get_rng_state()
+        with evaluation(self.module), torch.no_grad(), self.calls(), self.watch:
+            try:
+                with self:
+                    returned = self.module(signal)
+            except Exception as error:
+                raise self._explained(error, shape) from error
+        if not torch.equal(chance, torch.get_rng_state()):
+            torch.set_rng_state(chance)
+            raise ValueError(f"cannot trace {type(self.module).__name__}: its forward draws random numbers")
+        self.recording.outputs = self._outputs(returned)
+        return self.recording
+
+    def track(self, signal: Tensor) -> int:
+        """Give a value its number."""
+        number = len(self.alive)
+        self.alive.append(signal)
+        if id(signal) not in self.numbers:
+            self.sharing[memory_of(signal)].append(signal)
+        self.numbers[id(signal)] = number
+        self.recording.dtypes[number] = signal.dtype
+        return number
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs, name = kwargs or {}, name_of(func)
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        if not any(id(tensor) in self.numbers for tensor in tensors):
+            return self._without_signals(func, name, tensors, args, kwargs)
+        if name in ("device", "is_meta", "is_cpu"):
+            return {"device": torch.device("cpu"), "is_meta": False, "is_cpu": True}[name]
+        if name in ON_VALUES:
+            raise RefusedError(f"{name}() of a tensor depends on values")
+        if kwargs.get("out") is not None:
+            raise RefusedError(f"{name} writes its result into another tensor (out=)")
+        if getattr(func, "__name__", "") == "__set__" and name != "requires_grad":
+            raise RefusedError(f"setting {name!r} of a tensor is not followed")
+        if name in OF_SHAPES:
+            with self.watch.inside():
+                return func(*args, **{**kwargs, "device": "cpu"})
+        if name in CASTS:
+            return self._cast(name, args, kwargs)
+        with self.watch.inside(silent=True):
+            plain_args, plain_kwargs = tree_map(without_values, (args, kwargs))
+        self.watch.written.clear()
+        with self.watch.inside():
+            result = func(*plain_args, **plain_kwargs)
+        self._note(name, (args, kwargs), (plain_args, plain_kwargs), result)
+        return result
+
+    def _without_signals(
+        self, func: Callable[..., Any], name: str, tensors: list[Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Run an operation on constants, for its values."""
+        if any(tensor.is_meta for tensor in tensors):
+            raise RefusedError(f"{name} reads a tensor whose computation was not followed")
+        if name in RANDOM or (name.endswith("_like") and name.startswith("rand")):
+            raise RefusedError(f"{name} draws random numbers")
+        if name in ("tolist", "numpy", "__array__"):
+            self.watch.check_numbers(tensors)
+        return func(*args, **kwargs)
+
+    def _cast(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A signal in another dtype; devices do not matter."""
+        value, *options = args
+        given = [*options, *kwargs.values()]
+        dtype = {
+            "float": torch.float32,
+            "double": torch.float64,
+            "half": torch.float16,
+            "bfloat16": torch.bfloat16,
+        }.get(name)
+        for option in given:
+            if isinstance(option, (torch.dtype, Tensor)):
+                dtype = option if isinstance(option, torch.dtype) else option.dtype
+        if isinstance(value, Tensor) and id(value) not in self.numbers:
+            return value if dtype is None else value.to(dtype)
+        if dtype is None or dtype == value.dtype:
+            return value
+        with self.watch.inside():
+            result = value.to(dtype)
+        self._note("to", ((value, dtype), {}), ((value, dtype), {}), result)
+        return result
+
+    def _note(self, name: str, given: Any, plain: Any, result: Any) -> None:
+        """Add an operation; a tensor that was changed in place gets a new number, under all of its names."""
+        tensors = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+        touched = self.watch.written & {memory_of(leaf) for leaf in tree_leaves(plain) if isinstance(leaf, Tensor)}
+        changed = [tensor for tensor in tensors if id(tensor) in self.numbers]
+        if touched and (len(changed) != 1 or len(tensors) != 1 or touched != {memory_of(changed[0])}):
+            raise RefusedError(f"{name} changes a tensor in place in a way that is not followed")
+        if not tensors:
+            return
+        args, kwargs = tree_map(self._argument, given)
+        results = tuple(self.track(tensor) for tensor in tensors)
+        shapes = tuple(tuple(tensor.shape) for tensor in tensors)
+        self.recording.operations.append(Recorded(name, args, kwargs, results, shapes, self.path()))
+        for tensor in changed if touched else ():
+            self._rename(tensor, results[0], name)
+
+    def _rename(self, tensor: Tensor, number: int, name: str) -> None:
+        """After a change in place: the same entries under other names have changed too."""
+        for other in self.sharing[memory_of(tensor)]:
+            if other is tensor:
+                self.stale.pop(id(other), None)
+            elif _extent(other) == _extent(tensor):
+                self.numbers[id(other)] = number
+            else:
+                self.stale[id(other)] = name
+
+    def _argument(self, value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        if id(value) in self.stale:
+            raise RefusedError(
+                f"reads a view of a tensor that {self.stale[id(value)]} changed in place, which is not followed"
+            )
+        if id(value) in self.numbers:
+            return Ref(self.numbers[id(value)])
+        if value.is_meta:
+            raise RefusedError("reads a tensor whose computation was not followed")
+        found = self._stored(value)
+        if found is not None:
+            return found
+        key = self.watch.origin(value)
+        with self.watch.inside(silent=True):
+            return Computed(key) if key is not None else value.detach().clone()
+
+    def _stored(self, value: Tensor) -> Stored | None:
+        """A tensor of the state dict, where these are its entries in some order."""
+        key = self.stored.get((value.data_ptr(), value.numel())) if value.numel() else None
+        if key is None or value.dtype != self.state[key].dtype:
+            return None
+        own, shape = self.state[key], tuple(value.shape)
+        if shape == own.shape and value.stride() == own.stride():
+            return Stored(key, shape)
+        if not own.is_contiguous():
+            return None
+        with self.watch.inside(silent=True):
+            if value.dim() == 2 and shape == own.shape[::-1] and value.t().is_contiguous():
+                return Stored(key, shape, transposed=True)  # a row too, which is contiguous both ways
+            if value.is_contiguous():
+                return Stored(key, shape)
+            order = _order(value)
+        return Stored(key, shape, order=order) if order else None
+
+    def path(self) -> str:
+        """The module an operation stands in, and its line in the source."""
+        line, frame = "", inspect.currentframe()
+        while frame is not None and frame.f_code is not Recorder.record.__code__ and not line:  # not who called it
+            line = line_of(frame.f_code.co_filename, frame.f_lineno)
+            frame = frame.f_back
+        return place_of(self.stack[-1] if self.stack else "", line)
+
+    @contextmanager
+    def calls(self) -> Iterator[None]:
+        """Follow the calls of modules; those with a rule are one operation."""
+        plain = nn.Module.__call__
+
+        def call(part: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            self.stack.append(self.names.get(id(part), ""))
+            try:
+                if type(part) in self.leaves and not self.inside_leaf:
+                    return self._leaf(part, args, kwargs)
+                return plain(part, *args, **kwargs)
+            except Exception:
+                self.failed = self.stack[-1] if self.failed is None else self.failed
+                raise
+            finally:
+                self.stack.pop()
+
+        nn.Module.__call__ = call  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            nn.Module.__call__ = plain  # type: ignore[method-assign]
+
+    def _leaf(self, part: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if part._forward_hooks or part._forward_pre_hooks:
+            raise RefusedError(f"{type(part).__name__} is registered as one operation and has forward hooks")
+        own = {**dict(part.named_parameters()), **dict(part.named_buffers())}
+        self.inside_leaf = True
+        try:
+            with torch._C.DisableTorchFunction(), self.watch.inside(silent=True):
+                without, plain_args, plain_kwargs = tree_map(without_values, (own, args, kwargs))
+                result = torch.func.functional_call(part, without, plain_args, plain_kwargs)
+        finally:
+            self.inside_leaf = False
+        self.watch.written.clear()
+        with torch._C.DisableTorchFunction():
+            self._note(self.leaves[type(part)], (args, {**kwargs, **own}), (plain_args, plain_kwargs), result)
+        return result
+
+    def _outputs(self, value: Any) -> tuple[int, ...]:
+        """The numbers of the returned tensors that the operations gave."""
+        leaves = value.values() if isinstance(value, Mapping) else [value]
+        found = [leaf for leaf in tree_leaves(list(leaves)) if isinstance(leaf, Tensor)]
+        name = type(self.module).__name__
+        if any(id(leaf) in self.stale or (leaf.is_meta and id(leaf) not in self.numbers) for leaf in found):
+            raise ValueError(f"the forward of {name} returns a tensor whose computation was not followed")
+        numbers = [self.numbers[id(leaf)] for leaf in found if self.numbers.get(id(leaf), 0) != 0]
+        if not numbers:
+            raise ValueError(f"the forward of {name} returns no tensor that it computes from its input")
+        return tuple(dict.fromkeys(numbers))
+
+    def _explained(self, error: Exception, shape: tuple[int, ...]) -> ValueError:
+        text = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+        place = place_of(self.failed or "", last_line(error.__traceback__)) or "at its root"
+        start = f"cannot trace {type(self.module).__name__}, {place}: "
+        if isinstance(error, RefusedError):
+            return ValueError(
+                f"{start}{text}, so no graph was made (conversions.register adds a rule for a module class)"
+            )
+        if "TorchScript" in text:
+            return ValueError(f"{start}it runs scripted code (torch.jit), which is not followed")
+        if "meta" in text.lower():
+            return ValueError(f"{start}its forward depends on values ({text}), so no graph was made")
+        return UnfitError(f"{start}it does not run on an input of shape {list(shape)} ({type(error).__name__}: {text})")
+
+
+def without_values(value: Any) -> Any:
+    """A tensor without values in place of one with them."""
+    return value.to("meta") if isinstance(value, Tensor) and not value.is_meta else value
+
+
+def _extent(value: Tensor) -> tuple[object, ...]:
+    return value.storage_offset(), value.shape, value.stride(), value.dtype
+
+
+def _order(value: Tensor) -> tuple[int, ...]:
+    """How a permuted tensor's axes follow from those of its contiguous entries; empty where it is none."""
+    axes = sorted(range(value.dim()), key=lambda i: (value.shape[i] > 1, -value.stride()[i]))
+    return tuple(axes.index(i) for i in range(value.dim())) if value.permute(axes).is_contiguous() else ()

@@ -1,0 +1,172 @@
+"""Modules of any shape become graphs: a forward pass is recorded, then read operation by operation."""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
+
+import conversions.arithmetic
+import conversions.norms
+import conversions.ranges
+import conversions.shapes  # noqa: F401 (these four hold rules)
+from conversions.network import Network
+from conversions.operations import RULES
+from conversions.passes import BATCH, Computed, Recorded, Recording, Ref, Stored, UnfitError, refs_of
+from conversions.program import encode
+from conversions.recording import record
+from conversions.registry import MODULES
+from conversions.ties import with_factors
+from conversions.values import Value, input_dims
+from graphws.architecture import Architecture
+from graphws.components import EdgeBlock, NodeGroup, TensorSpec
+
+__all__ = ["architecture_of", "read"]
+
+SIZES = (32, 224, 28, 64, 227, 96, 128, 256, 299, 48, 16, 160, 8, 384, 512)  # of images, tried in this order
+
+
+def architecture_of(module: nn.Module, state: Mapping[str, Tensor], shape: Sequence[int] | None) -> Architecture:
+    """The architecture of a module.
+
+    Args:
+        module: The network.
+        state: Its state dict.
+        shape: Of one input, without the batch axis; None to infer it.
+
+    Raises:
+        ValueError: If the forward can't be recorded, an operation is not understood, or the shape is ambiguous.
+    """
+    recording = record(module, tuple(shape), state, MODULES) if shape is not None else _inferred(module, state)
+    return read(recording, state)
+
+
+def _inferred(module: nn.Module, state: Mapping[str, Tensor]) -> Recording:
+    """A recording on an input of a shape that the first layer and the others allow."""
+    first = next((m for m in module.modules() if isinstance(m, (nn.Linear, nn.modules.conv._ConvNd))), None)
+    if first is None:
+        raise ValueError(
+            f"{type(module).__name__} has no layer that says the shape of its input; give an example_input"
+        )
+    if isinstance(first, nn.Linear):
+        return record(module, (first.in_features,), state, MODULES)
+    spatial = first.weight.dim() - 2
+    problem: ValueError | None = None
+    for size in SIZES:
+        try:
+            return record(module, (first.in_channels, *[size] * spatial), state, MODULES)
+        except UnfitError as error:
+            problem = problem or error
+    sizes = ", ".join(map(str, SIZES))
+    raise ValueError(f"no input of {sizes} positions a side fits; give an example_input (with {SIZES[0]}: {problem})")
+
+
+def read(recording: Recording, state: Mapping[str, Tensor]) -> Architecture:
+    """The architecture that a recorded forward pass of a state dict has.
+
+    Raises:
+        ValueError: If an operation is not understood.
+    """
+    recording = recording.pruned()
+    uses = Counter(recording.outputs)
+    for operation in recording.operations:
+        uses.update(ref.number for ref in refs_of(operation))
+    net = Network(state, uses)
+    values: dict[int, Any] = {0: Value(input_dims(recording.shape, BATCH), unread=True)}
+    for operation in recording.operations:
+        net.operation = operation
+        wrong = [
+            dtype for dtype in map(recording.dtypes.get, operation.results) if dtype and not dtype.is_floating_point
+        ]
+        if wrong:
+            raise net.unknown(f"with a result of dtype {wrong[0]}")
+        values |= dict(zip(operation.results, _apply(net, operation, values), strict=True))
+    net.operation = None
+    return _finished(net, [values[number] for number in recording.outputs], recording, state)
+
+
+def _is_leaf(value: Any) -> bool:
+    return isinstance(value, (Ref, Stored, Computed))
+
+
+def _apply(net: Network, operation: Recorded, values: Mapping[int, Any]) -> Sequence[Any]:
+    rule = RULES.get(operation.name)
+    if rule is None:
+        raise net.unknown()
+    given = (operation.args, operation.kwargs)
+    args, kwargs = tree_map(
+        lambda leaf: values[leaf.number] if isinstance(leaf, Ref) else leaf, given, is_leaf=_is_leaf
+    )
+    try:
+        inspect.signature(rule).bind(net, *args, **kwargs)
+    except TypeError as error:
+        raise net.unknown(f"with these arguments ({error})") from None
+    before = len(net.specs)
+    result = rule(net, *args, **kwargs)
+    placed = {spec.key for spec in net.specs[before:]}
+    for leaf in tree_leaves(given, is_leaf=_is_leaf):
+        if isinstance(leaf, (Stored, Computed)) and leaf.key not in placed:
+            raise net.error(f"tensor {leaf.key!r} enters the function here, and this use of it is not understood")
+    results = list(result) if isinstance(result, (tuple, list)) else [result]
+    if len(results) != len(operation.results):
+        raise net.unknown(f"which gives {len(operation.results)} results")
+    return results
+
+
+def _finished(
+    net: Network, outputs: Sequence[Value], recording: Recording, state: Mapping[str, Tensor]
+) -> Architecture:
+    groups = list(net.groups)
+    for value in outputs:
+        for segment in value.segments:
+            if groups[segment.group].role != "input":
+                groups[segment.group] = replace(groups[segment.group], role="output")
+    if not net.blocks:
+        raise ValueError("the output depends on no layer with weights")
+    groups, blocks, specs = _in_order(groups, net.blocks, net.specs)
+    groups = with_factors(groups, blocks, specs, net.labels)
+    specs = _all_specs(specs, state)
+    steps, shape = encode(recording), tuple(recording.shape)
+    return Architecture(
+        tuple(groups), tuple(blocks), tuple(specs), program=steps, outputs=recording.outputs, input_shape=shape
+    )
+
+
+def _all_specs(specs: list[TensorSpec], state: Mapping[str, Tensor]) -> list[TensorSpec]:
+    """With the tensors that fill no part, or that are another name of one that does, in the order of the state dict."""
+    specs, placed = [*specs], {spec.key for spec in specs}
+    for key, tensor in state.items():
+        if key in placed:
+            continue
+        twin = _twin(tensor, state, placed)
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        if twin is None:
+            specs.append(TensorSpec(key, tuple(tensor.shape), dtype, "remainder"))
+        else:
+            specs += [replace(spec, key=key) for spec in specs if spec.key == twin]
+    order = {key: i for i, key in enumerate(state)}
+    return sorted(specs, key=lambda spec: order[spec.key])
+
+
+def _twin(value: Tensor, state: Mapping[str, Tensor], placed: set[str]) -> str | None:
+    """The key that is placed and names the same memory."""
+    for other in placed:
+        same = state[other]
+        if same.data_ptr() == value.data_ptr() and same.shape == value.shape and value.numel():
+            return other
+    return None
+
+
+def _in_order(
+    groups: list[NodeGroup], blocks: list[EdgeBlock], specs: list[TensorSpec]
+) -> tuple[list[NodeGroup], list[EdgeBlock], list[TensorSpec]]:
+    """Blocks in the order of their target, then of their source."""
+    order = sorted(range(len(blocks)), key=lambda i: (blocks[i].target, blocks[i].source, i))
+    place = {old: new for new, old in enumerate(order)}
+    moved = [replace(spec, index=place[spec.index]) if spec.part == "weight" else spec for spec in specs]
+    return groups, [blocks[i] for i in order], moved
