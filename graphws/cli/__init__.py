@@ -57,7 +57,7 @@ def build_parser() -> Parser:
     parser = Parser(prog="graphws", description="Neural networks as data: weight-space networks read and edit them.")
     parser.add_argument("--version", action="version", version=f"graphws {version('graphws')}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for part in ("demo", "zoo"):
+    for part in ("demo", "convert", "zoo"):
         import_module(f"graphws.cli.{part}").register(commands)
     for name, what in LIGHTNING.items():
         commands.add_parser(name, help=what)

@@ -10,7 +10,11 @@ import time
 from types import TracebackType
 from typing import Any
 
+from graphws.cli.zoo_import import register_import
+
 __all__ = ["register"]
+
+SHOWN = 12  # architectures of a zoo that are described
 
 
 def register(subparsers: Any) -> None:
@@ -20,6 +24,7 @@ def register(subparsers: Any) -> None:
     build = actions.add_parser("build", help="fit many networks and write them as a zoo")
     kinds = build.add_subparsers(dest="kind", metavar="KIND", required=True)
     _add_build_inr(kinds)
+    register_import(actions)
     for name, run, what in (
         ("info", run_info, "describe a zoo"),
         ("verify", run_verify, "check a zoo's files: sizes, checksums, shapes, values"),
@@ -97,14 +102,24 @@ def run_info(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Column, Table
 
-    from graphws.zoo.reading import Zoo
+    from graphws.zoo.mixed import open_mixed
 
-    zoo = Zoo.open(arguments.zoo)
+    zoo = open_mixed(arguments.zoo)
     manifest, origin = zoo.manifest, zoo.manifest["provenance"]
     labels = manifest["labels"]
-    rows = {
-        "networks": f"{zoo.count:,}",
-        "architecture": str(zoo.architecture).removeprefix("Architecture(").removesuffix(")"),
+    kinds = [str(arch).removeprefix("Architecture(").removesuffix(")") for arch in zoo.architectures]
+    rows = {"networks": f"{zoo.count:,}"}
+    if len(kinds) == 1:
+        rows["architecture"] = kinds[0]
+    else:
+        rows["architectures"] = f"{len(kinds):,}"
+        counts = zoo.members.bincount().tolist()
+        for kind, count in sorted(zip(kinds, counts, strict=True), key=lambda part: -part[1])[:SHOWN]:
+            name = f"  {count:,} of"
+            rows[name] = f"{rows[name]}\n{kind}" if name in rows else kind
+        if len(kinds) > SHOWN:
+            rows["  others"] = f"{len(kinds) - SHOWN:,} architectures"
+    rows |= {
         "convention": zoo.convention,
         "splits": ", ".join(f"{name} {number:,}" for name, number in manifest["splits"].items()),
         "labels": f"{labels['name']}: {', '.join(labels['classes'])}" if labels else "none",

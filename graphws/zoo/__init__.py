@@ -11,6 +11,7 @@ from graphws.zoo.conventions import (
     siren_architecture,
 )
 from graphws.zoo.fitting import Fit, FitSettings, fit_images, fit_sirens
+from graphws.zoo.mixed import MixedZoo, open_mixed
 from graphws.zoo.reading import Zoo
 from graphws.zoo.sources import ImageSet, load_images
 from graphws.zoo.writing import write_zoo
@@ -22,6 +23,7 @@ __all__ = [
     "Fit",
     "FitSettings",
     "ImageSet",
+    "MixedZoo",
     "Zoo",
     "build_inr_zoo",
     "convention_of",
@@ -30,6 +32,7 @@ __all__ = [
     "fit_sirens",
     "initialise",
     "load_images",
+    "open_mixed",
     "siren_architecture",
     "verify_zoo",
     "write_zoo",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,16 +16,16 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from graphws.architecture import Architecture
-from graphws.atomic import write_tensors, write_text
+from graphws.atomic import write_tensors
 from graphws.zoo.conventions import convention_of, initialise, siren_architecture
 from graphws.zoo.fitting import FitSettings, fit_sirens
-from graphws.zoo.manifest import COMMAND, MANIFEST, UNFINISHED, read_manifest
+from graphws.zoo.manifest import UNFINISHED
+from graphws.zoo.resuming import begin
 from graphws.zoo.sources import ImageSet, split_images
 from graphws.zoo.writing import finish_zoo, image_file, shard_file
 
 __all__ = ["BuildSettings", "build_inr_zoo", "chunk_generator"]
 
-PARAMETERS = "parameters.json"
 METRICS = ("mse", "psnr", "steps")
 
 
@@ -125,7 +124,7 @@ def build_inr_zoo(
             f"{','.join(map(str, settings.layout))} ends in {settings.layout[-1]}"
         )
     parameters = settings.parameters(images)
-    if _begin(folder, parameters, command):
+    if begin(folder, parameters, command):
         return Built(0, settings.count, 0, 0)
     splits = split_images(images, settings.count, chunk_generator(settings.seed, "splits"))
     chosen = torch.cat(list(splits.values()))
@@ -171,39 +170,6 @@ def _fit_chunk(
     write_tensors(folder / image_file(chunk), {"images": images})
     write_tensors(folder / shard_file(chunk), {"x": fit.x.unsqueeze(-1), "edge_attr": fit.edge_attr.unsqueeze(-1)})
     return int(fit.steps.sum())
-
-
-def _begin(folder: Path, parameters: Mapping[str, Any], command: str) -> bool:
-    """Make the folder or recognise the zoo that is in it; True where that is finished already."""
-    note = folder / UNFINISHED / PARAMETERS
-    if (folder / MANIFEST).is_file():
-        _refuse_other(folder, read_manifest(folder)["provenance"], parameters)
-        shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
-        return True
-    if note.is_file():
-        try:
-            found = json.loads(note.read_text(encoding="utf-8"))
-        except ValueError:
-            found = {}
-        _refuse_other(folder, found, parameters)
-        for leftover in (*folder.glob("*/.*.safetensors"), *folder.glob(".*.parquet"), *folder.glob(".*.json")):
-            leftover.unlink(missing_ok=True)
-        return False
-    if folder.exists() and (not folder.is_dir() or {entry.name for entry in folder.iterdir()} - {UNFINISHED}):
-        raise FileExistsError(f"{folder} exists and is no zoo; a zoo needs a folder of its own")
-    write_text(folder / UNFINISHED / COMMAND, command + "\n")
-    write_text(note, json.dumps(parameters, indent=1) + "\n")
-    return False
-
-
-def _refuse_other(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    differing = [
-        f"{name} is {json.dumps(found.get(name))} there and {json.dumps(wanted.get(name))} here"
-        for name in {**wanted, **found}
-        if found.get(name) != wanted.get(name)
-    ]
-    if differing:
-        raise ValueError(f"{folder} holds a zoo of another command: {'; '.join(differing)}; choose another folder")
 
 
 def _is_finished(folder: Path, chunk: int, architecture: Architecture, count: int) -> bool:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from graphws.zoo.manifest import TABLE, architecture_of, read_manifest, sha256_file
-from graphws.zoo.shards import Shard
+from graphws.zoo.shards import Shard, network_shapes
 
 __all__ = ["verify_zoo"]
 
@@ -26,11 +26,10 @@ def verify_zoo(path: str | Path) -> list[str]:
         ValueError: If the zoo is unfinished or its manifest damaged.
     """
     folder, manifest = Path(path), read_manifest(path)
-    arch = architecture_of(manifest)
+    architectures = [architecture_of(manifest, i) for i in range(len(manifest["architectures"]))]
     problems = []
     for entry in manifest["shards"]:
-        shapes = {"x": (entry["count"], arch.num_nodes, -1), "edge_attr": (entry["count"], arch.num_edges, -1)}
-        problems += _shard_problems(folder, entry, shapes)
+        problems += _shard_problems(folder, entry, network_shapes(entry, architectures))
     for entry in manifest["images"]:
         problems += _shard_problems(folder, entry, {"images": (entry["count"], -1, -1, -1)})
     return problems + _table_problems(folder, manifest)

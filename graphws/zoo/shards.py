@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +10,22 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from graphws.architecture import Architecture
 from graphws.zoo.manifest import sha256_file
 
-__all__ = ["Shard", "describe"]
+__all__ = ["Shard", "describe", "network_shapes"]
 
 
 def describe(folder: Path, file: str, count: int) -> dict[str, Any]:
     """The manifest's entry of a written shard."""
     path = folder / file
     return {"file": file, "count": count, "bytes": path.stat().st_size, "sha256": sha256_file(path)}
+
+
+def network_shapes(entry: Mapping[str, Any], architectures: Sequence[Architecture]) -> dict[str, tuple[int, ...]]:
+    """The tensors that a shard of networks must hold, given its entry of the manifest."""
+    count, arch = entry["count"], architectures[entry["architecture"]]
+    return {"x": (count, arch.num_nodes, -1), "edge_attr": (count, arch.num_edges, -1)}
 
 
 class Shard:

@@ -17,7 +17,7 @@ from graphws.atomic import replacing, write_tensors
 from graphws.zoo.manifest import TABLE, sha256_file, write_manifest
 from graphws.zoo.shards import describe
 
-__all__ = ["SPLITS", "finish_zoo", "image_file", "shard_file", "write_zoo"]
+__all__ = ["SPLITS", "finish_any_zoo", "finish_zoo", "image_file", "shard_file", "write_zoo"]
 
 SPLITS = ("train", "val", "test")
 
@@ -101,22 +101,47 @@ def finish_zoo(
     convention: str,
     provenance: Mapping[str, Any],
 ) -> None:
-    """Write the table and the manifest of a zoo whose shards are there."""
+    """Write the table and the manifest of a zoo of one architecture whose shards are there."""
+    shards = [(shard_file(i), size, 0) for i, size in enumerate(sizes)]
+    images = [(image_file(i), size) for i, size in enumerate(sizes)] if has_images else []
+    fields = {"labels": labels, "convention": convention, "provenance": dict(provenance)}
+    finish_any_zoo(folder, [architecture], shards, table, images=images, **fields)
+
+
+def finish_any_zoo(
+    folder: Path,
+    architectures: Sequence[Architecture],
+    shards: Sequence[tuple[str, int, int]],
+    table: pa.Table,
+    *,
+    images: Sequence[tuple[str, int]] = (),
+    **fields: Any,
+) -> None:
+    """Write the table and the manifest of a zoo whose shards are there.
+
+    Args:
+        folder: Of the zoo.
+        architectures: Of the networks.
+        shards: File, number of networks and index of the architecture of each, in the order of the table's rows.
+        table: One row a network.
+        images: File and number of images of each shard of images.
+        **fields: The manifest's labels, convention and provenance.
+    """
     with replacing(folder / TABLE) as temporary:
         pq.write_table(table, temporary, compression="zstd")
     splits = table["split"].to_pylist()
-    fields = {
-        "architectures": [json.loads(architecture.to_json())],
+    content = {
+        "architectures": [json.loads(architecture.to_json()) for architecture in architectures],
         "count": table.num_rows,
-        "labels": labels,
+        "labels": fields["labels"],
         "splits": {name: splits.count(name) for name in SPLITS},
-        "convention": convention,
-        "provenance": dict(provenance),
-        "shards": [{**describe(folder, shard_file(i), size), "architecture": 0} for i, size in enumerate(sizes)],
-        "images": [describe(folder, image_file(i), size) for i, size in enumerate(sizes)] if has_images else [],
+        "convention": fields["convention"],
+        "provenance": fields["provenance"],
+        "shards": [{**describe(folder, file, size), "architecture": index} for file, size, index in shards],
+        "images": [describe(folder, file, size) for file, size in images],
         "table": {"file": TABLE, "sha256": sha256_file(folder / TABLE)},
     }
-    write_manifest(folder, fields)
+    write_manifest(folder, content)
 
 
 def _check(

@@ -1,0 +1,208 @@
+"""Networks named on the command line: a file, a model folder, or a module of one's own with a file's tensors."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the command line starts without torch
+    from torch import Tensor, nn
+
+    from conversions.assembly import Signature
+    from graphws.architecture import Architecture
+    from graphws.graph import NetGraph
+
+__all__ = ["Converter", "add_network_options", "build_module", "parse_shape"]
+
+WEIGHTS = "model.safetensors"
+LISTED = 8  # tensors named in a message
+
+
+def add_network_options(parser: argparse.ArgumentParser, *, allow_nonfinite: bool = True) -> None:
+    """Add the options that say how a checkpoint is read."""
+    parser.add_argument(
+        "--module",
+        metavar="PKG.MOD:FACTORY",
+        help="builds the module (called without arguments) whose tensors the checkpoint replaces, all of them; "
+        "importable from here",
+    )
+    parser.add_argument(
+        "--input-shape", type=parse_shape, metavar="1,3,32,32", help="of an input, batch axis first; else inferred"
+    )
+    parser.add_argument(
+        "--activation", metavar="NAME", help="of the hidden layers of a bare state dict, as relu or sine:30"
+    )
+    if allow_nonfinite:
+        parser.add_argument("--allow-nonfinite", action="store_true", help="let NaN and infinite weights through")
+
+
+def parse_shape(text: str) -> tuple[int, ...]:
+    """``1,3,32,32`` as numbers.
+
+    Raises:
+        argparse.ArgumentTypeError: If it is no list of positive numbers.
+    """
+    try:
+        shape = tuple(int(size) for size in text.split(","))
+    except ValueError:
+        shape = ()
+    if len(shape) < 2 or min(shape) < 1:
+        raise argparse.ArgumentTypeError(f"expected a shape with its batch axis, as 1,3,32,32, found {text!r}")
+    return shape
+
+
+def build_module(name: str) -> nn.Module:
+    """The module that an importable factory returns, in evaluation mode.
+
+    Raises:
+        ValueError: If the name is malformed, can't be imported, or gives no module.
+    """
+    from torch import nn
+
+    where, colon, attribute = name.partition(":")
+    if not (where and colon and attribute):
+        raise ValueError(f"--module must be PKG.MOD:FACTORY, as my_models.cnn:resnet18, found {name!r}")
+    if os.getcwd() not in sys.path:  # modules beside the user, as `python -m` finds them, after the installed ones
+        sys.path.append(os.getcwd())
+    try:
+        factory: object = import_module(where)
+        for part in attribute.split("."):
+            factory = getattr(factory, part)
+        module = factory() if callable(factory) else factory
+    except Exception as error:  # importing and calling run the user's own code
+        raise ValueError(f"--module {name} failed: {type(error).__name__}: {error}") from None
+    if not isinstance(module, nn.Module):
+        raise ValueError(f"--module {name} must give a torch.nn.Module, found {type(module).__name__}")
+    return module.eval()
+
+
+@dataclass
+class Converter:
+    """Turns files into graphs, all in the same way.
+
+    Args:
+        module: As ``PKG.MOD:FACTORY``; None where the files say the network themselves.
+        input_shape: Of an input, batch axis first; None to infer it.
+        activation: Of the hidden layers of bare state dicts.
+        allow_nonfinite: Let NaN and infinite weights through.
+
+    Raises:
+        ValueError: If options contradict each other, or the module can't be built.
+    """
+
+    module: str | None = None
+    input_shape: tuple[int, ...] | None = None
+    activation: str | None = None
+    allow_nonfinite: bool = False
+
+    _built: nn.Module | None = field(init=False, default=None, repr=False)
+    _architectures: dict[Signature, Architecture] = field(init=False, default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.module is not None and self.activation is not None:
+            raise ValueError("--activation is for bare state dicts; a module says its own")
+        if self.activation is not None:
+            from graphws.activation import Activation
+
+            Activation.parse(self.activation)
+        self._built = None if self.module is None else build_module(self.module)
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> Converter:
+        """What :func:`add_network_options` parsed."""
+        allowed = getattr(arguments, "allow_nonfinite", False)
+        return cls(arguments.module, arguments.input_shape, arguments.activation, allowed)
+
+    def __call__(self, path: str | Path) -> NetGraph:
+        """The graph of a file or folder.
+
+        Raises:
+            ValueError: If it is not understood.
+            OSError: If it is missing or unreadable.
+        """
+        import conversions
+
+        if self._built is not None:
+            return self._with_module(self._built, Path(path))
+        return conversions.to_graph(
+            path, self._example(None), activation=self.activation, allow_nonfinite=self.allow_nonfinite
+        )
+
+    def _with_module(self, module: nn.Module, path: Path) -> NetGraph:
+        """The graph of a module with a file's tensors; traced once for all files of equal shapes and dtypes."""
+        import conversions
+        from conversions.assembly import assemble, signature
+        from conversions.files import read
+
+        if (path / WEIGHTS).is_file():  # a model folder
+            path = path / WEIGHTS
+        state = read(path).state
+        load_strictly(module, state, str(path))
+        own = module.state_dict()
+        known = self._architectures.get(signature(own))
+        if known is not None:
+            return assemble(known, own, allow_nonfinite=self.allow_nonfinite)
+        graph = conversions.to_graph(module, self._example(module), allow_nonfinite=self.allow_nonfinite)
+        self._architectures[signature(own)] = graph.architecture
+        return graph
+
+    def _example(self, module: nn.Module | None) -> Tensor | None:
+        import torch
+
+        if self.input_shape is None:
+            return None
+        floats = (p.dtype for p in module.parameters() if p.is_floating_point()) if module is not None else iter(())
+        generator = torch.Generator().manual_seed(0)
+        return torch.randn(self.input_shape, generator=generator).to(next(floats, torch.float32))
+
+
+def load_strictly(module: nn.Module, state: dict[str, Tensor], where: str) -> None:
+    """Replace all tensors of a module, in the file's floating dtype.
+
+    Raises:
+        ValueError: Naming the tensors that are missing, not the module's, or of another shape or dtype; or that the
+            module ties, where the file's differ.
+    """
+    import torch
+
+    floats = {value.dtype for value in state.values() if value.is_floating_point()}
+    if len(floats) == 1:
+        module.to(floats.pop())
+    own = module.state_dict()
+    problems = {
+        "missing": [key for key in own if key not in state],
+        "not in the module": [key for key in state if key not in own],
+        "of another shape or dtype": [
+            f"{key} ({_described(state[key])}, the module's is {_described(value)})"
+            for key, value in own.items()
+            if key in state and (state[key].shape, state[key].dtype) != (value.shape, value.dtype)
+        ],
+    }
+    if any(problems.values()):
+        found = "; ".join(f"{what}: {_listed(keys)}" for what, keys in problems.items() if keys)
+        raise ValueError(f"{where} does not fit {type(module).__name__}: {found}")
+    with torch.no_grad():
+        for key, value in own.items():
+            value.copy_(state[key])
+    changed = [key for key, value in own.items() if not torch.equal(_bits(value), _bits(state[key]))]
+    if changed:
+        raise ValueError(f"{where}: {type(module).__name__} ties tensors that differ in the file: {_listed(changed)}")
+
+
+def _bits(value: Tensor) -> Tensor:
+    import torch
+
+    return value.detach().contiguous().reshape(-1).view(torch.uint8)
+
+
+def _described(value: Tensor) -> str:
+    return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+
+
+def _listed(keys: list[str]) -> str:
+    return ", ".join(keys[:LISTED]) + (f" and {len(keys) - LISTED} more" if len(keys) > LISTED else "")

@@ -1,0 +1,157 @@
+"""What all zoos share: manifest, table, shards, splits and labels, whatever their networks' architectures."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from graphws.architecture import Architecture
+from graphws.zoo.manifest import TABLE, architecture_of, read_manifest, sha256_file
+from graphws.zoo.shards import Shard, network_shapes
+
+__all__ = ["Catalogue", "Rows", "located"]
+
+Rows = str | Sequence[int] | Tensor
+NAMED = 10  # networks named in a message
+
+
+class Catalogue:
+    """The networks of a finished zoo on disk. Shards are opened when a network of theirs is asked for.
+
+    Attributes:
+        path: The folder.
+        manifest: The JSON manifest.
+        architectures: Of the manifest; the networks of a shard share one.
+        convention: ``dws``, ``nfn`` or another name: of coordinates, pixel range and output.
+        count: Networks.
+        table: One row a network: id, label, split and metrics (pyarrow).
+        allow_nonfinite: Whether networks with NaN or infinite weights are left out instead of refused.
+    """
+
+    def __init__(self, path: str | Path, *, allow_nonfinite: bool = False) -> None:
+        self.path, self.allow_nonfinite = Path(path), allow_nonfinite
+        self.manifest: dict[str, Any] = read_manifest(path)
+        self.architectures: tuple[Architecture, ...] = tuple(
+            architecture_of(self.manifest, i) for i in range(len(self.manifest["architectures"]))
+        )
+        self.convention: str = self.manifest["convention"]
+        self.count: int = self.manifest["count"]
+        self._shards = [
+            Shard(self.path, entry, network_shapes(entry, self.architectures)) for entry in self.manifest["shards"]
+        ]
+        self.table = self._read_table()
+        self._good: dict[int, Tensor] = {}  # of each shard read: its finite networks
+        self._told: set[str] = set()
+
+    @property
+    def data_hash(self) -> str:
+        """sha256 over the checksums of the networks' shards: which data this is."""
+        return hashlib.sha256("".join(shard["sha256"] for shard in self.manifest["shards"]).encode()).hexdigest()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the labels 0, 1, ...; empty where there are none."""
+        return tuple((self.manifest["labels"] or {}).get("classes", ()))
+
+    def rows(self, which: Rows) -> Tensor:
+        """The networks of a split, or the given ones, without those that are left out; long [n], in order.
+
+        Raises:
+            ValueError: If the split is unknown, a row is out of range, or networks have NaN or infinite weights and
+                ``allow_nonfinite`` is off (counted and named).
+        """
+        if isinstance(which, str):
+            if which not in self._splits:
+                raise ValueError(f"{self.path}: unknown split {which!r}; known: {', '.join(self._splits)}")
+            rows = self._splits[which]
+        else:
+            rows = torch.as_tensor(which, dtype=torch.long).reshape(-1)
+        outside = rows[(rows < 0) | (rows >= self.count)]
+        if len(outside):
+            raise ValueError(f"{self.path}: row {int(outside[0])} of a zoo of {self.count} networks")
+        good = self._finite(rows)
+        if not good.all():
+            self._report_nonfinite(rows[~good], len(rows))
+        return rows[good]
+
+    def labels(self, which: Rows) -> Tensor:
+        """Labels of a split or of given rows, long [n].
+
+        Raises:
+            ValueError: If a network has none.
+        """
+        rows = self.rows(which)
+        if self._labels is None:
+            raise ValueError(f"{self.path}: this zoo's networks have no labels")
+        return self._labels[rows]
+
+    def verify(self) -> list[str]:
+        """What is wrong with the files now, checksums and values included; see :func:`graphws.zoo.verify_zoo`."""
+        from graphws.zoo.checking import verify_zoo
+
+        return verify_zoo(self.path)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def _read_table(self) -> pa.Table:
+        path = self.path / TABLE
+        if not path.is_file():
+            raise FileNotFoundError(f"missing table: {path}")
+        if sha256_file(path) != self.manifest["table"]["sha256"]:
+            raise ValueError(f"altered table: {path} does not have the sha256 of the manifest")
+        table = pq.read_table(path, memory_map=True)
+        if table.num_rows != self.count or not {"id", "label", "split"} <= {*table.column_names}:
+            raise ValueError(
+                f"damaged table: {path}: expected {self.count} rows with id, label and split, found {table.num_rows} "
+                f"with {', '.join(table.column_names)}"
+            )
+        return table
+
+    @cached_property
+    def _splits(self) -> dict[str, Tensor]:
+        names = self.table["split"].to_pylist()
+        return {
+            split: torch.tensor([i for i, name in enumerate(names) if name == split], dtype=torch.long)
+            for split in self.manifest["splits"]
+        }
+
+    @cached_property
+    def _labels(self) -> Tensor | None:
+        column = self.table["label"]
+        return None if column.null_count else torch.tensor(column.to_pylist())
+
+    def _finite(self, rows: Tensor) -> Tensor:
+        good = torch.ones(len(rows), dtype=torch.bool)
+        for i, mine, within in located(self._shards, rows):
+            if i not in self._good:
+                self._good[i] = self._shards[i].finite()
+            good[mine] = self._good[i][within]
+        return good
+
+    def _report_nonfinite(self, rows: Tensor, of: int) -> None:
+        names = ", ".join(map(str, rows[:NAMED].tolist())) + (", ..." if len(rows) > NAMED else "")
+        text = f"{self.path}: {len(rows)} of {of} networks have NaN or infinite weights: rows {names}"
+        if not self.allow_nonfinite:
+            raise ValueError(f"{text}; --allow-nonfinite (allow_nonfinite=True) leaves them out")
+        if text not in self._told:
+            self._told.add(text)
+            warnings.warn(f"{text}; they are left out", stacklevel=3)
+
+
+def located(shards: Sequence[Shard], rows: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Each shard that holds some of the rows: its index, which rows they are (bool [n]), and where they lie in it."""
+    starts = torch.tensor([0, *(shard.count for shard in shards)]).cumsum(0)
+    owner = torch.bucketize(rows, starts, right=True) - 1
+    for i in owner.unique().tolist():
+        mine = owner == i
+        yield i, mine, rows[mine] - starts[i]

@@ -1,0 +1,65 @@
+"""The table of an imported zoo: labels, splits and columns of text or numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import torch
+
+from graphws.zoo.writing import SPLITS
+
+if TYPE_CHECKING:
+    from graphws.zoo.importing import Candidate
+
+__all__ = ["make_table"]
+
+
+def make_table(
+    chosen: Sequence[Candidate], members: Sequence[int], shares: Sequence[float], generator: torch.Generator
+) -> tuple[pa.Table, dict[str, Any] | None]:
+    """One row a network (id, label, split, path, architecture, and what is known of it) and the manifest's labels.
+
+    Classes stand in the order of their names, numbers by value. A column whose entries are all numbers holds numbers.
+    """
+    names = [candidate.label for candidate in chosen]
+    classes = _ordered({name for name in names if name is not None})
+    place = {name: i for i, name in enumerate(classes)}
+    columns: dict[str, Any] = {
+        "id": pa.array(range(len(chosen)), pa.int64()),
+        "label": pa.array([None if name is None else place[name] for name in names], pa.int64()),
+        "split": pa.array(_splits(chosen, shares, generator)),
+        "path": pa.array([candidate.name for candidate in chosen]),
+        "architecture": pa.array(members, pa.int64()),
+    }
+    for name in chosen[0].columns:
+        columns[name] = _column([candidate.columns[name] for candidate in chosen])
+    return pa.table(columns), {"name": "label", "classes": classes} if classes else None
+
+
+def _ordered(names: set[str]) -> list[str]:
+    return sorted(names, key=lambda name: (0, int(name), name) if _is_whole(name) else (1, 0, name))
+
+
+def _is_whole(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
+def _splits(chosen: Sequence[Candidate], shares: Sequence[float], generator: torch.Generator) -> list[str]:
+    """The split of each network: its own where it has one, else one drawn in the given shares."""
+    names = [candidate.split for candidate in chosen]
+    free = [i for i, name in enumerate(names) if name is None]
+    order = torch.randperm(len(free), generator=generator).tolist()
+    val, test = (round(len(free) * share) for share in shares[1:])
+    for place, i in enumerate(order):
+        which = 1 if place < val else 2 if place < val + test else 0
+        names[free[i]] = SPLITS[which]
+    return [name or SPLITS[0] for name in names]
+
+
+def _column(values: Sequence[str]) -> pa.Array:
+    try:
+        return pa.array([float(value) if value else None for value in values], pa.float64())
+    except ValueError:
+        return pa.array(list(values))

@@ -1,0 +1,278 @@
+"""Import many checkpoints as one zoo, in chunks that survive a kill; how a file becomes a network is the caller's."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from graphws.architecture import Architecture
+from graphws.atomic import write_tensors, write_text
+from graphws.zoo.import_table import make_table
+from graphws.zoo.manifest import MANIFEST, UNFINISHED, read_manifest
+from graphws.zoo.resuming import begin
+from graphws.zoo.writing import SPLITS, finish_any_zoo
+
+__all__ = ["Candidate", "ImportSettings", "Imported", "Reading", "Stack", "import_networks"]
+
+REJECTED = "rejected.csv"
+CHUNK_BYTES = 256_000_000  # of files read, and of their networks held, at a time
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A file, or folder of a model, that may become a network of the zoo.
+
+    Args:
+        name: Its path from the imported folder on.
+        size: In bytes.
+        modified: Time of its last change, in nanoseconds.
+        label: Name of its class; None where there is none.
+        split: Which split it shall be in; None to draw one.
+        columns: What else is known of it; columns of the zoo's table.
+    """
+
+    name: str
+    size: int
+    modified: int
+    label: str | None = None
+    split: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Networks of one architecture that were read.
+
+    Args:
+        architecture: Of all of them.
+        rows: Which of the candidates they are, ascending.
+        x: Node features, [n, N, 1] in float32.
+        edge_attr: Edge features, [n, E, 1] in float32.
+    """
+
+    architecture: Architecture
+    rows: Sequence[int]
+    x: Tensor
+    edge_attr: Tensor
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What became of some candidates: networks, or a reason."""
+
+    stacks: Sequence[Stack]
+    rejected: Mapping[int, str]
+
+
+@dataclass(frozen=True)
+class ImportSettings:
+    """What decides the zoo, beside the files.
+
+    Args:
+        provenance: Where the networks come from and how they were read; JSON values.
+        split: Shares of train, val and test.
+        seed: Of the split.
+        chunk: Candidates read, and written as shards, at a time.
+        command: What finishes the import after a kill.
+
+    Raises:
+        ValueError: If a share is negative, they don't sum to 1, or the chunk is not positive.
+    """
+
+    provenance: Mapping[str, Any]
+    split: tuple[float, ...] = (0.8, 0.1, 0.1)
+    seed: int = 0
+    chunk: int = 1000
+    command: str = "the command that began it"
+
+    def __post_init__(self) -> None:
+        if len(self.split) != len(SPLITS) or any(share < 0 for share in self.split) or abs(sum(self.split) - 1) > 1e-6:
+            raise ValueError(f"expected shares of train, val and test that sum to 1, found {list(self.split)}")
+        if self.chunk < 1:
+            raise ValueError(f"a chunk holds at least one file, found {self.chunk}")
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What one call of :func:`import_networks` did.
+
+    Args:
+        networks: In the zoo.
+        rejected: Files that are no network.
+        architectures: In the zoo.
+        resumed: Files read by an earlier call.
+    """
+
+    networks: int
+    rejected: int
+    architectures: int
+    resumed: int
+
+
+def import_networks(
+    path: str | Path,
+    candidates: Sequence[Candidate],
+    read: Callable[[Sequence[str]], Reading],
+    settings: ImportSettings,
+    *,
+    refused: Mapping[str, str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Imported:
+    """Read the candidates chunk by chunk and write those that are networks as a zoo; go on with an unfinished one.
+
+    What could not be read is listed in ``rejected.csv`` beside the manifest, with the reason.
+
+    Args:
+        path: Folder of the zoo; absent, empty, or an unfinished import of the same files and settings.
+        candidates: In the order of the zoo.
+        read: From the names of some candidates to their networks.
+        settings: Of the import.
+        refused: Names of files that are left out already, with the reason.
+        progress: Called after each chunk with its files and those of them that were rejected.
+
+    Raises:
+        ValueError: If none is a network, or the folder holds another zoo (says what differs).
+        OSError: If the folder can't be written or holds something else.
+    """
+    folder, refused = Path(path), dict(refused or {})
+    parameters = {**settings.provenance, "split": list(settings.split), "seed": settings.seed, "chunk": settings.chunk}
+    parameters["files"] = {"count": len(candidates), "refused": len(refused), "sha256": _digest(candidates, refused)}
+    existed = folder.exists()
+    if begin(folder, parameters, settings.command):
+        manifest = read_manifest(folder)
+        rejected = len(candidates) + len(refused) - manifest["count"]
+        return Imported(manifest["count"], rejected, len(manifest["architectures"]), len(candidates))
+    resumed, notes = 0, []
+    for index, part in enumerate(_chunks(candidates, settings.chunk)):
+        note = _finished_note(folder, index)
+        if note is None:
+            note = _import_chunk(folder, index, part, read([candidates[row].name for row in part]))
+        else:
+            resumed += len(part)
+        notes.append(note)
+        if progress:
+            progress(len(part), len(note["rejected"]))
+    for note in notes:
+        refused |= {candidates[int(row)].name: reason for row, reason in note["rejected"].items()}
+    return _finish(folder, candidates, notes, refused, settings, parameters, resumed, existed)
+
+
+def _chunks(candidates: Sequence[Candidate], limit: int) -> list[range]:
+    """Parts of at most so many files and so many bytes, but at least one file."""
+    parts, start, size = [], 0, 0
+    for row, candidate in enumerate(candidates):
+        if row > start and (row - start >= limit or size + candidate.size > CHUNK_BYTES):
+            parts.append(range(start, row))
+            start, size = row, 0
+        size += candidate.size
+    return [*parts, range(start, len(candidates))] if candidates else []
+
+
+def _import_chunk(folder: Path, index: int, part: range, reading: Reading) -> dict[str, Any]:
+    """Write the networks of a chunk, a shard an architecture, and its note last: that says the chunk is finished."""
+    shards = []
+    for number, stack in enumerate(reading.stacks):
+        text = stack.architecture.to_json()
+        key = hashlib.sha256(text.encode()).hexdigest()[:16]
+        if not (path := _architecture_file(folder, key)).is_file():
+            write_text(path, text)
+        file = f"shards/networks-{index:05d}-{number:04d}.safetensors"
+        write_tensors(folder / file, {"x": stack.x, "edge_attr": stack.edge_attr})
+        shards.append({"file": file, "architecture": key, "rows": [part[row] for row in stack.rows]})
+    note = {"shards": shards, "rejected": {str(part[row]): reason for row, reason in reading.rejected.items()}}
+    write_text(_note_file(folder, index), json.dumps(note))
+    return note
+
+
+def _finished_note(folder: Path, index: int) -> dict[str, Any] | None:
+    """The note of a chunk whose files are all there and readable."""
+    try:
+        note: dict[str, Any] = json.loads(_note_file(folder, index).read_text(encoding="utf-8"))
+        for shard in note["shards"]:
+            with safe_open(folder / shard["file"], framework="pt") as file:
+                count = file.get_slice("x").get_shape()[0]
+            if count != len(shard["rows"]) or not _architecture_file(folder, shard["architecture"]).is_file():
+                return None
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+        return None
+    return note
+
+
+def _finish(
+    folder: Path,
+    candidates: Sequence[Candidate],
+    notes: Sequence[Mapping[str, Any]],
+    refused: Mapping[str, str],
+    settings: ImportSettings,
+    parameters: Mapping[str, Any],
+    resumed: int,
+    existed: bool,
+) -> Imported:
+    shards = [shard for note in notes for shard in note["shards"]]
+    if not shards:
+        _remove(folder, existed)
+        name, reason = next(iter(sorted(refused.items())), ("", ""))
+        raise ValueError(
+            f"none of {len(refused):,} file(s) is a network; the first, {name}: {reason}"
+            if refused
+            else "there is no file to import"
+        )
+    keys = list(dict.fromkeys(shard["architecture"] for shard in shards))
+    architectures = [
+        Architecture.from_json(_architecture_file(folder, key).read_text(encoding="utf-8")) for key in keys
+    ]
+    entries = [(shard["file"], len(shard["rows"]), keys.index(shard["architecture"])) for shard in shards]
+    members = [index for _, count, index in entries for _ in range(count)]
+    chosen = [candidates[row] for shard in shards for row in shard["rows"]]
+    table, labels = make_table(chosen, members, settings.split, torch.Generator().manual_seed(settings.seed))
+    _write_rejected(folder, refused)
+    finish_any_zoo(
+        folder, architectures, entries, table, labels=labels, convention="custom", provenance=dict(parameters)
+    )
+    shutil.rmtree(folder / UNFINISHED)
+    return Imported(len(chosen), len(refused), len(architectures), resumed)
+
+
+def _write_rejected(folder: Path, refused: Mapping[str, str]) -> None:
+    """List the files that are no network, in the order of their names; no file where there is none."""
+    if not refused:
+        (folder / REJECTED).unlink(missing_ok=True)
+        return
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("path", "reason"))
+    writer.writerows(sorted(refused.items()))
+    write_text(folder / REJECTED, text.getvalue())
+
+
+def _remove(folder: Path, existed: bool) -> None:
+    """Take away an import that came to nothing."""
+    if (folder / MANIFEST).exists():
+        return
+    shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
+    if not existed:
+        folder.rmdir()
+
+
+def _digest(candidates: Sequence[Candidate], refused: Mapping[str, str]) -> str:
+    known = [[c.name, c.size, c.modified, c.label, c.split, dict(c.columns)] for c in candidates]
+    return hashlib.sha256(json.dumps([known, sorted(refused)]).encode()).hexdigest()
+
+
+def _note_file(folder: Path, index: int) -> Path:
+    return folder / UNFINISHED / f"chunk-{index:05d}.json"
+
+
+def _architecture_file(folder: Path, key: str) -> Path:
+    return folder / UNFINISHED / f"architecture-{key}.json"

@@ -1,0 +1,74 @@
+"""Read a zoo whose networks have different architectures."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from graphws.batch import Batch
+from graphws.graph import NetGraph
+from graphws.zoo.catalogue import Catalogue, Rows, located
+
+__all__ = ["MixedZoo", "open_mixed"]
+
+
+class MixedZoo(Catalogue):
+    """A finished zoo of networks of any architectures, in the files of every zoo: a shard holds networks of one.
+
+    Attributes:
+        architectures: Of the networks; :attr:`members` says which network has which.
+        path, manifest, convention, count, table, allow_nonfinite: See :class:`Catalogue`.
+
+    Use :func:`open_mixed`.
+    """
+
+    @cached_property
+    def members(self) -> Tensor:
+        """Index of each network's architecture in ``architectures``, long [n]."""
+        owners = torch.tensor([shard.entry["architecture"] for shard in self._shards])
+        return owners.repeat_interleave(torch.tensor([shard.count for shard in self._shards]))
+
+    def graphs(self, which: Rows) -> list[NetGraph]:
+        """The networks of a split or of given rows, in order, in float32; with ``y`` where the zoo has labels.
+
+        Raises:
+            ValueError: As :meth:`rows`, or if a shard is altered (named).
+        """
+        rows = self.rows(which)
+        attributes = [{}] * len(rows) if self._labels is None else [{"y": y.view(1)} for y in self._labels[rows]]
+        found: dict[int, NetGraph] = {}
+        for i, mine, within in located(self._shards, rows):
+            tensors = self._shards[i].tensors()
+            architecture = self.architectures[self._shards[i].entry["architecture"]]
+            for place, row in zip(mine.nonzero().flatten().tolist(), within.tolist(), strict=True):
+                x, edge_attr = (tensors[name][row].to(torch.float32, copy=True) for name in ("x", "edge_attr"))
+                found[place] = NetGraph(architecture, x, edge_attr, **attributes[place])
+        return [found[place] for place in range(len(rows))]
+
+    def batch(self, which: Rows) -> Batch:
+        """A Batch of a split or of given rows, with ``y`` where the zoo has labels.
+
+        Raises:
+            ValueError: As :meth:`rows`, or if there is none.
+        """
+        return Batch.from_graphs(self.graphs(which))
+
+    def __repr__(self) -> str:
+        return f"MixedZoo({self.path}, {self.count:,} networks of {len(self.architectures)} architecture(s))"
+
+
+def open_mixed(path: str | Path, *, allow_nonfinite: bool = False) -> MixedZoo:
+    """Open a zoo, of one architecture or of several.
+
+    Args:
+        path: Its folder.
+        allow_nonfinite: Leave out networks with NaN or infinite weights, with a warning, instead of refusing them.
+
+    Raises:
+        FileNotFoundError: If there is no zoo, or a file of it is missing (named).
+        ValueError: If it is unfinished (says what finishes it), damaged, truncated or altered (names the file).
+    """
+    return MixedZoo(path, allow_nonfinite=allow_nonfinite)

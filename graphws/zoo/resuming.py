@@ -1,0 +1,59 @@
+"""Zoos that are made in chunks and survive a kill: what a folder without a manifest says of itself."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from graphws.atomic import write_text
+from graphws.zoo.manifest import COMMAND, MANIFEST, UNFINISHED, read_manifest
+
+__all__ = ["begin"]
+
+PARAMETERS = "parameters.json"
+
+
+def begin(folder: Path, parameters: Mapping[str, Any], command: str) -> bool:
+    """Make the folder or recognise the zoo that is in it; True where that is finished already.
+
+    Args:
+        folder: Of the zoo.
+        parameters: All that decides the zoo's bytes, as JSON values.
+        command: What finishes the zoo after a kill.
+
+    Raises:
+        ValueError: If the folder holds another zoo (says what differs).
+        FileExistsError: If it holds something else.
+    """
+    note = folder / UNFINISHED / PARAMETERS
+    if (folder / MANIFEST).is_file():
+        _refuse_other(folder, read_manifest(folder)["provenance"], parameters)
+        shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
+        return True
+    if note.is_file():
+        try:
+            found = json.loads(note.read_text(encoding="utf-8"))
+        except ValueError:
+            found = {}
+        _refuse_other(folder, found, parameters)
+        for leftover in (*folder.glob("*/.*.safetensors"), *folder.glob(".*.parquet"), *folder.glob(".*.json")):
+            leftover.unlink(missing_ok=True)
+        return False
+    if folder.exists() and (not folder.is_dir() or {entry.name for entry in folder.iterdir()} - {UNFINISHED}):
+        raise FileExistsError(f"{folder} exists and is no zoo; a zoo needs a folder of its own")
+    write_text(folder / UNFINISHED / COMMAND, command + "\n")
+    write_text(note, json.dumps(parameters, indent=1) + "\n")
+    return False
+
+
+def _refuse_other(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    differing = [
+        f"{name} is {json.dumps(found.get(name))} there and {json.dumps(wanted.get(name))} here"
+        for name in {**wanted, **found}
+        if found.get(name) != wanted.get(name)
+    ]
+    if differing:
+        raise ValueError(f"{folder} holds a zoo of another command: {'; '.join(differing)}; choose another folder")

@@ -1,0 +1,270 @@
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from graphws.cli import main
+from graphws.cli.bulk import BulkReader
+from graphws.cli.networks import Converter
+from graphws.cli.zoo_import import find_candidates
+from graphws.zoo import open_mixed
+from graphws.zoo.importing import Reading
+from tests.checkpoint_folders import check_networks, cnn_state, mlp_state, run_import, write
+
+
+@pytest.fixture
+def alike(tmp_path: Path) -> Path:
+    """Twelve MLPs of one architecture, six in each of two folders."""
+    for i in range(12):
+        write(tmp_path / "nets" / f"class_{'ab'[i % 2]}" / f"{i:02d}.safetensors", mlp_state(3, 4, 2, seed=i))
+    return tmp_path / "nets"
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    """Two MLP architectures and a CNN, in several suffixes and dtypes."""
+    folder = tmp_path / "nets"
+    for i in range(4):
+        write(folder / f"a{i}.safetensors", mlp_state(3, 4, 2, seed=i))
+        write(folder / f"b{i}.pt", mlp_state(2, 5, 5, 1, seed=i))
+        write(folder / f"c{i}.pth", cnn_state(i))
+        write(folder / f"h{i}.safetensors", mlp_state(3, 4, 2, seed=i, dtype=torch.float16))
+    write(folder / "d.pt", mlp_state(3, 4, 2, dtype=torch.float64))
+    write(folder / "e.pth", mlp_state(3, 4, 2, dtype=torch.bfloat16))
+    return folder
+
+
+def spoil(folder: Path) -> dict[str, str]:
+    """Bad files in a folder, each with a part of its reason."""
+    (folder / "x0.safetensors").write_bytes(b"")
+    (folder / "x1.pt").write_text("no network\n")
+    torch.save(mlp_state(3, 4, 2), folder / "x2.pt")
+    (folder / "x2.pt").write_bytes((folder / "x2.pt").read_bytes()[:-700])
+    torch.save(nn.Linear(2, 2), folder / "x3.pt")
+    state = mlp_state(3, 4, 2)
+    state["0.weight"][0, 0] = torch.nan
+    save_file(state, folder / "x4.safetensors")
+    (folder / "x5.txt").write_text("notes")
+    save_file({**mlp_state(3, 4, 2), "0.bias": torch.full((4,), 1e300, dtype=torch.float64)}, folder / "x6.safetensors")
+    return {
+        "x0.safetensors": "empty (0 bytes)",
+        "x1.pt": "no checkpoint of torch.save",
+        "x2.pt": "corrupt or truncated",
+        "x3.pt": "pickled object",
+        "x4.safetensors": "1 NaN and 0 infinite: 1 in '0.weight'",
+        "x5.txt": "suffix '.txt'",
+        "x6.safetensors": "too large for float32",
+    }
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_files_of_one_architecture(alike: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "zoo"
+    assert run_import(alike, out, "--chunk", "5") == 0
+    assert re.search(r"12 networks of 1 architecture\(s\), in .* files a second", capsys.readouterr().out)
+    zoo = open_mixed(out)
+    check_networks(zoo, alike)
+    assert zoo.table["path"].to_pylist() == sorted(f"class_{'ab'[i % 2]}/{i:02d}.safetensors" for i in range(12))
+    assert not (out / "rejected.csv").exists()
+    assert main(["zoo", "info", str(out)]) == 0
+    assert "3-4-2, relu" in capsys.readouterr().out
+
+
+def test_mixed_folder_with_bad_files(mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    reasons, out = spoil(mixed), tmp_path / "zoo"
+    assert run_import(mixed, out) == 0
+    assert f"7 file(s) left out; {out / 'rejected.csv'} says why" in capsys.readouterr().out
+    with (out / "rejected.csv").open(newline="") as file:
+        found = {row["path"]: row["reason"] for row in csv.DictReader(file)}
+    assert list(found) == list(reasons)
+    for name, part in reasons.items():
+        assert part in found[name]
+        assert str(mixed) not in found[name]
+    zoo = open_mixed(out)
+    assert len(zoo) == 18
+    check_networks(zoo, mixed)
+    for command, said in (("info", "4 of"), ("verify", "all files are what the manifest says")):
+        assert main(["zoo", command, str(out)]) == 0
+        assert said in capsys.readouterr().out
+
+
+def test_no_good_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, out = tmp_path / "nets", tmp_path / "zoo"
+    folder.mkdir()
+    for wanted in ("no file in", "none of 7 file(s) is a network; the first, x0.safetensors: "):
+        assert run_import(folder, out) == 2
+        said = capsys.readouterr()
+        assert said.err.splitlines()[-1].startswith(f"graphws: error: {wanted}")
+        assert not out.exists()
+        spoil(folder)
+    assert run_import(tmp_path / "none", out) == 2
+    assert "is no folder" in capsys.readouterr().err
+
+
+def test_labels_from_a_pattern(alike: Path, tmp_path: Path) -> None:
+    write(alike / "other.pt", mlp_state(3, 4, 2))
+    assert run_import(alike, tmp_path / "zoo", "--label-from", "class_([a-z])/") == 0
+    zoo = open_mixed(tmp_path / "zoo")
+    assert zoo.classes == ("a", "b")
+    assert zoo.labels(range(12)).tolist() == [0] * 6 + [1] * 6
+    assert [int(graph.y) for graph in zoo.graphs([0, 11])] == [0, 1]
+    assert zoo.batch([11, 0, 3]).y.flatten().tolist() == [1, 0, 0]
+    assert "other.pt,no label: " in (tmp_path / "zoo" / "rejected.csv").read_text()
+
+
+def test_labels_from_a_table(alike: Path, tmp_path: Path) -> None:
+    names = sorted(str(path.relative_to(alike).as_posix()) for path in alike.rglob("*.safetensors"))
+    splits = ["val", "train", "test"] * 4
+    rows = [f"{n},{10 if i % 3 else 9},{s},{i / 4},w{i}" for i, (n, s) in enumerate(zip(names, splits, strict=True))]
+    (alike / "labels.csv").write_text("\n".join(["path,label,split,accuracy,note", *rows[:-1]]) + "\n")
+    assert run_import(alike, tmp_path / "zoo", "--label-from", str(alike / "labels.csv")) == 0
+    zoo = open_mixed(tmp_path / "zoo")
+    assert zoo.classes == ("9", "10")
+    assert zoo.labels(range(11)).tolist() == [0, 1, 1] * 3 + [0, 1]
+    assert zoo.table["split"].to_pylist() == splits[:-1]
+    assert zoo.table["accuracy"].to_pylist() == [i / 4 for i in range(11)]
+    assert zoo.table["note"].to_pylist() == [f"w{i}" for i in range(11)]
+    assert f"{names[-1]},no label: labels.csv has no row of it" in (tmp_path / "zoo" / "rejected.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--label-from", "class_.*"], "needs one group"),
+        (["--label-from", "("], "no regular expression"),
+        (["--label-from", "missing.csv"], "missing.csv: No such file"),
+        (["--split", "0.5,0.1"], "sum to 1, found [0.5, 0.1]"),
+        (["--split", "a"], "expected shares of train, val, test"),
+        (["--chunk", "0"], "at least one file, found 0"),
+        (["--activation", "what"], "what"),
+        (["--pattern", "*.pt"], "matches '*.pt'"),
+    ],
+)
+def test_bad_options_are_one_line(
+    alike: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], message: str
+) -> None:
+    assert run_import(alike, tmp_path / "zoo", *more) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "zoo").exists()
+
+
+def test_an_interrupted_import_goes_on(
+    mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoil(mixed)
+    read = BulkReader.__call__
+    seen: list[list[str]] = []
+    rest: list[str] = []
+
+    def interrupted(self: BulkReader, names: Sequence[str]) -> Reading:
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        seen.append(list(names))
+        return read(self, names)
+
+    def watched(self: BulkReader, names: Sequence[str]) -> Reading:
+        rest.extend(names)
+        return read(self, names)
+
+    assert run_import(mixed, tmp_path / "whole", "--chunk", "6") == 0
+    out = tmp_path / "zoo"
+    with monkeypatch.context() as patch:
+        patch.setattr(BulkReader, "__call__", interrupted)
+        assert run_import(mixed, out, "--chunk", "6") == 130
+    capsys.readouterr()
+    assert main(["zoo", "info", str(out)]) == 2
+    assert f"graphws zoo import {mixed} --out {out}" in capsys.readouterr().err
+    with monkeypatch.context() as patch:
+        patch.setattr(BulkReader, "__call__", watched)
+        assert run_import(mixed, out, "--chunk", "6") == 0
+    assert "12 files read before" in capsys.readouterr().out
+    assert not {*rest} & {*seen[0], *seen[1]}
+    assert len(rest) == 25 - 12
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_a_finished_zoo_stays(alike: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "zoo"
+    assert run_import(alike, out) == 0
+    before = contents(out)
+    assert run_import(alike, out) == 0
+    assert "12 networks, imported before; nothing to do" in capsys.readouterr().out
+    for change in (["--seed", "1"], ["--split", "1,0,0"]):
+        assert run_import(alike, out, *change) == 2
+        assert "holds a zoo of another command" in capsys.readouterr().err
+    (alike / "more.pt").write_bytes(b"")
+    assert run_import(alike, out) == 2
+    assert run_import(alike, alike) == 2
+    assert "exists and is no zoo" in capsys.readouterr().err
+    assert contents(out) == before
+
+
+def test_an_altered_shard_is_found(alike: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "zoo"
+    assert run_import(alike, out, "--chunk", "6") == 0
+    shard = sorted((out / "shards").iterdir())[1]
+    shard.write_bytes(shard.read_bytes()[:-1] + b"\x01")
+    assert main(["zoo", "verify", str(out)]) == 2
+    assert f"altered shard: {shard}" in capsys.readouterr().err
+    open_mixed(out).graphs([0])
+    with pytest.raises(ValueError, match="altered shard"):
+        open_mixed(out).graphs([11])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("**/*", {"a.pt", "b/c.pt", "b/d/e.pth"}),
+        ("*.pt", {"a.pt"}),
+        ("**/*.pt", {"a.pt", "b/c.pt"}),
+        ("b/**", {"b/c.pt", "b/d/e.pth"}),
+        ("b/*", {"b/c.pt"}),
+        ("**/d/**/*.pth", {"b/d/e.pth"}),
+    ],
+)
+def test_patterns_and_hidden_files(tmp_path: Path, pattern: str, found: set[str]) -> None:
+    from graphws.cli.labels import Labels
+
+    for name in ("a.pt", "b/c.pt", "b/d/e.pth", ".hidden/f.pt", "b/.g.pt", "zoo/h.pt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).touch()
+    candidates, refused = find_candidates(tmp_path, pattern, Labels(), tmp_path / "zoo")
+    assert {candidate.name for candidate in candidates} == found
+    assert not refused
+
+
+def test_a_model_of_ones_own(alike: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_import_net.py").write_text(
+        "from torch import nn\ndef make():\n    return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert run_import(alike, tmp_path / "zoo", "--module", "own_import_net:make") == 0
+    zoo = open_mixed(tmp_path / "zoo")
+    expected = Converter("own_import_net:make")(alike / zoo.table["path"][7].as_py())
+    graph = zoo.graphs([7])[0]
+    assert graph.architecture == expected.architecture
+    assert torch.equal(graph.edge_attr, expected.edge_attr)
+    assert "tanh" in str(graph.architecture)
+
+
+def test_a_name_that_is_no_text_is_left_out(alike: Path, tmp_path: Path) -> None:
+    try:
+        os.rename(alike / "class_a" / "00.safetensors", os.fsencode(alike) + b"/\xff.safetensors")
+    except OSError:
+        pytest.skip("this file system takes names in UTF-8 alone")
+    assert run_import(alike, tmp_path / "zoo") == 0
+    assert len(open_mixed(tmp_path / "zoo")) == 11
+    assert "udcff.safetensors,its name is no UTF-8 text" in (tmp_path / "zoo" / "rejected.csv").read_text()
