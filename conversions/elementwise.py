@@ -73,11 +73,13 @@ ACTIVATIONS: dict[str, Callable[..., Activation]] = {
     "silu": lambda: Activation("silu"),
     "leaky_relu": lambda negative_slope=0.01: Activation("leaky_relu", negative_slope),
     "elu": lambda alpha=1.0: Activation("elu", alpha),
+    **{name: (lambda name=name: Activation(name)) for name in ("relu6", "hardswish", "selu", "mish")},
+    "softplus": lambda beta=1.0, threshold=20.0: Activation("softplus", beta),
     "sin": lambda: Activation("sine", 1.0),
 }
 RULES |= {name: _activation(make) for name, make in ACTIVATIONS.items()}
 KEPT = (
-    *("relu6", "hardtanh", "hardswish", "hardsigmoid", "softplus", "softsign", "mish", "selu", "celu", "logsigmoid"),
+    *("hardtanh", "hardsigmoid", "softsign", "celu", "logsigmoid"),
     *("log_sigmoid", "tanhshrink", "hardshrink", "softshrink", "threshold", "clamp", "clip", "clamp_min", "clamp_max"),
     *("cos", "exp", "log", "log1p", "sqrt", "rsqrt", "abs", "square", "neg", "negative", "erf", "reciprocal", "round"),
     "floor",

@@ -24,6 +24,11 @@ ACTIVATIONS: dict[str, tuple[float | None, Callable[[Tensor, float], Tensor]]] =
     "leaky_relu": (0.01, lambda z, slope: F.leaky_relu(z, slope)),
     "elu": (1.0, lambda z, alpha: F.elu(z, alpha)),
     "sine": (30.0, lambda z, frequency: torch.sin(frequency * z)),
+    "relu6": (None, lambda z, _: F.relu6(z)),
+    "hardswish": (None, lambda z, _: F.hardswish(z)),
+    "softplus": (1.0, lambda z, beta: F.softplus(z, beta)),
+    "selu": (None, lambda z, _: F.selu(z)),
+    "mish": (None, lambda z, _: F.mish(z)),
 }
 
 
@@ -34,7 +39,7 @@ class Activation:
     Args:
         name: A key of :data:`ACTIVATIONS`.
         parameter: The frequency of ``sine`` (default 30, SIREN's), the negative slope of ``leaky_relu`` (0.01), the
-            alpha of ``elu`` (1); no other activation takes one.
+            alpha of ``elu`` (1), the beta of ``softplus`` (1); no other takes one.
 
     Raises:
         ValueError: If the name is unknown, the activation takes no parameter, or the parameter is not finite.

@@ -18,12 +18,17 @@ BY_HAND = {
     "leaky_relu": lambda z: z if z > 0 else 0.01 * z,
     "elu": lambda z: z if z > 0 else math.exp(z) - 1,
     "sine": lambda z: math.sin(30 * z),
+    "relu6": lambda z: min(max(z, 0.0), 6.0),
+    "hardswish": lambda z: z * min(max(z + 3, 0.0), 6.0) / 6,
+    "softplus": lambda z: math.log(1 + math.exp(z)),
+    "selu": lambda z: 1.0507009873554805 * (z if z > 0 else 1.6732632423543772 * (math.exp(z) - 1)),
+    "mish": lambda z: z * math.tanh(math.log(1 + math.exp(z))),
 }
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_value_by_hand(name: str) -> None:
-    points = [-2.0, -0.3, 0.0, 0.4, 3.0]
+    points = [-2.0, -0.3, 0.0, 0.4, 3.0, 7.5]
     found = Activation(name)(torch.tensor(points, dtype=torch.float64))
     assert found.tolist() == pytest.approx([BY_HAND[name](z) for z in points], abs=1e-12)
 

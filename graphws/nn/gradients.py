@@ -40,6 +40,12 @@ def _sigmoid(z: Tensor, _: float) -> Tensor:
     return gate * (1 - gate)
 
 
+def _mish(z: Tensor, _: float) -> Tensor:
+    tanh = torch.tanh(torch.nn.functional.softplus(z))
+    return tanh + z * (1 - tanh.square()) * torch.sigmoid(z)
+
+
+SELU = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717  # scale and alpha of arXiv 1706.02515
 DERIVATIVES: dict[str, Callable[[Tensor, float], Tensor]] = {
     # a row an activation of graphws.activation: its derivative; where it has a kink, that from the left
     "identity": lambda z, _: torch.ones_like(z),
@@ -52,6 +58,11 @@ DERIVATIVES: dict[str, Callable[[Tensor, float], Tensor]] = {
     "leaky_relu": lambda z, slope: torch.where(z > 0, torch.ones_like(z), slope),
     "elu": lambda z, alpha: torch.where(z > 0, 1.0, alpha * torch.exp(z.clamp(max=0))),
     "sine": lambda z, frequency: frequency * torch.cos(frequency * z),
+    "relu6": lambda z, _: ((z > 0) & (z < 6)).to(z.dtype),
+    "hardswish": lambda z, _: torch.where(z <= -3, 0.0, torch.where(z >= 3, 1.0, (2 * z + 3) / 6)),
+    "softplus": lambda z, beta: torch.sigmoid(beta * z),
+    "selu": lambda z, _: SELU[0] * torch.where(z > 0, 1.0, SELU[1] * torch.exp(z.clamp(max=0))),
+    "mish": _mish,
 }
 
 

@@ -1,6 +1,7 @@
 import torch
 
 from graphws import Architecture, Batch
+from graphws.activation import ACTIVATIONS
 from graphws.nn import StaticEncoding
 from graphws.nn.encoding import node_facts
 from graphws.testing import random_graph
@@ -36,3 +37,8 @@ def test_facts_cached_in_inference_mode_serve_training():
         encoding(Batch.from_graphs([graph]))
     encoding(Batch.from_graphs([graph])).sum().backward()
     assert encoding.linear.weight.grad.abs().sum() > 0
+
+
+def test_every_activation_is_told_from_every_other():
+    facts = torch.stack([node_facts(Architecture.mlp([1, 2, 1], name).structure)[1] for name in ACTIVATIONS])
+    assert len(facts.unique(dim=0)) == len(ACTIVATIONS)

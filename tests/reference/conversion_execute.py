@@ -50,4 +50,14 @@ def slow_activation(activation: Activation, z: float) -> float:
             return z if z >= 0.0 else p * (math.exp(z) - 1.0)
         case "sine":
             return math.sin(p * z)
+        case "relu6":
+            return min(max(z, 0.0), 6.0)
+        case "hardswish":
+            return z * min(max(z + 3.0, 0.0), 6.0) / 6.0
+        case "softplus":
+            return math.log1p(math.exp(p * z)) / p if p * z < 20.0 else z
+        case "selu":
+            return 1.0507009873554805 * (z if z >= 0.0 else 1.6732632423543772 * (math.exp(z) - 1.0))
+        case "mish":
+            return z * math.tanh(math.log1p(math.exp(z)))
     raise ValueError(f"no reference for activation {activation}")
