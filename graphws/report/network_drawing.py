@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import html
+import textwrap
 from pathlib import Path
 
-from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
-from matplotlib.colors import Normalize, to_hex
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from graphws.atomic import replacing, write_text
 from graphws.graph import NetGraph
-from graphws.report.network_layout import Line, NetworkLayout, lay_out
+from graphws.report.network_layout import Column, NetworkLayout, lay_out
+from graphws.report.network_page import page
+from graphws.report.network_style import COLOURS, FAINT, ROLES, caption, colour, shown, width
 
-__all__ = ["DRAWINGS", "draw_network"]
+__all__ = ["DRAWINGS", "draw_network", "figure_of"]
 
 DRAWINGS = (".png", ".svg", ".html")
-COLOURS = colormaps["coolwarm"]
-FAINT = {"identity": "#444444", "negative": "#444444", "gate": "#2a9d3a", "unflatten": "#999999"}
-ROLES = {"input": "#1b6ca8", "hidden": "#333333", "output": "#b3471b", "bias": "#777777"}
-BEND = 12  # pieces of a bent line
+INCH, TALL = 1.15, 4.6  # between columns, of a column
+MAX_WIDTH = 120.0  # inches; columns of longer networks stand closer
+LEVEL = 8  # columns up to which names stand level, if they are short
+SHORT = 14  # characters
 
 
 def draw_network(g: NetGraph, path: str | Path) -> str:
@@ -52,124 +55,73 @@ def draw_network(g: NetGraph, path: str | Path) -> str:
     return caption(layout)
 
 
-def caption(layout: NetworkLayout) -> str:
-    """What the drawing shows and leaves out."""
-    sampled = [column for column in layout.columns if column.shown < column.size]
-    text = f"{len(layout.columns)} layers, {len(layout.dots):,} neurons and {len(layout.lines):,} edges drawn"
-    if sampled:
-        text += f"; of {len(sampled)} layers a sample of at most {max(c.shown for c in sampled)} neurons"
-    if any(line.taps > 1 for line in layout.lines):
-        text += "; of a kernel its largest tap"
-    return text
-
-
-def colour(line: Line, scale: float) -> str:
-    """Red for positive and blue for negative weights; a colour of its own for what has no weight."""
-    if line.kind in FAINT:
-        return FAINT[line.kind]
-    return to_hex(COLOURS(0.5 + 0.5 * max(-1.0, min(1.0, line.value / scale))))
-
-
-def points(line: Line) -> list[tuple[float, float]]:
-    """A straight line, or a bent one where it passes columns."""
-    (x0, y0), (x1, y1) = line.start, line.end
-    if not line.bow:
-        return [line.start, line.end]
-    steps = [i / BEND for i in range(BEND + 1)]
-    return [(x0 + (x1 - x0) * t, y0 + (y1 - y0) * t + 4 * line.bow * t * (1 - t)) for t in steps]
-
-
 def figure_of(layout: NetworkLayout, title: str) -> Figure:
     """The drawing with matplotlib."""
-    count = len(layout.columns)
-    figure = Figure(figsize=(max(6.0, min(60.0, 1.1 * count)), 6.5))
-    axes = figure.add_subplot()
-    lines = sorted(layout.lines, key=lambda line: abs(line.value))
-    axes.add_collection(
-        LineCollection(
-            [points(line) for line in lines],
-            colors=[colour(line, layout.scale) for line in lines],
-            linewidths=[width(line, layout.scale) for line in lines],
-            linestyles=["--" if line.kind in FAINT else "-" for line in lines],
-            alpha=0.75,
-            zorder=1,
-        )
-    )
+    last = layout.columns[-1].x
+    wide = max(4.5, min(MAX_WIDTH, INCH * last))
+    figure = Figure(figsize=(wide + 1.5, TALL * layout.top))
+    axes = figure.add_axes((0.02, 0.02, wide / (wide + 1.5), 0.96))
+    _draw_lines(axes, layout)
     axes.scatter(
         [dot.x for dot in layout.dots],
         [dot.y for dot in layout.dots],
-        s=22 if count <= 40 else 10,
+        s=26 if len(layout.columns) <= LEVEL else 16,
         c=[ROLES[dot.role] for dot in layout.dots],
-        zorder=2,
+        edgecolors="white",
+        linewidths=0.4,
+        zorder=3,
     )
-    for column in layout.columns:
-        sample = f"{column.size}" if column.shown == column.size else f"{column.shown} of {column.size}\ndrawn"
-        axes.text(column.x, -0.03, sample, ha="center", va="top", fontsize=7)
-        angle = 0 if count <= 8 else 60
-        name = column.name if column.activation == "identity" else f"{column.name}\n{column.activation}"
-        axes.text(column.x, 1.03, name, ha="center" if not angle else "left", va="bottom", rotation=angle, fontsize=7)
-    top = max([1.0, *(y for line in layout.lines if line.bow for _, y in points(line))])
-    axes.set_xlim(-0.6, count - 0.4)
-    axes.set_ylim(-0.12, top + 0.02)
+    _name_columns(axes, layout)
+    axes.set_xlim(-0.3, last + 0.3)
+    axes.set_ylim(0, layout.top + 0.02)
     axes.axis("off")
-    figure.suptitle(f"{title}\n{caption(layout)}", fontsize=9, y=1.12 if count > 8 else 1.04)
+    words = f"{title}\n{caption(layout)}"
+    lines = [part for line in words.split("\n") for part in textwrap.wrap(line, int(13 * wide), break_on_hyphens=True)]
+    axes.set_title("\n".join(lines), fontsize=9, loc="left")
     weights = ScalarMappable(Normalize(-layout.scale, layout.scale), COLOURS)
-    figure.colorbar(weights, ax=axes, label="weight", shrink=0.6, pad=0.02, aspect=25)
+    whole = wide + 1.5
+    bar = figure.add_axes((0.02 + (wide + 0.35) / whole, 0.02 + 0.48 / layout.top, 0.15 / whole, 0.45 / layout.top))
+    figure.colorbar(weights, cax=bar, label="weight", extend="both")
+    bar.tick_params(labelsize=8)
+    _explain_kinds(axes, layout)
     return figure
 
 
-def width(line: Line, scale: float) -> float:
-    """Thicker for larger weights."""
-    return 0.9 if line.kind in FAINT else 0.25 + 1.2 * min(1.0, abs(line.value) / scale)
+def _draw_lines(axes: Axes, layout: NetworkLayout) -> None:
+    """Weak lines first, so that strong ones lie above them."""
+    lines = sorted(layout.lines, key=lambda line: abs(line.value))
+    crowded = 0.85 if len(lines) < 2000 else 0.6
+    axes.add_collection(
+        LineCollection(
+            [line.points for line in lines],
+            colors=[colour(line, layout.scale) for line in lines],
+            linewidths=[width(line, layout.scale) for line in lines],
+            linestyles=["--" if line.kind in FAINT else "-" for line in lines],
+            alpha=crowded,
+            zorder=1,
+        )
+    )
 
 
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
-body {{ font: 14px sans-serif; margin: 1em; }} svg {{ height: 80vh; min-width: 100%; }}
-path {{ fill: none; opacity: .7; }} path:hover {{ stroke-width: 5; opacity: 1; }} circle:hover {{ r: 7; }}
-text {{ font-size: 10px; }}
-</style></head><body><h3>{title}</h3><p>{caption}. Red is positive, blue negative, full colour at {scale:.3g};
-dashed lines are residual sums and gates. Point at a neuron or an edge to read it.</p>
-<div style="overflow-x: auto"><svg viewBox="0 0 {width} {height}" width="{width}" height="{height}">{body}</svg></div>
-</body></html>
-"""
-
-
-UNIT, TALL, MARGIN = 110, 560, 90  # of a page: between columns, of a column, around all
-
-
-def page(layout: NetworkLayout, title: str) -> str:
-    """The drawing as a page of HTML that needs nothing else."""
-    top = max([1.0, *(y for line in layout.lines if line.bow for _, y in points(line))])
-    body = [_path(line, layout.scale, top) for line in sorted(layout.lines, key=lambda line: abs(line.value))]
-    for dot in layout.dots:
-        told = f"{dot.group}, neuron {dot.number}" + ("" if dot.bias is None else f", bias {dot.bias:.6g}")
-        x, y = _place(dot.x, dot.y, top)
-        body.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{ROLES[dot.role]}">{_told(told)}</circle>')
+def _name_columns(axes: Axes, layout: NetworkLayout) -> None:
+    """Name, activation and number of neurons below each column; on their side where there is little room."""
+    level = len(layout.columns) <= LEVEL and all(len(column.name) <= SHORT for column in layout.columns)
     for column in layout.columns:
-        x, y = _place(column.x, 0, top)
-        sample = str(column.size) if column.shown == column.size else f"{column.shown} of {column.size} drawn"
-        turned = f'transform="rotate(30 {x:.0f} {y + 36:.0f})"'
-        name = html.escape(f"{column.name} ({column.activation})")
-        body.append(f'<text x="{x:.0f}" y="{y + 20:.0f}" text-anchor="middle">{sample}</text>')
-        body.append(f'<text x="{x:.0f}" y="{y + 36:.0f}" {turned}>{name}</text>')
-    size = {"width": 2 * MARGIN + UNIT * (len(layout.columns) - 1), "height": round(2 * MARGIN + TALL * top)}
-    words = {"title": html.escape(title), "caption": html.escape(caption(layout)), "scale": layout.scale}
-    return PAGE.format(body="\n".join(body), **size, **words)
+        words = [f"{column.name}", *_details(column)]
+        text = "\n".join(words) if level else f"{words[0]}\n{', '.join(words[1:])}"
+        axes.text(
+            column.x, -0.03, text, ha="center", va="top", fontsize=8 if level else 7, rotation=0 if level else 90,
+            linespacing=1.3, multialignment="center" if level else "right",
+        )  # fmt: skip
 
 
-def _place(x: float, y: float, top: float) -> tuple[float, float]:
-    return MARGIN + UNIT * x, MARGIN + TALL * (top - y)
+def _details(column: Column) -> list[str]:
+    return [*([] if column.activation == "identity" else [column.activation]), shown(column)]
 
 
-def _told(text: str) -> str:
-    return f"<title>{html.escape(text)}</title>"
-
-
-def _path(line: Line, scale: float, top: float) -> str:
-    places = [_place(x, y, top) for x, y in points(line)]
-    way = "M" + " L".join(f"{x:.1f} {y:.1f}" for x, y in places)
-    dash = ' stroke-dasharray="4 3"' if line.kind in FAINT else ""
-    taps = f", largest of {line.taps} taps" if line.taps > 1 else ""
-    style = f'stroke="{colour(line, scale)}" stroke-width="{width(line, scale):.2f}"{dash}'
-    return f'<path d="{way}" {style}>{_told(f"{line.block} ({line.kind}): {line.value:.6g}{taps}")}</path>'
+def _explain_kinds(axes: Axes, layout: NetworkLayout) -> None:
+    """A legend of the lines that stand for no weight."""
+    kinds = [kind for kind in FAINT if any(line.kind == kind for line in layout.lines)]
+    if kinds:
+        handles = [Line2D([], [], color=FAINT[kind][0], linestyle="--", label=FAINT[kind][1]) for kind in kinds]
+        axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 0.4), fontsize=8, frameon=False)
