@@ -9,11 +9,12 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-inp
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 .DELETE_ON_ERROR:
-.PHONY: help demo compare test test-slow test-gpu lint bench clean scatter
+.PHONY: help demo compare theory test test-slow test-gpu lint bench clean scatter
 
 help:
 	@echo "make demo       set up .venv, then run the whole pipeline on the embedded digits"
 	@echo "make compare    set up .venv, then every architecture on the digits over three seeds: about 40 minutes"
+	@echo "make theory     set up .venv, then every construction and counterexample of the theory: about a minute"
 	@echo "make test       set up .venv, then the tests; also test-slow, test-gpu"
 	@echo "make lint       ruff check, ruff format --check, mypy"
 	@echo "make bench      benchmarks/run.py"
@@ -26,6 +27,9 @@ demo: .venv/.project scatter
 compare: .venv/.project scatter
 	$(BIN)/graphws zoo build inr --images digits --layout 2,16,16,1 --seed 0 --out zoo/digits
 	$(BIN)/graphws sweep experiments/digits --seeds 0,1,2 --out runs/digits
+
+theory: .venv/.project scatter
+	$(BIN)/graphws theory
 
 test: .venv/.dev scatter
 	$(PYTEST)

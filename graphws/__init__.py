@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from graphws import functional, models, nn, output_capacity, symmetry, testing, zoo
+    from graphws import equivalence, expressivity, functional, models, nn, output_capacity, symmetry, testing, zoo
     from graphws.activation import Activation
     from graphws.architecture import Architecture, EdgeBlock, NodeGroup, TensorSpec
     from graphws.batch import Batch
@@ -21,6 +21,8 @@ __all__ = [
     "NetGraph",
     "NodeGroup",
     "TensorSpec",
+    "equivalence",
+    "expressivity",
     "functional",
     "models",
     "nn",

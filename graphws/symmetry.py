@@ -16,7 +16,7 @@ from graphws.graph import NetGraph
 from graphws.layouts import edges_of, write_edges
 from graphws.orbit import find_node_permutation
 
-__all__ = ["GroupElement", "Symmetry", "permute", "same_orbit"]
+__all__ = ["GroupElement", "Symmetry", "act_each", "permute", "same_orbit"]
 
 GroupElement = tuple[Tensor, ...]
 
@@ -202,19 +202,30 @@ def permute(networks: NetGraph | Batch, *, generator: torch.Generator | None = N
 
 
 def _permute_each(batch: Batch, generator: torch.Generator | None) -> Batch:
-    arch, count, device = batch.structure, batch.num_graphs, batch.x.device
+    arch, count = batch.structure, batch.num_graphs
     if not arch.is_dense:
         parts = [permute(batch.get_example(i), generator=generator) for i in range(count)]
         return batch.replace(torch.cat([g.x for g in parts]), torch.cat([g.edge_attr for g in parts]))
     factors = {run[0]: run[3] for group in arch.groups for run in group.permuted}
-    drawn = {
-        factor: torch.rand(count, size, generator=generator).argsort(1).to(device) for factor, size in factors.items()
-    }
+    drawn = {factor: torch.rand(count, size, generator=generator).argsort(1) for factor, size in factors.items()}
+    return act_each(tuple(drawn[factor] for factor in sorted(drawn)), batch)
+
+
+def act_each(elements: tuple[Tensor, ...], batch: Batch) -> Batch:
+    """Every network of a homogeneous batch of dense blocks under an element of its own, in a few tensor operations.
+
+    Args:
+        elements: One permutation a factor and network, [n, size]; see :class:`Symmetry`.
+        batch: n networks.
+    """
+    arch, count, device = batch.structure, batch.num_graphs, batch.x.device
+    factors = sorted({run[0] for group in arch.groups for run in group.permuted})
+    own = {factor: p.to(device) for factor, p in zip(factors, elements, strict=True)}
     within = []
     for group in arch.groups:
         index = torch.arange(group.size, device=device).repeat(count, 1)
         for factor, start, step, size in group.permuted:
-            index[:, start : start + step * size : step] = start + step * drawn[factor]
+            index[:, start : start + step * size : step] = start + step * own[factor]
         within.append(index)
     row = torch.arange(count, device=device)
     x = [view[row[:, None], index] for view, index in zip(batch.dense_nodes(), within, strict=True)]

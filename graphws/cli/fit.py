@@ -7,7 +7,7 @@ import logging
 import pickle
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from graphws.cli.config import explain
 from graphws.tasks.metrics_csv import MetricsCSV
 from graphws.tasks.run import FitClock, checkpoint_callback, checkpoint_path, preflight, record
 
-__all__ = ["RunCLI", "run_lightning"]
+__all__ = ["RunCLI", "quiet", "run_lightning"]
 
 COMMANDS = ("fit", "validate", "test", "predict")
 DEFAULTS = {
@@ -145,7 +145,7 @@ def run_lightning(arguments: Sequence[str]) -> RunCLI:
     keep_freed_memory()
     words = _with_shorthands(arguments)
     parser_kwargs: dict[str, Any] = {"exit_on_error": False, "prog": "graphws"}
-    with _quiet():
+    with quiet():
         try:
             return RunCLI(
                 LightningModule,
@@ -181,7 +181,8 @@ def _check_readable(path: str) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Any:
+def quiet() -> Iterator[None]:
+    """Without what Lightning says about every run."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():

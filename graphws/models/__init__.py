@@ -1,6 +1,7 @@
 """Weight-space networks, one architecture a file."""
 
 from graphws.models.aligned import Aligned
+from graphws.models.colour_features import ColourFeatures
 from graphws.models.common import num_parameters, width_for_budget
 from graphws.models.deep_sets import DeepSets
 from graphws.models.dws import DWS
@@ -28,6 +29,7 @@ __all__ = [
     "NPNFN",
     "SNE",
     "Aligned",
+    "ColourFeatures",
     "DeepSets",
     "FlatMLP",
     "FlatMLPFunctional",

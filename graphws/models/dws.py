@@ -47,6 +47,10 @@ class DWS(nn.Module):
         pool: ``"max"`` (that of the published configurations), ``"mean"`` or ``"sum"`` over neurons; with the maximum
             the layers are equivariant, not linear.
         attention_heads: Heads of the attention between neurons, a divisor of ``hidden_channels``; 0 for none.
+        norm: Whether states are normalised over channels before every ReLU.
+        residual: Whether the layers between the first and the last one are added to what they read. Without ``norm``
+            and ``residual`` the model is the plain stack: linear layers with ReLU between.
+        sparse: Whether the linear layers are sparse, at first without entries (:class:`~graphws.nn.SparseLinear`).
 
     Shapes:
         - **input:** Batch of one architecture (or a NetGraph): ``x`` [N, in_channels], ``edge_attr`` [E, in_channels].
@@ -67,18 +71,23 @@ class DWS(nn.Module):
         in_channels: int = 1,
         pool: Pool = "max",
         attention_heads: int = 0,
+        norm: bool = True,
+        residual: bool = True,
+        sparse: bool = False,
     ) -> None:
         super().__init__()
         check_positive(hidden_channels=hidden_channels, num_layers=num_layers, out_channels=out_channels)
         self.architecture = as_architecture(architecture)
-        self.in_channels, self.out_channels = in_channels, out_channels
+        self.in_channels, self.out_channels, self.residual = in_channels, out_channels, residual
         self.parts = parts_of(self.architecture, "dws")
-        self.first = EquivariantLinear(self.architecture, in_channels, hidden_channels, pool=pool)
+        self.first = EquivariantLinear(self.architecture, in_channels, hidden_channels, pool=pool, sparse=sparse)
         self.blocks = nn.ModuleList(
-            EquivariantBlock(self.architecture, hidden_channels, hidden_channels, pool=pool)
+            EquivariantBlock(self.architecture, hidden_channels, hidden_channels, pool=pool, norm=norm, sparse=sparse)
             for _ in range(num_layers - 1)
         )
-        self.last = EquivariantBlock(self.architecture, hidden_channels, out_channels, pool=pool)
+        self.last = EquivariantBlock(
+            self.architecture, hidden_channels, out_channels, pool=pool, norm=norm, sparse=sparse
+        )
         layers = [layer for layer in self.modules() if isinstance(layer, EquivariantLinear)] if attention_heads else []
         self.attentions = nn.ModuleList(NeuronAttention(layer, hidden_channels, attention_heads) for layer in layers)
 
@@ -87,7 +96,7 @@ class DWS(nn.Module):
         check_architecture(self.architecture, batch)
         first, *hidden, last = list(self.attentions) or (len(self.blocks) + 2) * [None]
         tensors = self.first.on_parts(to_parts(batch, self.parts), first)
-        tensors = add_residually(self.blocks, tensors, hidden)
+        tensors = add_residually(self.blocks, tensors, hidden, residual=self.residual)
         return to_batch(batch, self.parts, self.last(tensors, last))
 
     def __repr__(self) -> str:

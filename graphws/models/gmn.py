@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
 import torch
 import torch_geometric.data
 from torch import nn
 
+from graphws.architecture import Architecture
 from graphws.batch import Batch
 from graphws.graph import NetGraph
 from graphws.models.common import channel_pair, check_positive, repr_with_parameters
 from graphws.nn.bias_nodes import with_bias_nodes, without_bias_nodes
-from graphws.nn.encoding import StaticEncoding
 from graphws.nn.global_state import GlobalState
+from graphws.nn.learned_encoding import EncodingKind, static_encoding_of
 from graphws.nn.message_passing import Aggregation, MessagePassing
-from graphws.nn.primitives import takes_dense_route
+from graphws.nn.primitives import Nonlinearity, layer_norm, takes_dense_route
+from graphws.nn.sparse_linear import linear
 from graphws.nn.taps import pair_batch, read_taps, write_taps
 
 __all__ = ["GMN"]
@@ -31,18 +37,36 @@ class GMN(nn.Module):
     from these. With ``global_state`` a state u a network is updated before every round from all nodes and edges
     (:class:`~graphws.nn.GlobalState`) and read by all of them.
 
+    The last options make the plain network of the constructions of arXiv 2602.01083: MLPs of one hidden layer between
+    sums, states that are replaced, free vectors as identifiers.
+
     Args:
-        hidden_channels: Of node, edge and global states and of the messages.
+        hidden_channels: Of node and edge states, and of all else that has no size of its own.
         num_layers: Rounds of message passing.
         out_channels: Output channels a node and an edge, the k of output capacity expansion.
         in_channels: Input channels of nodes and edges, one number for both or a pair.
         aggregation: ``"mean"`` or ``"sum"`` of messages.
         global_state: Whether there is a global state.
         bias_nodes: Whether biases are edges from bias nodes.
+        message_channels: Of the messages and the hidden layer of the edge update.
+        update_channels: Of the hidden layer of the node update.
+        state_channels: Of the global state and the hidden layer of its update.
+        activation: The nonlinearity, ``"silu"`` or ``"relu"``.
+        norm: Whether states are normalised over channels before they are read.
+        residual: Whether updates are added to the old states.
+        sparse: Whether the linear maps of values and states are sparse, at first without entries
+            (:class:`~graphws.nn.SparseLinear`).
+        static_encoding: ``"facts"``, or ``"learned"``: a vector for each orbit of neurons and of weights of one
+            ``architecture`` (:class:`~graphws.nn.LearnedEncoding`).
+        architecture: Of the input networks, for learned encodings: an MLP's, or the widths (d_0, .., d_L).
 
     Shapes:
         - **input:** Batch (or one NetGraph, or a PyG batch of them): ``x`` [N, in], ``edge_attr`` [E, in].
         - **output:** Batch: ``x`` [N, out_channels], ``edge_attr`` [E, out_channels].
+
+    Raises:
+        ValueError: If an option is unknown or does not fit another; in forward, if learned encodings meet a batch of
+            another architecture, or a sparse model kernels.
     """
 
     def __init__(
@@ -55,26 +79,40 @@ class GMN(nn.Module):
         aggregation: Aggregation = "mean",
         global_state: bool = False,
         bias_nodes: bool = False,
+        message_channels: int | None = None,
+        update_channels: int | None = None,
+        state_channels: int | None = None,
+        activation: Nonlinearity = "silu",
+        norm: bool = True,
+        residual: bool = True,
+        sparse: bool = False,
+        static_encoding: EncodingKind = "facts",
+        architecture: Architecture | Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         check_positive(hidden_channels=hidden_channels, num_layers=num_layers, out_channels=out_channels)
-        self.in_channels, self.out_channels = in_channels, out_channels
+        sizes = [hidden_channels if n is None else n for n in (message_channels, update_channels, state_channels)]
+        message, update, own = sizes
+        check_positive(message_channels=message, update_channels=update, state_channels=own)
+        if bias_nodes and static_encoding == "learned":
+            raise ValueError("static_encoding='learned' is for MLPs, which networks with bias_nodes are not")
+        self.in_channels, self.out_channels, self.bias_nodes = in_channels, out_channels, bias_nodes
         node_channels, edge_channels = channel_pair(in_channels)
-        self.node_in = nn.Linear(node_channels, hidden_channels, bias=False)
-        self.edge_in = nn.Linear(edge_channels, hidden_channels, bias=False)
-        self.node_encoding = StaticEncoding(hidden_channels, of="nodes")
-        self.edge_encoding = StaticEncoding(hidden_channels, of="edges")
-        self.bias_nodes, global_channels = bias_nodes, hidden_channels if global_state else 0
-        self.layers = nn.ModuleList(
-            MessagePassing(hidden_channels, hidden_channels, aggregation=aggregation, global_channels=global_channels)
-            for _ in range(num_layers)
-        )
-        self.node_norm, self.edge_norm = nn.LayerNorm(hidden_channels), nn.LayerNorm(hidden_channels)
-        self.node_out = nn.Linear(hidden_channels, out_channels)
-        self.edge_out = nn.Linear(hidden_channels, out_channels)
-        self.first_state = nn.Parameter(torch.randn(hidden_channels)) if global_state else None
+        self.node_in = linear(node_channels, hidden_channels, bias=False, sparse=sparse)
+        self.edge_in = linear(edge_channels, hidden_channels, bias=False, sparse=sparse)
+        encoding = partial(static_encoding_of, hidden_channels, static_encoding, architecture=architecture)
+        self.node_encoding, self.edge_encoding = encoding(of="nodes"), encoding(of="edges")
+        options: dict[str, Any] = {"activation": activation, "norm": norm, "residual": residual, "sparse": sparse}
+        layer = partial(MessagePassing, hidden_channels, message, update_channels=update, **options)
+        shared = own if global_state else 0
+        self.layers = nn.ModuleList(layer(aggregation=aggregation, global_channels=shared) for _ in range(num_layers))
+        self.node_norm, self.edge_norm = layer_norm(hidden_channels, norm), layer_norm(hidden_channels, norm)
+        self.node_out = linear(hidden_channels, out_channels, sparse=sparse)
+        self.edge_out = linear(hidden_channels, out_channels, sparse=sparse)
+        self.first_state = nn.Parameter(torch.randn(own)) if global_state else None
         self.state_updates = nn.ModuleList(
-            GlobalState(hidden_channels, hidden_channels) for _ in range(num_layers if global_state else 0)
+            GlobalState(hidden_channels, own, state_channels=own, **options)
+            for _ in range(num_layers if global_state else 0)
         )
 
     def forward(self, data: Batch | NetGraph | torch_geometric.data.Batch, *, dense: bool | None = None) -> Batch:

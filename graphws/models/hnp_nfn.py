@@ -32,7 +32,8 @@ class HNPNFN(nn.Module):
     :class:`~graphws.models.DWS`, and so is the space of its linear maps: the two papers' layers differ in pooling and
     in what is put between them. Inputs and outputs need no encoding: the layer has weights of its own for each of them.
     The published layer lacks one map, from b_{L-1} to W_L neuron by neuron; this one is complete. Normalisation over
-    channels and residual sums are as in :class:`~graphws.models.DWS`; the published models have ReLU alone.
+    channels and residual sums are as in :class:`~graphws.models.DWS`; the published models have ReLU alone, as
+    ``norm=False, residual=False`` has.
 
     Args:
         hidden_channels: Of the hidden layers.
@@ -43,6 +44,10 @@ class HNPNFN(nn.Module):
         fourier_features: Number of random projections whose sines and cosines replace the values (128 in the published
             configuration); 0 for none.
         fourier_scale: Standard deviation of the projections.
+        norm: Whether states are normalised over channels before every ReLU.
+        residual: Whether the layers between the first and the last one are added to what they read. Without ``norm``
+            and ``residual`` the model is the plain stack: linear layers with ReLU between.
+        sparse: Whether the linear layers are sparse, at first without entries (:class:`~graphws.nn.SparseLinear`).
 
     Shapes:
         - **input:** Batch of one architecture (or a NetGraph): ``x`` [N, in_channels], ``edge_attr`` [E, in_channels].
@@ -62,19 +67,23 @@ class HNPNFN(nn.Module):
         in_channels: int = 1,
         fourier_features: int = 0,
         fourier_scale: float = 3.0,
+        norm: bool = True,
+        residual: bool = True,
+        sparse: bool = False,
     ) -> None:
         super().__init__()
         check_positive(hidden_channels=hidden_channels, num_layers=num_layers, out_channels=out_channels)
         arch = self.architecture = as_architecture(architecture)
-        self.in_channels, self.out_channels = in_channels, out_channels
+        self.in_channels, self.out_channels, self.residual = in_channels, out_channels, residual
         self.parts = parts_of(arch, "dws")
         self.fourier = FourierFeatures(in_channels, fourier_features, fourier_scale) if fourier_features else None
         read = in_channels if self.fourier is None else self.fourier.out_channels
-        self.first = EquivariantLinear(arch, read, hidden_channels)
+        self.first = EquivariantLinear(arch, read, hidden_channels, sparse=sparse)
         self.blocks = nn.ModuleList(
-            EquivariantBlock(arch, hidden_channels, hidden_channels) for _ in range(num_layers - 1)
+            EquivariantBlock(arch, hidden_channels, hidden_channels, norm=norm, sparse=sparse)
+            for _ in range(num_layers - 1)
         )
-        self.last = EquivariantBlock(arch, hidden_channels, out_channels)
+        self.last = EquivariantBlock(arch, hidden_channels, out_channels, norm=norm, sparse=sparse)
 
     def forward(self, data: Batch | NetGraph | torch_geometric.data.Batch) -> Batch:
         batch = Batch.of(data)
@@ -83,7 +92,8 @@ class HNPNFN(nn.Module):
         if self.fourier is not None:
             tensors = [self.fourier(tensor) for tensor in tensors]
         tensors = self.first.on_parts(tensors)
-        return to_batch(batch, self.parts, self.last(add_residually(self.blocks, tensors)))
+        tensors = add_residually(self.blocks, tensors, residual=self.residual)
+        return to_batch(batch, self.parts, self.last(tensors))
 
     def __repr__(self) -> str:
         return repr_with_parameters(self)

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Literal
 
 import torch_geometric.data
-from torch import nn
+from torch import Tensor, nn
 
+from graphws.architecture import Architecture
 from graphws.batch import Batch
 from graphws.graph import NetGraph
 from graphws.models.common import channel_pair, check_positive, repr_with_parameters
-from graphws.nn.encoding import StaticEncoding
+from graphws.nn.learned_encoding import EncodingKind, static_encoding_of
+from graphws.nn.message_passing import Aggregation, MessagePassing
 from graphws.nn.pna import PNA
-from graphws.nn.primitives import takes_dense_route
+from graphws.nn.primitives import Nonlinearity, layer_norm, takes_dense_route
 from graphws.nn.probes import ProbeFeatures
+from graphws.nn.sparse_linear import linear
 from graphws.nn.taps import pair_batch, read_taps, write_taps
 
 __all__ = ["NGGNN"]
+
+MODULATED = {  # what messages="modulated" has of the options of messages="mlp"
+    "aggregation": "mean",
+    "message_channels": None,
+    "update_channels": None,
+    "activation": "silu",
+    "norm": True,
+    "residual": True,
+    "sparse": False,
+}
 
 
 class NGGNN(nn.Module):
@@ -26,8 +41,13 @@ class NGGNN(nn.Module):
     rounds of message passing with edge updates run on them, and linear maps read nodes and edges. Equivariant to the
     permutations of every input network; takes mixed architectures in one batch.
 
+    With ``messages="mlp"`` the layers are those of the plain neural graph network of arXiv 2602.01083 as built here:
+    a message is an MLP of both ends and the edge, flows both ways, and is summed or averaged; then nodes are updated,
+    then edges from the new nodes (:class:`~graphws.nn.MessagePassing` with ``new_ends``). The options from
+    ``aggregation`` to ``sparse`` are of these layers alone.
+
     Args:
-        hidden_channels: Of node states, edge states and messages.
+        hidden_channels: Of node and edge states, and of all else that has no size of its own.
         num_layers: Rounds of message passing.
         out_channels: Output channels a node and an edge, the k of output capacity expansion.
         in_channels: Input channels of nodes and edges, one number for both or a pair.
@@ -35,10 +55,26 @@ class NGGNN(nn.Module):
             maps of their own (the [e, e^T, e + e^T] of the paper); the edges of the network are read out.
         num_probes: Learned inputs at which every neuron's value is a node feature; 0 for none.
         input_size: d_0 of the input networks, for the probes.
+        messages: ``"modulated"`` (:class:`~graphws.nn.PNA`) or ``"mlp"``.
+        aggregation: ``"mean"`` or ``"sum"`` of messages.
+        message_channels: Of the messages and the hidden layer of the edge update.
+        update_channels: Of the hidden layer of the node update.
+        activation: The nonlinearity, ``"silu"`` or ``"relu"``.
+        norm: Whether states are normalised over channels before they are read.
+        residual: Whether updates are added to the old states.
+        sparse: Whether the linear maps of values and states are sparse, at first without entries
+            (:class:`~graphws.nn.SparseLinear`).
+        static_encoding: ``"facts"``, or ``"learned"``: a vector for each orbit of neurons and of weights of one
+            ``architecture`` (:class:`~graphws.nn.LearnedEncoding`).
+        architecture: Of the input networks, for learned encodings: an MLP's, or the widths (d_0, .., d_L).
 
     Shapes:
         - **input:** Batch (or one NetGraph, or a PyG batch of them): ``x`` [N, in], ``edge_attr`` [E, in].
         - **output:** Batch: ``x`` [N, out_channels], ``edge_attr`` [E, out_channels].
+
+    Raises:
+        ValueError: If an option is unknown or does not fit another; in forward, if learned encodings meet a batch of
+            another architecture, or a sparse model kernels.
     """
 
     def __init__(
@@ -51,21 +87,35 @@ class NGGNN(nn.Module):
         reverse_edges: bool = False,
         num_probes: int = 0,
         input_size: int = 2,
+        messages: Literal["modulated", "mlp"] = "modulated",
+        aggregation: Aggregation = "mean",
+        message_channels: int | None = None,
+        update_channels: int | None = None,
+        activation: Nonlinearity = "silu",
+        norm: bool = True,
+        residual: bool = True,
+        sparse: bool = False,
+        static_encoding: EncodingKind = "facts",
+        architecture: Architecture | Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         check_positive(hidden_channels=hidden_channels, num_layers=num_layers, out_channels=out_channels)
+        values = (aggregation, message_channels, update_channels, activation, norm, residual, sparse)
+        options = dict(zip(MODULATED, values, strict=True))
+        layer = _layer_of(messages, hidden_channels, reverse_edges, options)
         self.in_channels, self.out_channels = in_channels, out_channels
         node_channels, edge_channels = channel_pair(in_channels)
-        self.node_in = nn.Linear(node_channels, hidden_channels, bias=False)
-        self.node_encoding = StaticEncoding(hidden_channels, of="nodes")
-        directions = 2 if reverse_edges else 1
-        self.edge_in = nn.ModuleList(nn.Linear(edge_channels, hidden_channels, bias=False) for _ in range(directions))
-        self.edge_encoding = nn.ModuleList(StaticEncoding(hidden_channels, of="edges") for _ in range(directions))
+        encoding = partial(static_encoding_of, hidden_channels, static_encoding, architecture=architecture)
+        self.node_in = linear(node_channels, hidden_channels, bias=False, sparse=sparse)
+        self.node_encoding = encoding(of="nodes")
+        ways = range(2 if reverse_edges else 1)
+        self.edge_in = nn.ModuleList(linear(edge_channels, hidden_channels, bias=False, sparse=sparse) for _ in ways)
+        self.edge_encoding = nn.ModuleList(encoding(of="edges") for _ in ways)
         self.probes = ProbeFeatures(num_probes, input_size, hidden_channels) if num_probes else None
-        self.layers = nn.ModuleList(PNA(hidden_channels) for _ in range(num_layers))
-        self.node_norm, self.edge_norm = nn.LayerNorm(hidden_channels), nn.LayerNorm(hidden_channels)
-        self.node_out = nn.Linear(hidden_channels, out_channels)
-        self.edge_out = nn.Linear(hidden_channels, out_channels)
+        self.layers = nn.ModuleList(layer() for _ in range(num_layers))
+        self.node_norm, self.edge_norm = layer_norm(hidden_channels, norm), layer_norm(hidden_channels, norm)
+        self.node_out = linear(hidden_channels, out_channels, sparse=sparse)
+        self.edge_out = linear(hidden_channels, out_channels, sparse=sparse)
 
     def forward(self, data: Batch | NetGraph | torch_geometric.data.Batch, *, dense: bool | None = None) -> Batch:
         """Read a batch; ``dense`` forces the dense or the edge-list route, which give the same numbers.
@@ -81,13 +131,44 @@ class NGGNN(nn.Module):
             x = x + self.probes(batch)
         pairs = pair_batch(batch)
         edges = [
-            read_taps(batch, cast(nn.Linear, read)) + encoding(pairs)
+            read_taps(batch, read) + encoding(pairs)  # type: ignore[arg-type]
             for read, encoding in zip(self.edge_in, self.edge_encoding, strict=True)
         ]
         for layer in self.layers:
-            x, edges = layer(pairs, x, edges, dense=dense)
+            x, edges = _round(layer, pairs, x, edges, dense=dense)
         edge_attr = write_taps(batch, self.edge_norm(edges[0]), self.edge_out)
         return batch.replace(self.node_out(self.node_norm(x)), edge_attr)
 
     def __repr__(self) -> str:
         return repr_with_parameters(self)
+
+
+def _round(
+    layer: nn.Module, batch: Batch, x: Tensor, edges: list[Tensor], *, dense: bool
+) -> tuple[Tensor, list[Tensor]]:
+    if isinstance(layer, PNA):
+        return layer(batch, x, edges, dense=dense)
+    x, edge_attr = layer(batch, x, edges[0], dense=dense)
+    return x, [edge_attr]
+
+
+def _layer_of(messages: str, channels: int, reverse_edges: bool, options: dict[str, Any]) -> Callable[[], nn.Module]:
+    """What builds one layer.
+
+    Raises:
+        ValueError: If the kind of messages is unknown, or an option is of the other kind.
+    """
+    if messages not in ("modulated", "mlp"):
+        raise ValueError(f"unknown messages {messages!r}; known: modulated, mlp")
+    if messages == "modulated":
+        changed = [name for name, value in options.items() if value != MODULATED[name]]
+        if changed:
+            raise ValueError(f"messages='modulated' reads no {', '.join(changed)}; these are options of messages='mlp'")
+        return partial(PNA, channels)
+    if reverse_edges:
+        raise ValueError("messages='mlp' flow both ways already; reverse_edges is an option of messages='modulated'")
+    names = ("message_channels", "update_channels")
+    message, update = (channels if options[name] is None else options[name] for name in names)
+    check_positive(message_channels=message, update_channels=update)
+    rest = {name: value for name, value in options.items() if name not in names}
+    return partial(MessagePassing, channels, message, update_channels=update, new_ends=True, **rest)

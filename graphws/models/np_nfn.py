@@ -33,7 +33,7 @@ class NPNFN(nn.Module):
     :class:`~graphws.nn.EquivariantLinear` layers of space ``"np"`` with mean pooling, equivariant to permutations of
     inputs and outputs too; :class:`~graphws.nn.io_encoding.IOEncoding` breaks that larger symmetry. Between the layers
     stand normalisation over channels, ReLU and residual sums, all pointwise, as in :class:`~graphws.models.DWS`; the
-    published models have ReLU alone.
+    published models have ReLU alone, as ``norm=False, residual=False`` has.
 
     Args:
         hidden_channels: Of the hidden layers.
@@ -45,6 +45,10 @@ class NPNFN(nn.Module):
         fourier_features: Number of random projections whose sines and cosines replace the values (128 in the published
             configuration); 0 for none.
         fourier_scale: Standard deviation of the projections.
+        norm: Whether states are normalised over channels before every ReLU.
+        residual: Whether the layers between the first and the last one are added to what they read. Without ``norm``
+            and ``residual`` the model is the plain stack: linear layers with ReLU between.
+        sparse: Whether the linear layers are sparse, at first without entries (:class:`~graphws.nn.SparseLinear`).
 
     Shapes:
         - **input:** Batch of one architecture (or a NetGraph): ``x`` [N, in_channels], ``edge_attr`` [E, in_channels].
@@ -66,24 +70,28 @@ class NPNFN(nn.Module):
         io_encoding: Literal["sinusoidal", "learned", "none"] = "sinusoidal",
         fourier_features: int = 0,
         fourier_scale: float = 3.0,
+        norm: bool = True,
+        residual: bool = True,
+        sparse: bool = False,
     ) -> None:
         super().__init__()
         check_positive(hidden_channels=hidden_channels, num_layers=num_layers, out_channels=out_channels)
         if io_encoding not in ("sinusoidal", "learned", "none"):
             raise ValueError(f"unknown io_encoding {io_encoding!r}; known: sinusoidal, learned, none")
         arch = self.architecture = as_architecture(architecture)
-        self.in_channels, self.out_channels = in_channels, out_channels
+        self.in_channels, self.out_channels, self.residual = in_channels, out_channels, residual
         self.parts = parts_of(arch, "np")
         self.fourier = FourierFeatures(in_channels, fourier_features, fourier_scale) if fourier_features else None
         read = in_channels if self.fourier is None else self.fourier.out_channels
-        self.first = EquivariantLinear(arch, read, hidden_channels, space="np")
+        self.first = EquivariantLinear(arch, read, hidden_channels, space="np", sparse=sparse)
         self.encoding = (
             None if io_encoding == "none" else IOEncoding(arch, hidden_channels, self.parts, kind=io_encoding)
         )
         self.blocks = nn.ModuleList(
-            EquivariantBlock(arch, hidden_channels, hidden_channels, space="np") for _ in range(num_layers - 1)
+            EquivariantBlock(arch, hidden_channels, hidden_channels, space="np", norm=norm, sparse=sparse)
+            for _ in range(num_layers - 1)
         )
-        self.last = EquivariantBlock(arch, hidden_channels, out_channels, space="np")
+        self.last = EquivariantBlock(arch, hidden_channels, out_channels, space="np", norm=norm, sparse=sparse)
 
     def forward(self, data: Batch | NetGraph | torch_geometric.data.Batch) -> Batch:
         batch = Batch.of(data)
@@ -94,7 +102,8 @@ class NPNFN(nn.Module):
         tensors = self.first.on_parts(tensors)
         if self.encoding is not None:
             tensors = self.encoding(tensors)
-        return to_batch(batch, self.parts, self.last(add_residually(self.blocks, tensors)))
+        tensors = add_residually(self.blocks, tensors, residual=self.residual)
+        return to_batch(batch, self.parts, self.last(tensors))
 
     def __repr__(self) -> str:
         return repr_with_parameters(self)

@@ -6,6 +6,7 @@ from graphws.nn.equivariant_linear import EquivariantLinear
 from graphws.nn.global_state import GlobalState
 from graphws.nn.gradients import parameter_gradients
 from graphws.nn.latent_readout import LatentReadout
+from graphws.nn.learned_encoding import LearnedEncoding
 from graphws.nn.message_passing import MessagePassing
 from graphws.nn.pna import PNA
 from graphws.nn.probes import ProbeFeatures
@@ -14,12 +15,14 @@ from graphws.nn.relational_attention import RelationalAttention, RelationalLayer
 from graphws.nn.scale_equivariant import ReScaleEq, ScaleEq, ScaleInv
 from graphws.nn.scale_message_passing import ScaleMessagePassing
 from graphws.nn.scale_readout import ScaleInvariantReadout
+from graphws.nn.sparse_linear import SparseLinear
 from graphws.nn.weight_attention import WeightAttention
 
 __all__ = [
     "EquivariantLinear",
     "GlobalState",
     "LatentReadout",
+    "LearnedEncoding",
     "MessagePassing",
     "PNA",
     "ProbeFeatures",
@@ -31,6 +34,7 @@ __all__ = [
     "ScaleInv",
     "ScaleInvariantReadout",
     "ScaleMessagePassing",
+    "SparseLinear",
     "StaticEncoding",
     "WeightAttention",
     "parameter_gradients",

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from graphws.architecture import Architecture
 from graphws.nn.equivariant_linear import EquivariantLinear, Space
-from graphws.nn.primitives import Pool
+from graphws.nn.primitives import Pool, layer_norm
 from graphws.nn.set_attention import NeuronAttention
 
 __all__ = ["EquivariantBlock", "add_residually"]
@@ -24,6 +24,8 @@ class EquivariantBlock(nn.Module):
         out_channels: On the way out.
         space: Of the :class:`~graphws.nn.EquivariantLinear` layer.
         pool: Of the layer.
+        norm: Whether there is a normalisation; without, the block is ReLU and the layer.
+        sparse: Of the layer.
 
     Shapes:
         - **input:** the parts' tensors [B, axes.., in_channels], in their order, and a
@@ -39,10 +41,12 @@ class EquivariantBlock(nn.Module):
         *,
         space: Space = "dws",
         pool: Pool = "mean",
+        norm: bool = True,
+        sparse: bool = False,
     ) -> None:
         super().__init__()
-        self.linear = EquivariantLinear(architecture, in_channels, out_channels, space=space, pool=pool)
-        self.norms = nn.ModuleList(nn.LayerNorm(in_channels) for _ in self.linear.parts)
+        self.linear = EquivariantLinear(architecture, in_channels, out_channels, space=space, pool=pool, sparse=sparse)
+        self.norms = nn.ModuleList(layer_norm(in_channels, norm) for _ in self.linear.parts)
 
     def forward(self, tensors: Sequence[Tensor], attention: NeuronAttention | None = None) -> list[Tensor]:
         rectified = [F.relu(norm(tensor)) for norm, tensor in zip(self.norms, tensors, strict=True)]
@@ -50,9 +54,13 @@ class EquivariantBlock(nn.Module):
 
 
 def add_residually(
-    blocks: nn.ModuleList, tensors: list[Tensor], attentions: Sequence[nn.Module | None] = ()
+    blocks: nn.ModuleList, tensors: list[Tensor], attentions: Sequence[nn.Module | None] = (), *, residual: bool = True
 ) -> list[Tensor]:
-    """Each block's output added to its input, block after block; ``attentions`` has one entry a block, or none."""
+    """Each block's output added to its input, block after block; ``attentions`` has one entry a block, or none.
+
+    Without ``residual`` each block's output is the input of the next.
+    """
     for block, attention in zip(blocks, attentions or [None] * len(blocks), strict=True):
-        tensors = [old + new for old, new in zip(tensors, block(tensors, attention), strict=True)]
+        found = block(tensors, attention)
+        tensors = [old + new for old, new in zip(tensors, found, strict=True)] if residual else found
     return tensors

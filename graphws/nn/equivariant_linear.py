@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from graphws.architecture import Architecture
 from graphws.batch import Batch
 from graphws.nn.primitives import Pool, pool_dims
+from graphws.nn.sparse_linear import SparseLinear
 
 __all__ = ["EquivariantLinear", "Part", "Space", "as_architecture", "parts_of", "to_batch", "to_parts"]
 
@@ -119,6 +120,7 @@ class EquivariantLinear(nn.Module):
         space: ``"dws"`` (hidden neurons permuted; HNP is the same space) or ``"np"`` (all neurons).
         pool: ``"mean"``, ``"sum"``, or ``"max"``, with which the layer is equivariant but no longer linear.
         bias: Whether to add the equivariant constants.
+        sparse: Whether the matrices M_T are :class:`~graphws.nn.SparseLinear` maps, at first without entries.
 
     Shapes:
         - **input:** Batch with ``x`` [N, in_channels], ``edge_attr`` [E, in_channels].
@@ -137,6 +139,7 @@ class EquivariantLinear(nn.Module):
         space: Space = "dws",
         pool: Pool = "mean",
         bias: bool = True,
+        sparse: bool = False,
     ) -> None:
         super().__init__()
         for what, value, known in (("space", space, get_args(Space)), ("pool", pool, get_args(Pool))):
@@ -146,19 +149,26 @@ class EquivariantLinear(nn.Module):
         self.in_channels, self.out_channels, self.space, self.pool = in_channels, out_channels, space, pool
         self.parts = parts_of(self.architecture, space)
         self.index_sets = _index_sets(self.parts)
-        self.maps = nn.ParameterList()
-        for index_set in self.index_sets:
-            fixed = sum(part.fixed for part in self.parts if set(index_set) <= set(part.free_axes))
-            self.maps.append(nn.Parameter(torch.empty(fixed * out_channels, fixed * in_channels)))
-        self.bias = nn.Parameter(torch.empty(self.maps[0].size(0))) if bias else None
+        self.fixed = [
+            sum(part.fixed for part in self.parts if set(index_set) <= set(part.free_axes))
+            for index_set in self.index_sets
+        ]
+        sizes = [(fixed * in_channels, fixed * out_channels) for fixed in self.fixed]
+        self.maps: nn.ParameterList | nn.ModuleList
+        if sparse:
+            self.maps = nn.ModuleList(SparseLinear(*size, bias=False) for size in sizes)
+        else:
+            self.maps = nn.ParameterList(nn.Parameter(torch.empty(out, into)) for into, out in sizes)
+        self.bias = nn.Parameter(torch.empty(sizes[0][1])) if bias else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Uniform with variance 1 / (fan-in x number of index sets of a weight), so that outputs keep their scale."""
         for index_set, matrix in zip(self.index_sets, self.maps, strict=True):
             share = 2 ** max(len(part.free_axes) for part in self.parts if set(index_set) <= set(part.free_axes))
-            bound = math.sqrt(3 / (matrix.size(1) * share))
-            nn.init.uniform_(matrix, -bound, bound)
+            if isinstance(matrix, Tensor):
+                bound = math.sqrt(3 / (matrix.size(1) * share))
+                nn.init.uniform_(matrix, -bound, bound)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
@@ -182,7 +192,7 @@ class EquivariantLinear(nn.Module):
             members = [i for i in range(len(self.parts)) if index_set in pooled[i]]
             bias = self.bias if not index_set else None
             joined = torch.cat([pooled[i][index_set] for i in members], -1)
-            mapped = nn.functional.linear(joined, matrix, bias)
+            mapped = _mapped(joined, matrix, bias)
             if at_neurons is not None and len(index_set) == 1:
                 mapped = mapped + at_neurons(index_set[0], joined)
             sizes = [self.parts[i].fixed * self.out_channels for i in members]
@@ -217,6 +227,12 @@ def _index_sets(parts: Sequence[Part]) -> list[tuple[int, ...]]:
     """All sets T of permuted axes that some part has, the empty one first, then the single axes, then the pairs."""
     sets = {subset for part in parts for n in range(3) for subset in combinations(part.free_axes, n)}
     return sorted(sets, key=lambda subset: (len(subset), subset))
+
+
+def _mapped(joined: Tensor, matrix: Tensor | nn.Module, bias: Tensor | None) -> Tensor:
+    if isinstance(matrix, Tensor):
+        return nn.functional.linear(joined, matrix, bias)
+    return matrix(joined) if bias is None else matrix(joined) + bias
 
 
 def _pool_all(part: Part, tensor: Tensor, pool: Pool) -> dict[tuple[int, ...], Tensor]:

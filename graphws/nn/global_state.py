@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from graphws.batch import Batch
+from graphws.nn.primitives import Nonlinearity, layer_norm, nonlinearity
 from graphws.nn.readout import mean_over_parts, pool_parts
+from graphws.nn.sparse_linear import linear
 
 __all__ = ["GlobalState"]
 
@@ -22,24 +23,46 @@ class GlobalState(nn.Module):
     of a mixed batch is pooled on its own. :class:`~graphws.nn.MessagePassing` reads u.
 
     Args:
-        channels: Of node, edge and global states.
+        channels: Of node and edge states.
         hidden_channels: Of the hidden layer.
+        state_channels: Of u; ``channels`` where None.
+        activation: The nonlinearity, ``"silu"`` or ``"relu"``.
+        norm: Whether the hats are LayerNorms; without, they are nothing.
+        residual: Whether the old u is added.
+        sparse: Whether the linear maps are sparse, at first without entries (:class:`~graphws.nn.SparseLinear`).
 
     Shapes:
-        - **input:** Batch, u [B, channels], node states [N, channels], edge states [E, channels].
-        - **output:** the new u, [B, channels].
+        - **input:** Batch, u [B, state_channels], node states [N, channels], edge states [E, channels].
+        - **output:** the new u, [B, state_channels].
+
+    Raises:
+        ValueError: If the activation is unknown.
     """
 
-    def __init__(self, channels: int, hidden_channels: int) -> None:
+    def __init__(
+        self,
+        channels: int,
+        hidden_channels: int,
+        *,
+        state_channels: int | None = None,
+        activation: Nonlinearity = "silu",
+        norm: bool = True,
+        residual: bool = True,
+        sparse: bool = False,
+    ) -> None:
         super().__init__()
-        self.norm, self.node_norm, self.edge_norm = (nn.LayerNorm(channels) for _ in range(3))
-        self.from_state = nn.Linear(channels, hidden_channels)
-        self.from_nodes = nn.Linear(channels, hidden_channels, bias=False)
-        self.from_edges = nn.Linear(channels, hidden_channels, bias=False)
-        self.out = nn.Linear(hidden_channels, channels)
+        state_channels = channels if state_channels is None else state_channels
+        self.activation, self.residual = nonlinearity(activation), residual
+        self.norm = layer_norm(state_channels, norm)
+        self.node_norm, self.edge_norm = layer_norm(channels, norm), layer_norm(channels, norm)
+        self.from_state = linear(state_channels, hidden_channels, sparse=sparse)
+        self.from_nodes = linear(channels, hidden_channels, bias=False, sparse=sparse)
+        self.from_edges = linear(channels, hidden_channels, bias=False, sparse=sparse)
+        self.out = linear(hidden_channels, state_channels, sparse=sparse)
 
     def forward(self, batch: Batch, state: Tensor, x: Tensor, edge_attr: Tensor) -> Tensor:
         groups, blocks = pool_parts(batch.replace(x, edge_attr))
         nodes, edges = mean_over_parts(groups, batch, "groups"), mean_over_parts(blocks, batch, "blocks")
         hidden = self.from_state(self.norm(state)) + self.from_nodes(self.node_norm(nodes))
-        return state + self.out(F.silu(hidden + self.from_edges(self.edge_norm(edges))))
+        update = self.out(self.activation(hidden + self.from_edges(self.edge_norm(edges))))
+        return state + update if self.residual else update

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from graphws.batch import Batch
-from graphws.nn.primitives import node_degrees, sum_edges, to_nodes
+from graphws.nn.primitives import Nonlinearity, layer_norm, node_degrees, nonlinearity, sum_edges, to_nodes
+from graphws.nn.sparse_linear import linear
 
 __all__ = ["Aggregation", "MessagePassing"]
 
@@ -31,6 +31,10 @@ class MessagePassing(nn.Module):
     the edge update (V). Its first map is one product on the edges and one on the nodes, before the broadcast; the
     heads of the messages, behind the sum, are one with the first map of the node update. So two products touch an edge.
 
+    With ``new_ends`` edges are updated after the nodes and from their new states, with a hidden layer of their own:
+
+    .. math:: e_{ij}' = e_{ij} + V \sigma(A_2 \hat e_{ij} + P \hat x_j' + Q \hat x_i')
+
     With a global state u a network, G û and H û are added inside the two nonlinearities, at every edge and every node;
     G û joins T x̂_i before the broadcast. :class:`~graphws.nn.GlobalState` updates u.
 
@@ -39,89 +43,133 @@ class MessagePassing(nn.Module):
         hidden_channels: Of h.
         aggregation: ``"sum"``, or ``"mean"`` over the edges that enter (or leave) a node.
         global_channels: Of the global state u, 0 for none.
+        update_channels: Of the hidden layer of the node update; ``hidden_channels`` where None.
+        activation: The nonlinearity, ``"silu"`` or ``"relu"``.
+        norm: Whether the hats are LayerNorms; without, they are nothing.
+        residual: Whether the old states are added; without, x' = U(..) and e' = V(..).
+        sparse: Whether the linear maps are sparse, at first without entries (:class:`~graphws.nn.SparseLinear`).
+        new_ends: Whether edges are updated from the new node states.
 
     Shapes:
         - **input:** Batch and states [N, channels], [E, channels], [B, global_channels]. **output:** the new states
           of nodes and edges.
 
     Raises:
-        ValueError: In forward, if a global state is missing, or given to a layer without.
+        ValueError: If an option is unknown; in forward, if a global state is missing, or given to a layer without.
     """
 
     def __init__(
-        self, channels: int, hidden_channels: int, *, aggregation: Aggregation = "mean", global_channels: int = 0
+        self,
+        channels: int,
+        hidden_channels: int,
+        *,
+        aggregation: Aggregation = "mean",
+        global_channels: int = 0,
+        update_channels: int | None = None,
+        activation: Nonlinearity = "silu",
+        norm: bool = True,
+        residual: bool = True,
+        sparse: bool = False,
+        new_ends: bool = False,
     ) -> None:
         super().__init__()
         if aggregation not in get_args(Aggregation):
             raise ValueError(f"unknown aggregation {aggregation!r}; known: {', '.join(get_args(Aggregation))}")
-        self.aggregation = aggregation
-        self.node_norm, self.edge_norm = nn.LayerNorm(channels), nn.LayerNorm(channels)
-        self.from_nodes = nn.Linear(channels, 2 * hidden_channels, bias=False)  # S and T
-        self.from_edges = nn.Linear(channels, hidden_channels)
-        self.node_in = nn.Linear(channels + 2 * hidden_channels, hidden_channels)
-        self.node_out = nn.Linear(hidden_channels, channels)
-        self.edge_out = nn.Linear(hidden_channels, channels)
-        self.global_norm = nn.LayerNorm(global_channels) if global_channels else None
-        self.from_global = nn.Linear(global_channels, 2 * hidden_channels, bias=False) if global_channels else None
+        self.aggregation, self.activation, self.residual = aggregation, nonlinearity(activation), residual
+        update = hidden_channels if update_channels is None else update_channels
+        self.sizes = [hidden_channels, update]  # of G and H
+        self.node_norm, self.edge_norm = layer_norm(channels, norm), layer_norm(channels, norm)
+        self.from_nodes = linear(channels, 2 * hidden_channels, bias=False, sparse=sparse)  # S and T
+        self.from_edges = linear(channels, hidden_channels, sparse=sparse)
+        self.node_in = linear(channels + 2 * hidden_channels, update, sparse=sparse)
+        self.node_out = linear(update, channels, sparse=sparse)
+        self.edge_out = linear(hidden_channels, channels, sparse=sparse)
+        self.global_norm = layer_norm(global_channels, norm) if global_channels else None
+        self.from_global = (
+            linear(global_channels, sum(self.sizes), bias=False, sparse=sparse) if global_channels else None
+        )
+        self.new_norm = layer_norm(channels, norm) if new_ends else None
+        self.edge_from_nodes = linear(channels, 2 * hidden_channels, bias=False, sparse=sparse) if new_ends else None
+        self.edge_from_edges = linear(channels, hidden_channels, sparse=sparse) if new_ends else None
 
     def forward(
         self, batch: Batch, x: Tensor, edge_attr: Tensor, state: Tensor | None = None, *, dense: bool
     ) -> tuple[Tensor, Tensor]:
-        normed = self.node_norm(x)
+        normed, edges = self.node_norm(x), self.edge_norm(edge_attr)
         as_source, as_target = self.from_nodes(normed).chunk(2, -1)
         terms = self._global_terms(batch, state)
         if terms is not None:
             as_target = as_target + terms[0]
-        from_edges = self.from_edges(self.edge_norm(edge_attr))
-        route = self._dense if dense else self._edge_list
-        forward, backward, hidden = route(batch, as_source, as_target, from_edges)
+        terms_of, sums_of = (_dense_terms, _dense_sums) if dense else (_edge_terms, _edge_sums)
+        from_edges = self.from_edges(edges)
+        hidden = [self.activation(t) for t in terms_of(batch, as_source, as_target, from_edges)]
+        forward, backward = sums_of(batch, hidden, as_source)
         if self.aggregation == "mean":
             in_degree, out_degree = node_degrees(batch)
             forward, backward = forward / in_degree.unsqueeze(-1), backward / out_degree.unsqueeze(-1)
         inner = self.node_in(torch.cat([normed, forward, backward], -1))
         if terms is not None:
             inner = inner + terms[1]
-        return x + self.node_out(F.silu(inner)), edge_attr + self.edge_out(hidden)
+        nodes = self.node_out(self.activation(inner))
+        nodes = x + nodes if self.residual else nodes
+        if self.new_norm is not None and self.edge_from_nodes is not None and self.edge_from_edges is not None:
+            as_source, as_target = self.edge_from_nodes(self.new_norm(nodes)).chunk(2, -1)
+            own = self.edge_from_edges(edges)
+            hidden = [self.activation(t) for t in terms_of(batch, as_source, as_target, own)]
+        update = self.edge_out(_rows(hidden, from_edges) if dense else hidden[0])
+        return nodes, edge_attr + update if self.residual else update
 
     def _global_terms(self, batch: Batch, state: Tensor | None) -> tuple[Tensor, Tensor] | None:
-        """G û and H û of each node's network, [N, hidden_channels] each."""
+        """G û and H û of each node's network, [N, hidden_channels] and [N, update_channels]."""
         if self.from_global is None or self.global_norm is None:
             if state is not None:
                 raise ValueError("this layer was built without global_channels, but got a global state")
             return None
         if state is None:
             raise ValueError(f"expected a global state of shape [B, {self.from_global.in_features}], got none")
-        to_edges, to_units = to_nodes(batch, self.from_global(self.global_norm(state))).chunk(2, -1)
+        to_edges, to_units = to_nodes(batch, self.from_global(self.global_norm(state))).split(self.sizes, -1)
         return to_edges, to_units
 
-    def _edge_list(
-        self, batch: Batch, as_source: Tensor, as_target: Tensor, from_edges: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Sums of h at targets and at sources, and h itself, [E, hidden_channels]."""
-        source, target = batch.edge_index
-        hidden = F.silu(from_edges + as_source[source] + as_target[target])
-        return sum_edges(batch, hidden, "target"), sum_edges(batch, hidden, "source"), hidden
 
-    def _dense(
-        self, batch: Batch, as_source: Tensor, as_target: Tensor, from_edges: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The same by broadcasting over the dense block of each layer: no index, no gather."""
-        arch, count = batch.structure, batch.num_graphs
-        sources, targets = (t.unflatten(0, (count, -1)).split(arch.widths, 1) for t in (as_source, as_target))
-        shapes = [arch.block_shape(i)[:2] for i in range(len(arch.blocks))]
-        edges = from_edges.unflatten(0, (count, -1)).split([out * into for out, into in shapes], 1)
-        forward: list[Tensor | None] = [None] * len(arch.groups)
-        backward: list[Tensor | None] = [None] * len(arch.groups)
-        blocks = []
-        for block, shape, per_edge in zip(arch.blocks, shapes, edges, strict=True):
-            total = per_edge.unflatten(1, shape) + sources[block.source].unsqueeze(1)
-            total += targets[block.target].unsqueeze(2)
-            hidden = F.silu(total)
-            forward[block.target] = _add(forward[block.target], hidden.sum(2))
-            backward[block.source] = _add(backward[block.source], hidden.sum(1))
-            blocks.append(hidden.flatten(1, 2))
-        joined = torch.cat(blocks, 1).flatten(0, 1) if blocks else from_edges
-        return _joined(forward, sources), _joined(backward, sources), joined
+def _edge_terms(batch: Batch, as_source: Tensor, as_target: Tensor, from_edges: Tensor) -> Iterator[Tensor]:
+    """Each edge's own term and those of its ends, [E, C]."""
+    source, target = batch.edge_index
+    yield from_edges + as_source[source] + as_target[target]
+
+
+def _edge_sums(batch: Batch, hidden: Sequence[Tensor], like: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums of h at targets and at sources, [N, C], as ``like`` has."""
+    return sum_edges(batch, hidden[0], "target"), sum_edges(batch, hidden[0], "source")
+
+
+def _dense_terms(batch: Batch, as_source: Tensor, as_target: Tensor, from_edges: Tensor) -> Iterator[Tensor]:
+    """The same by broadcasting over the dense block of each layer, [B, out, in, C] a block: no index, no gather."""
+    arch, count = batch.structure, batch.num_graphs
+    sources, targets = (t.unflatten(0, (count, -1)).split(arch.widths, 1) for t in (as_source, as_target))
+    shapes = [arch.block_shape(i)[:2] for i in range(len(arch.blocks))]
+    edges = from_edges.unflatten(0, (count, -1)).split([out * into for out, into in shapes], 1)
+    for block, shape, per_edge in zip(arch.blocks, shapes, edges, strict=True):
+        total = per_edge.unflatten(1, shape) + sources[block.source].unsqueeze(1)
+        total += targets[block.target].unsqueeze(2)
+        yield total
+
+
+def _dense_sums(batch: Batch, hidden: Sequence[Tensor], like: Tensor) -> tuple[Tensor, Tensor]:
+    arch = batch.structure
+    forward: list[Tensor | None] = [None] * len(arch.groups)
+    backward: list[Tensor | None] = [None] * len(arch.groups)
+    for block, values in zip(arch.blocks, hidden, strict=True):
+        forward[block.target] = _add(forward[block.target], values.sum(2))
+        backward[block.source] = _add(backward[block.source], values.sum(1))
+    groups = like.unflatten(0, (batch.num_graphs, -1)).split(arch.widths, 1)
+    return _joined(forward, groups), _joined(backward, groups)
+
+
+def _rows(hidden: Sequence[Tensor], like: Tensor) -> Tensor:
+    """Blocks of edges as rows [E, C]; ``like`` where there are none."""
+    if not hidden:
+        return like
+    return torch.cat([values.flatten(1, -2) for values in hidden], 1).flatten(0, 1)
 
 
 def _add(total: Tensor | None, term: Tensor) -> Tensor:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from graphws.batch import Batch
 
@@ -16,9 +18,12 @@ except ImportError:  # everything runs without it; see the README
     _segment_csr = None
 
 __all__ = [
+    "Nonlinearity",
     "Pool",
     "check_plain_blocks",
+    "layer_norm",
     "node_degrees",
+    "nonlinearity",
     "pool_dims",
     "segments",
     "sum_edges",
@@ -26,7 +31,26 @@ __all__ = [
     "to_nodes",
 ]
 
+Nonlinearity = Literal["silu", "relu"]
 Pool = Literal["sum", "mean", "max"]
+
+NONLINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {"silu": F.silu, "relu": F.relu}
+
+
+def nonlinearity(name: str) -> Callable[[Tensor], Tensor]:
+    """The nonlinearity of a message-passing model by name.
+
+    Raises:
+        ValueError: If it is unknown.
+    """
+    if name not in NONLINEARITIES:
+        raise ValueError(f"unknown activation {name!r}; known: {', '.join(NONLINEARITIES)}")
+    return NONLINEARITIES[name]
+
+
+def layer_norm(channels: int, norm: bool = True) -> nn.Module:
+    """Normalisation over channels, or the identity."""
+    return nn.LayerNorm(channels) if norm else nn.Identity()
 
 
 def pool_dims(values: Tensor, dims: tuple[int, ...], pool: Pool) -> Tensor:

@@ -63,12 +63,14 @@ class NeuronAttention(nn.Module):
 
     def __init__(self, linear: EquivariantLinear, channels: int, heads: int) -> None:
         super().__init__()
-        maps = zip(linear.index_sets, linear.maps, strict=True)
-        sizes = {str(index_set[0]): matrix.shape for index_set, matrix in maps if len(index_set) == 1}
+        found = zip(linear.index_sets, linear.fixed, strict=True)
+        fixed = {str(index_set[0]): size for index_set, size in found if len(index_set) == 1}
         self.attentions = nn.ModuleDict(
-            {axis: SetAttention(into, channels, heads) for axis, (_, into) in sizes.items()}
+            {axis: SetAttention(size * linear.in_channels, channels, heads) for axis, size in fixed.items()}
         )
-        self.outs = nn.ModuleDict({axis: nn.Linear(channels, out, bias=False) for axis, (out, _) in sizes.items()})
+        self.outs = nn.ModuleDict(
+            {axis: nn.Linear(channels, size * linear.out_channels, bias=False) for axis, size in fixed.items()}
+        )
 
     def forward(self, axis: int, elements: Tensor) -> Tensor:
         return self.outs[str(axis)](self.attentions[str(axis)](elements))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from graphws.architecture import Architecture
 from graphws.batch import Batch
 from graphws.grouping import by_structure
+from graphws.nn.sparse_linear import SparseLinear
 
 __all__ = ["pair_batch", "read_taps", "tap_waves", "write_taps"]
 
@@ -72,7 +73,7 @@ def _places(batch: Batch) -> Iterator[tuple[Batch, Tensor, Tensor]]:
         yield part.batch, part.edges, pairs.edges
 
 
-def read_taps(batch: Batch, linear: nn.Linear) -> Tensor:
+def read_taps(batch: Batch, linear: nn.Linear | SparseLinear) -> Tensor:
     """A state a pair of neurons from the features of its taps: the sum of ``linear(feature) * wave(offset)``.
 
     One product a block, on [taps * channels]: no state a tap is ever made.
@@ -83,10 +84,13 @@ def read_taps(batch: Batch, linear: nn.Linear) -> Tensor:
 
     Returns:
         [P, out_features], P the edges of :func:`pair_batch`.
+
+    Raises:
+        ValueError: If the map is sparse and a network has kernels.
     """
     if not _has_taps(batch):
         return linear(batch.edge_attr)
-    weight = linear.weight
+    weight = _matrix(linear)
     out = weight.new_empty(pair_batch(batch).num_edges, weight.size(0))
     for part, _, rows in _places(batch):
         states = []
@@ -98,7 +102,7 @@ def read_taps(batch: Batch, linear: nn.Linear) -> Tensor:
     return out
 
 
-def write_taps(batch: Batch, states: Tensor, linear: nn.Linear) -> Tensor:
+def write_taps(batch: Batch, states: Tensor, linear: nn.Linear | SparseLinear) -> Tensor:
     """A value a tap from the states of pairs: ``linear(state * wave(offset))``; the reverse of :func:`read_taps`.
 
     Args:
@@ -108,10 +112,13 @@ def write_taps(batch: Batch, states: Tensor, linear: nn.Linear) -> Tensor:
 
     Returns:
         [E, out_features].
+
+    Raises:
+        ValueError: If the map is sparse and a network has kernels.
     """
     if not _has_taps(batch):
         return linear(states)
-    weight = linear.weight
+    weight = _matrix(linear)
     out = states.new_empty(batch.num_edges, weight.size(0))
     for part, edges, rows in _places(batch):
         arch, values, start = part.structure, [], 0
@@ -124,3 +131,9 @@ def write_taps(batch: Batch, states: Tensor, linear: nn.Linear) -> Tensor:
             start += out_size * into
         out = out.index_copy(0, edges, torch.cat(values, 1).flatten(0, 1))
     return out if linear.bias is None else out + linear.bias
+
+
+def _matrix(linear: nn.Linear | SparseLinear) -> Tensor:
+    if isinstance(linear, SparseLinear):
+        raise ValueError("a sparse model reads one weight a pair of neurons, found networks with convolution kernels")
+    return linear.weight

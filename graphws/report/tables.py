@@ -20,6 +20,8 @@ from graphws.report.rows import COLUMNS, Row, read_results, rows_of
 __all__ = ["markdown_table", "print_table", "rich_table", "write_report"]
 
 NUMBERS = {"k", "parameters", "networks", "test", "seconds", "best epoch", "test MSE", "test accuracy"}
+NUMBERS |= {"GP1", "GP2", "GP3", "GP4", "GP5", "birthday (GP1)"}
+NUMBERS |= {"cases", "worst error", "tolerance"}
 
 
 def rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> Table:

@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from graphws.architecture import Architecture
+from graphws.nn import SparseLinear
 from graphws.tasks.data import ZooDataModule
 
 __all__ = ["check_checkpoint", "check_facts", "check_state", "data_of", "facts_of", "optimisers", "step_plateau"]
@@ -82,21 +83,29 @@ def check_facts(trained_on: dict[str, str], data: ZooDataModule) -> None:
 
 
 def check_state(module: nn.Module, state: dict[str, torch.Tensor], where: str) -> None:
-    """Refuse a state dict that is not this module's.
+    """Refuse a state dict that is not this module's; sparse maps may have other entries.
 
     Raises:
-        ValueError: Naming the first tensor that is missing, unknown or of another shape.
+        ValueError: Naming the first tensor that is missing, unknown or of another shape, or the first sparse map whose
+            entries are no entries of its matrix.
     """
     own = module.state_dict()
+    sparse = {name: layer for name, layer in module.named_modules() if isinstance(layer, SparseLinear)}
+    entries = {f"{name}.{part}" for name in sparse for part in ("rows", "columns", "values")}
     for name in [*own, *state]:
         if name not in state or name not in own:
             what = "lacks" if name not in state else "has a tensor the model does not know,"
             raise ValueError(f"{where} is of another model: it {what} {name!r}")
-        if own[name].shape != state[name].shape:
+        if name not in entries and own[name].shape != state[name].shape:
             raise ValueError(
                 f"{where} is of another model: {name!r} is of shape {list(state[name].shape)} there and "
                 f"{list(own[name].shape)} in the model"
             )
+    for name, layer in sparse.items():
+        try:
+            layer.check_entries(*(state[f"{name}.{part}"] for part in ("rows", "columns", "values")))
+        except ValueError as error:
+            raise ValueError(f"{where} is of another model: {name!r}: {error}") from None
 
 
 def check_checkpoint(task: LightningModule, checkpoint: dict[str, Any]) -> None:

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import conversions
+from graphws.atomic import write_tensors
 from graphws.cli import main
+from graphws.cli.config import build, read_yaml
 from graphws.cli.use import load_run
+from graphws.nn import SparseLinear
 from graphws.output_capacity import average
 from graphws.zoo import Zoo
 from tests.cli.test_fit import refused
@@ -130,3 +135,31 @@ def test_damaged_runs_are_refused(
     words = ["edit", str(tmp_path), str(folder / "net.pt"), "--out", str(tmp_path / "out.pt")]
     assert expected in refused(capsys, *words)
     assert json.loads((folder / "edit" / "result.json").read_text())["k"] == 2
+
+
+def test_a_run_of_a_sparse_model_is_read_with_its_entries(folder: Path, tmp_path: Path) -> None:
+    """A run as a translation would write it: the configuration of a sparse model, and a state with entries."""
+    config = read_yaml(folder / "edit" / "config.yaml")
+    config["model"]["init_args"]["model"]["init_args"]["sparse"] = True
+    shutil.copy(folder / "edit" / "result.json", tmp_path / "result.json")
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    dense = load_run(folder / "edit")
+    task = build(config["model"], architecture=dense.architecture)
+    names = {name for name, layer in task.named_modules() if isinstance(layer, SparseLinear)}
+    state = {name: tensor for name, tensor in dense.task.state_dict().items() if name.rpartition(".")[0] not in names}
+    for name in names:
+        layer, own = task.get_submodule(name), dense.task.get_submodule(name)
+        rows, columns = own.weight.detach().nonzero().T
+        layer.set_entries(rows, columns, own.weight.detach()[rows, columns])
+        state |= {f"{name}.{part}": tensor for part, tensor in layer.state_dict().items()}
+        state |= {} if own.bias is None else {f"{name}.bias": own.bias.detach()}
+    write_tensors(tmp_path / "model.safetensors", state)
+    batch = Zoo.open(folder / "zoo").batch("test")
+    with torch.no_grad():
+        found, expected = load_run(tmp_path).task(batch), dense.task(batch)
+    torch.testing.assert_close(found.x, expected.x, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.edge_attr, expected.edge_attr, rtol=1e-4, atol=1e-5)
+    broken = next(iter(sorted(names)))
+    write_tensors(tmp_path / "model.safetensors", {**state, f"{broken}.rows": state[f"{broken}.rows"] + 1000})
+    with pytest.raises(ValueError, match=f"'{broken}': expected rows in"):
+        load_run(tmp_path)

@@ -1,11 +1,12 @@
 """The options of the GMN against a reference written with loops."""
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
 import torch
 
-from graphws import Architecture, Batch
+from graphws import Architecture, Batch, EdgeBlock
 from graphws.models import GMN, Invariant, num_parameters
 from graphws.testing import random_batch, random_graph
 from tests.reference.gmn import slow_gmn
@@ -24,6 +25,60 @@ def test_both_routes_give_what_the_equations_say(options, widths, bias):
             nodes, edges = slow_gmn(model, batch[i])
             torch.testing.assert_close(found[i].x, nodes, rtol=1e-11, atol=1e-11)
             torch.testing.assert_close(found[i].edge_attr, edges, rtol=1e-11, atol=1e-11)
+
+
+PLAIN = {"activation": "relu", "norm": False, "residual": False}
+SIZES = {"message_channels": 5, "update_channels": 7, "state_channels": 3}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"activation": "relu", "bias_nodes": True},
+        {"norm": False},
+        {"residual": False},
+        {**PLAIN, **SIZES, "global_state": True},
+        {**PLAIN, "static_encoding": "learned", "architecture": [2, 3, 2]},
+    ],
+    ids=str,
+)
+def test_the_options_of_the_rounds_give_what_the_equations_say(options):
+    model = GMN(6, 2, 3, **options).double()
+    batch = random_batch(Architecture.mlp([2, 3, 2], "sine"), 2)
+    for dense in (True, False):
+        found = model(batch, dense=dense)
+        for i in range(2):
+            nodes, edges = slow_gmn(model, batch[i], **options)
+            torch.testing.assert_close(found[i].x, nodes, rtol=1e-11, atol=1e-11)
+            torch.testing.assert_close(found[i].edge_attr, edges, rtol=1e-11, atol=1e-11)
+
+
+def test_sizes_of_messages_updates_and_the_state():
+    shapes = {name: list(tensor.shape) for name, tensor in GMN(6, 1, global_state=True, **SIZES).named_parameters()}
+    layer, update = "layers.0.", "state_updates.0."
+    assert (shapes[layer + "from_edges.weight"], shapes[layer + "edge_out.weight"]) == ([5, 6], [6, 5])
+    assert (shapes[layer + "node_in.weight"], shapes[layer + "node_out.weight"]) == ([7, 16], [6, 7])
+    assert (shapes["first_state"], shapes[layer + "from_global.weight"]) == ([3], [12, 3])
+    assert (shapes[update + "from_state.weight"], shapes[update + "out.weight"]) == ([3, 3], [3, 3])
+    assert shapes[update + "from_nodes.weight"] == [3, 6]
+    for name in SIZES:
+        with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+            GMN(6, 1, **{name: 0})
+
+
+def test_learned_encodings_are_of_one_architecture():
+    model = GMN(4, 1, static_encoding="learned", architecture=[2, 3, 1]).double()
+    with pytest.raises(ValueError, match="built for .*2-3-1.*the batch holds .*2-4-1"):
+        model(random_graph(Architecture.mlp([2, 4, 1])))
+    with pytest.raises(ValueError, match="'learned' needs the architecture of the input networks, got none"):
+        GMN(4, 1, static_encoding="learned")
+    with pytest.raises(ValueError, match="'learned' is for MLPs, which networks with bias_nodes are not"):
+        GMN(4, 1, static_encoding="learned", architecture=[2, 3, 1], bias_nodes=True)
+    other = replace(Architecture.mlp([2, 3, 1]), blocks=(EdgeBlock("skip", 0, 2),), tensors=())
+    with pytest.raises(ValueError, match="set-based layers take an MLP"):
+        GMN(4, 1, static_encoding="learned", architecture=other)
+    with pytest.raises(ValueError, match="architecture is read by static_encoding='learned' alone"):
+        GMN(4, 1, architecture=[2, 3, 1])
 
 
 @pytest.mark.parametrize("options", OPTIONS[1:], ids=str)

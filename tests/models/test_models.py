@@ -19,9 +19,11 @@ from graphws.models import (
     ScaleGMN,
     num_parameters,
 )
+from graphws.nn.equivariant_linear import to_batch, to_parts
 from graphws.testing import assert_equivariant, assert_invariant, random_batch, random_graph
 
 WIDTHS = [[2, 32, 32, 1], [3, 4, 2], [2, 2], [2, 1, 3, 2], [1, 1, 1], [5, 7, 6, 4, 3]]
+PLAIN = {"norm": False, "residual": False}
 EQUIVARIANT = {
     "GMN": lambda arch, **options: GMN(8, 3, **options),
     "GMN, sum": lambda arch, **options: GMN(8, 2, aggregation="sum", **options),
@@ -30,18 +32,37 @@ EQUIVARIANT = {
     "GMN, global state and bias nodes": lambda arch, **options: GMN(
         8, 2, global_state=True, bias_nodes=True, **options
     ),
+    "GMN, learned encodings": lambda arch, **options: GMN(
+        8, 2, static_encoding="learned", architecture=arch, **options
+    ),
+    "GMN, plain": lambda arch, **options: GMN(
+        8, 2, activation="relu", message_channels=12, update_channels=10, **PLAIN, **options
+    ),
+    "GMN, plain global state": lambda arch, **options: GMN(
+        8, 2, activation="relu", global_state=True, state_channels=20, update_channels=16, **PLAIN, **options
+    ),
     "DWS": lambda arch, **options: DWS(6, 2, architecture=arch, **options),
     "DWS, sum": lambda arch, **options: DWS(6, 2, architecture=arch, pool="sum", **options),
     "DWS, mean": lambda arch, **options: DWS(6, 2, architecture=arch, pool="mean", **options),
+    "DWS, plain": lambda arch, **options: DWS(6, 2, architecture=arch, **PLAIN, **options),
     "DWS, attention": lambda arch, **options: DWS(6, 2, architecture=arch, attention_heads=3, **options),
     "DeepSets": lambda arch, **options: DeepSets(6, 2, **options),
     "NPNFN": lambda arch, **options: NPNFN(6, 2, architecture=arch, **options),
     "NPNFN, learned": lambda arch, **options: NPNFN(6, 2, architecture=arch, io_encoding="learned", **options),
+    "NPNFN, plain": lambda arch, **options: NPNFN(6, 2, architecture=arch, io_encoding="learned", **PLAIN, **options),
     "NPNFN, fourier": lambda arch, **options: NPNFN(6, 2, architecture=arch, fourier_features=4, **options),
     "HNPNFN": lambda arch, **options: HNPNFN(6, 2, architecture=arch, **options),
+    "HNPNFN, plain": lambda arch, **options: HNPNFN(6, 2, architecture=arch, **PLAIN, **options),
     "HNPNFN, fourier": lambda arch, **options: HNPNFN(6, 2, architecture=arch, fourier_features=4, **options),
     "NGGNN": lambda arch, **options: NGGNN(8, 2, **options),
     "NGGNN, reversed": lambda arch, **options: NGGNN(8, 2, reverse_edges=True, **options),
+    "NGGNN, learned encodings": lambda arch, **options: NGGNN(
+        8, 2, static_encoding="learned", architecture=arch, **options
+    ),
+    "NGGNN, mlp": lambda arch, **options: NGGNN(8, 2, messages="mlp", **options),
+    "NGGNN, plain": lambda arch, **options: NGGNN(
+        8, 2, messages="mlp", activation="relu", message_channels=12, update_channels=10, **PLAIN, **options
+    ),
     "NGT": lambda arch, **options: NGT(8, 2, num_heads=2, edge_channels=5, **options),
     "NFT": lambda arch, **options: NFT(8, 2, architecture=arch, num_heads=2, **options),
     "NFT, sinusoidal": lambda arch, **options: NFT(
@@ -96,6 +117,22 @@ def test_every_parameter_learns(name):
     (out.x.pow(2).sum() + out.edge_attr.pow(2).sum()).backward()
     idle = [key for key, p in model.named_parameters() if p.grad is None or p.grad.abs().max() == 0]
     assert not idle
+
+
+@pytest.mark.parametrize("name", ["DWS, plain", "HNPNFN, plain", "NPNFN, plain"])
+def test_plain_stacks_are_linear_layers_with_relu_between(name):
+    arch = Architecture.mlp([2, 4, 3, 2])
+    model, graph = EQUIVARIANT[name](arch).double(), random_graph(arch)
+    batch = model.first(Batch.from_graphs([graph]))
+    if getattr(model, "encoding", None) is not None:
+        batch = to_batch(batch, model.parts, model.encoding(to_parts(batch, model.parts)))
+    for block in (*model.blocks, model.last):
+        batch = block.linear(batch.replace(batch.x.relu(), batch.edge_attr.relu()))
+    found = model(graph)
+    torch.testing.assert_close(found.x, batch.x, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(found.edge_attr, batch.edge_attr, rtol=1e-12, atol=1e-12)
+    names = {name.rpartition(".")[0] for name, _ in model.named_parameters()}
+    assert not [name for name in names if "norm" in name]
 
 
 def test_gmn_routes_agree():

@@ -2,6 +2,7 @@ import torch
 from torch import nn
 
 from graphws import Architecture
+from graphws.nn import SparseLinear
 from graphws.nn.equivariant_block import EquivariantBlock, add_residually
 from graphws.nn.set_attention import NeuronAttention
 
@@ -30,3 +31,18 @@ def test_blocks_are_added_one_after_the_other_each_with_its_attention():
             expected = [old + new for old, new in zip(expected, update, strict=True)]
         found = add_residually(blocks, start, given)
         assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+def test_without_norm_and_residual_blocks_are_relu_and_maps():
+    arch = Architecture.mlp([2, 3, 1])
+    blocks = nn.ModuleList(EquivariantBlock(arch, 4, 4, norm=False) for _ in range(2)).double()
+    start = [torch.randn(2, *part.sizes, 4, dtype=torch.float64) for part in blocks[0].linear.parts]
+    expected = start
+    for block in blocks:
+        expected = block.linear.on_parts([tensor.clamp(min=0) for tensor in expected])
+    found = add_residually(blocks, start, residual=False)
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+    assert not torch.allclose(found[0], add_residually(blocks, start)[0], atol=1e-3)
+    assert not [key for key in blocks.state_dict() if "norm" in key]
+    sparse = EquivariantBlock(arch, 4, 5, sparse=True).linear
+    assert all(isinstance(linear, SparseLinear) for linear in sparse.maps)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from graphws import Architecture, Batch
-from graphws.nn import EquivariantLinear
+from graphws.nn import EquivariantLinear, SparseLinear
 from graphws.nn.equivariant_linear import to_parts
 from graphws.testing import assert_equivariant, equivariance_error, random_batch, random_graph
 from tests.reference.equivariant_maps import all_exchangeable, coordinates, orbit_count, schur_dimension
@@ -159,6 +159,32 @@ def test_input_nodes_and_absent_biases_are_written_zero():
     out = layer(Batch.from_graphs([random_graph(arch, dtype=torch.float32)]))
     assert out.x[:5].abs().max() == 0
     assert out.x[5].abs().min() > 0
+
+
+@pytest.mark.parametrize("space", ["dws", "np"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_sparse_maps_have_the_shapes_and_the_meaning_of_the_matrices(space, bias):
+    arch = Architecture.mlp([2, 3, 4, 2])
+    dense = EquivariantLinear(arch, 2, 3, space=space, bias=bias).double()
+    sparse = EquivariantLinear(arch, 2, 3, space=space, bias=bias, sparse=True).double()
+    batch = random_batch(arch, 2, channels=2)
+    if bias:
+        torch.nn.init.normal_(dense.bias)
+        sparse.bias.data.copy_(dense.bias.data)
+    else:
+        assert sparse(batch).x.abs().max() == 0
+    for map_, matrix in zip(sparse.maps, dense.maps, strict=True):
+        assert isinstance(map_, SparseLinear)
+        assert (map_.out_features, map_.in_features) == tuple(matrix.shape)
+        matrix.data *= torch.rand_like(matrix) < 0.3
+        rows, columns = matrix.nonzero().T
+        map_.set_entries(rows, columns, matrix.data[rows, columns])
+    found, expected = sparse(batch), dense(batch)
+    torch.testing.assert_close(found.x, expected.x, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(found.edge_attr, expected.edge_attr, rtol=1e-12, atol=1e-12)
+    assert_equivariant(sparse, random_graph(arch, channels=2))
+    assert ("bias" in sparse.state_dict()) == bias
+    assert [f"maps.{i}" for i in range(len(dense.maps))] == [key for key in dense.state_dict() if "maps" in key]
 
 
 def test_errors_say_what_was_expected():

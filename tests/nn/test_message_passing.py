@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from graphws import Architecture, Batch, EdgeBlock
-from graphws.nn import MessagePassing, primitives
+from graphws.nn import MessagePassing, SparseLinear, primitives
 from graphws.testing import random_batch, random_graph
 from tests.reference.message_passing import slow_message_passing
 
@@ -42,6 +42,65 @@ def test_a_global_state_is_read_on_both_routes(widths):
     other = layer(batch, x, edge_attr, state.flip(0), dense=True)
     for a, b in zip(other, expected, strict=True):
         assert not torch.allclose(a, b, atol=1e-3)
+
+
+OPTIONS = [
+    {"activation": "relu"},
+    {"norm": False},
+    {"residual": False},
+    {"update_channels": 7},
+    {"new_ends": True},
+    {"new_ends": True, "norm": False, "residual": False, "activation": "relu", "update_channels": 3},
+]
+
+
+@pytest.mark.parametrize("global_channels", [0, 3])
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_every_option_gives_what_the_equations_say_on_both_routes(options, global_channels):
+    layer = MessagePassing(5, 4, global_channels=global_channels, **options).double()
+    for parameter in layer.parameters():  # norms too
+        torch.nn.init.normal_(parameter)
+    batch = random_batch(Architecture.mlp([2, 3, 2]), 2)
+    x, edge_attr = states(batch)
+    state = torch.randn(2, 3, dtype=torch.float64) if global_channels else None
+    expected = slow_message_passing(layer, batch, x, edge_attr, state, **options)
+    scale = max(float(t.detach().abs().max()) for t in expected)
+    for dense in (True, False):
+        found = layer(batch, x, edge_attr, state, dense=dense)
+        for a, b in zip(found, expected, strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-13 * scale)
+    for name, default in {"activation": "silu", "residual": True}.items():
+        if name in options:  # the twin without it is another layer
+            other = slow_message_passing(layer, batch, x, edge_attr, state, **{**options, name: default})
+            assert not torch.allclose(other[0], expected[0], rtol=0, atol=1e-3 * scale)
+    assert any("norm" in key for key in layer.state_dict()) == options.get("norm", True)
+
+
+def test_sizes_of_the_hidden_layers():
+    layer = MessagePassing(5, 4, global_channels=3, update_channels=7, new_ends=True)
+    shapes = {name: list(p.shape) for name, p in layer.named_parameters() if "norm" not in name and p.dim() == 2}
+    assert shapes["from_nodes.weight"] == shapes["edge_from_nodes.weight"] == [8, 5]
+    assert shapes["from_edges.weight"] == shapes["edge_from_edges.weight"] == [4, 5]
+    assert (shapes["node_in.weight"], shapes["node_out.weight"]) == ([7, 13], [5, 7])
+    assert (shapes["edge_out.weight"], shapes["from_global.weight"]) == ([5, 4], [11, 3])
+    sparse = MessagePassing(5, 4, global_channels=3, update_channels=7, new_ends=True, sparse=True)
+    found = {
+        f"{name}.weight": [module.out_features, module.in_features]
+        for name, module in sparse.named_modules()
+        if isinstance(module, SparseLinear)
+    }
+    assert found == shapes
+
+
+def test_edges_see_the_new_nodes_with_new_ends_alone():
+    batch = random_batch(Architecture.mlp([1, 1, 1]), 1)
+    x, edge_attr = states(batch)
+    moved = edge_attr.clone()
+    moved[1] += torch.randn(5, dtype=torch.float64)
+    for new_ends in (False, True):
+        layer = MessagePassing(5, 4, new_ends=new_ends).double()
+        changed = layer(batch, x, moved, dense=True)[1][0] - layer(batch, x, edge_attr, dense=True)[1][0]
+        assert bool(changed.abs().max() > 1e-6) == new_ends  # edges 0 and 1 meet in a node
 
 
 def test_both_routes_take_several_blocks_into_and_out_of_a_group():
@@ -110,6 +169,8 @@ def test_edge_sums_with_and_without_torch_scatter(monkeypatch, installed):
         assert torch.equal(primitives.sum_edges(batch, values, end), expected)
 
 
-def test_unknown_aggregation_lists_the_known_ones():
+def test_unknown_options_list_the_known_ones():
     with pytest.raises(ValueError, match="unknown aggregation 'max'; known: sum, mean"):
         MessagePassing(4, 4, aggregation="max")
+    with pytest.raises(ValueError, match="unknown activation 'tanh'; known: silu, relu"):
+        MessagePassing(4, 4, activation="tanh")

@@ -4,6 +4,7 @@ from torch import nn
 
 from graphws import Architecture, Batch, EdgeBlock, NodeGroup
 from graphws.activation import Activation
+from graphws.nn import SparseLinear
 from graphws.nn.taps import pair_batch, read_taps, tap_waves, write_taps
 from graphws.testing import random_graph
 from tests.reference.taps import slow_read, slow_write
@@ -51,6 +52,18 @@ def test_dense_networks_are_their_own_pairs():
     linear = nn.Linear(1, 4, bias=False).double()
     assert pair_batch(batch) is batch
     assert torch.equal(read_taps(batch, linear), linear(batch.edge_attr))
+
+
+def test_sparse_maps_read_dense_networks_and_no_kernels():
+    batch = Batch.from_graphs([random_graph(Architecture.mlp([2, 3, 1]))])
+    sparse = SparseLinear(1, 4).double()
+    sparse.set_entries(torch.tensor([2]), torch.tensor([0]), torch.ones(1))
+    assert torch.equal(read_taps(batch, sparse), sparse(batch.edge_attr))
+    assert torch.equal(write_taps(batch, batch.edge_attr, sparse), sparse(batch.edge_attr))
+    kernels = Batch.from_graphs([random_graph(convolutional())])
+    for use in (lambda: read_taps(kernels, sparse), lambda: write_taps(kernels, kernels.edge_attr, sparse)):
+        with pytest.raises(ValueError, match="a sparse model reads one weight a pair of neurons"):
+            use()
 
 
 def test_a_single_tap_is_read_as_a_dense_weight_and_taps_are_told_apart():

@@ -1,0 +1,138 @@
+"""What a translation says of itself, and its check on random networks."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from graphws.architecture import Architecture
+from graphws.batch import Batch
+from graphws.testing import random_graph
+
+__all__ = ["Step", "Translation", "difference", "has_bias"]
+
+TOLERANCE = 1e-12  # relative to the largest output, float64
+
+
+@dataclass(frozen=True)
+class Step:
+    """One arrow of the cycle DWS -> NP-NFN -> GMN -> NG-GNN -> DWS, or a direct one.
+
+    Args:
+        source: Name of the architecture that is read.
+        target: Of the one that is written.
+        layers: Layers (set-based) or rounds (message passing) of the result.
+        channels: Its hidden channels.
+        entries: Its parameters that are not zero.
+        everywhere: Whether the arrow holds on all of V.
+    """
+
+    source: str
+    target: str
+    layers: int
+    channels: int
+    entries: int
+    everywhere: bool
+
+
+@dataclass(frozen=True)
+class Translation:
+    """A model as another architecture (arXiv 2602.01083, Theorem 5.2): where the two are equal, and how large it is.
+
+    Args:
+        source: The model that was translated.
+        target: The result.
+        step: The arrow that was taken.
+        architecture: Of the input networks it holds for; None where for all.
+        radius: R where the models are equal for |v| <= R alone; None where on all of V.
+        reason: How R was bounded, in words.
+        arguments: Constructor arguments of the result's class.
+        error: Worst relative error of the check at construction, in float64.
+    """
+
+    source: nn.Module
+    target: nn.Module
+    step: Step
+    architecture: Architecture | None
+    radius: float | None
+    reason: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    error: float = 0.0
+
+    exact = True  # every construction here is; what remains is rounding
+
+    @property
+    def domain(self) -> str:
+        """Where the two models are equal, in words."""
+        if self.radius is None:
+            return "all of V"
+        return f"|v| <= {self.radius:g}: {self.reason}"
+
+    def check(self, networks: int | Batch = 8, *, seed: int = 0) -> float:
+        """The worst relative difference of the two models, in float64, where both give an output.
+
+        Args:
+            networks: A batch, or the number of random ones: standard normal, and every second one scaled so that its
+                largest value reaches R.
+            seed: Of the random ones.
+
+        Raises:
+            ValueError: If a network lies outside the domain, or random ones are asked for and there is no architecture.
+        """
+        batch = networks if isinstance(networks, Batch) else self._random(networks, seed)
+        highest = max(float(batch.x.abs().max()), float(batch.edge_attr.abs().max()))
+        if self.radius is not None and highest > self.radius:
+            raise ValueError(f"a value of {highest:g} lies outside of the domain, {self.domain}")
+        return difference(self.source, self.target, batch)
+
+    def _random(self, count: int, seed: int) -> Batch:
+        if self.architecture is None:
+            raise ValueError("this translation holds for every architecture: give a batch of networks to check it on")
+        channels = self.source.in_channels
+        if not isinstance(channels, int):
+            raise ValueError(f"random networks have as many channels at nodes as at edges, the model reads {channels}")
+        generator = torch.Generator().manual_seed(seed)
+        graphs = [random_graph(self.architecture, channels=channels, generator=generator) for _ in range(count)]
+        for i, graph in enumerate(graphs):
+            highest = float(torch.cat([graph.x, graph.edge_attr]).abs().max())
+            if self.radius is not None and highest > 0 and (i % 2 or highest > self.radius):
+                graph.x.mul_(self.radius / highest).clamp_(-self.radius, self.radius)
+                graph.edge_attr.mul_(self.radius / highest).clamp_(-self.radius, self.radius)
+        return Batch.from_graphs(graphs)
+
+    def __str__(self) -> str:
+        step = self.step
+        return (
+            f"{step.source} -> {step.target}, exact on {self.domain}; {step.layers} "
+            f"{'rounds' if step.target in ('gmn', 'ng-gnn') else 'layers'}, {step.channels} channels, "
+            f"{step.entries:,} parameters that are not zero; relative error {self.error:.1e} on random networks"
+        )
+
+
+def difference(source: nn.Module, target: nn.Module, batch: Batch) -> float:
+    """max |target - source| / max |source| in float64; at nodes without a bias only where both models write there."""
+    batch = batch.replace(batch.x.double(), batch.edge_attr.double())
+    with torch.no_grad():
+        outputs = [copy.deepcopy(model).double().eval()(batch) for model in (source, target)]
+    if isinstance(outputs[0], Tensor):
+        pairs: Sequence[tuple[Tensor, Tensor]] = [(outputs[0], outputs[1])]
+    else:
+        kept = has_bias(batch)
+        pairs = [
+            (outputs[0].x[kept], outputs[1].x[kept]),
+            (outputs[0].edge_attr, outputs[1].edge_attr),
+        ]
+    scale = max(float(a.abs().max()) if a.numel() else 0.0 for a, _ in pairs)
+    worst = max(float((a - b).abs().max()) if a.numel() else 0.0 for a, b in pairs)
+    return worst / max(scale, torch.finfo(torch.float64).tiny)
+
+
+def has_bias(batch: Batch) -> Tensor:
+    """Which nodes have a bias, [N]."""
+    flags = [group.has_bias for arch in batch.architectures for group in arch.groups for _ in range(group.size)]
+    return torch.tensor(flags)
