@@ -13,6 +13,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from graphws.architecture import Architecture
 from graphws.batch import Batch
+from graphws.expressivity.targets.named import NAMED, named_target
 from graphws.tasks.common import check_checkpoint, check_facts, data_of, facts_of, optimisers, step_plateau
 from graphws.tasks.standardise import Standardised
 
@@ -28,7 +29,8 @@ class PredictTask(LightningModule):
 
     Args:
         model: Functional with one output a class, or one for regression.
-        target: ``"label"`` or a numeric column of the zoo's table.
+        target: ``"label"``, a numeric column of the zoo's table, or a functional of the weights that is computed
+            (:func:`~graphws.expressivity.targets.named_target`), as ``"rank:2"``.
         kind: ``"classification"`` or ``"regression"``.
         architecture: Of the input networks; ``graphws fit`` fills it in from the zoo.
         learning_rate: Of AdamW.
@@ -104,8 +106,13 @@ class PredictTask(LightningModule):
             wanted = batch.y
         elif self.target in batch.columns:
             wanted = batch.columns[self.target]
+        elif (computed := named_target(self.target)) is not None:
+            wanted = computed(batch.networks).squeeze(-1)
         else:
-            raise ValueError(f"the zoo has no numeric column {self.target!r}; it has label, {', '.join(batch.columns)}")
+            raise ValueError(
+                f"the zoo has no numeric column {self.target!r}; it has label, {', '.join(batch.columns)}; computed are "
+                f"{', '.join(NAMED)}"
+            )
         if self.kind == "regression":
             missing = ~wanted.isfinite() if wanted.is_floating_point() else wanted < 0
             wanted = wanted.to(self.target_std.dtype)

@@ -61,6 +61,15 @@ def test_regression_in_the_units_of_the_column(tmp_path: Path, data: ZooDataModu
     assert (task.monitor, task.mode) == ("val/loss", "min")
 
 
+def test_functionals_of_the_weights_are_targets_without_a_column(tmp_path: Path, data: ZooDataModule) -> None:
+    task = PredictTask(Invariant(GMN(4, 1, 4), 1), "nuclear_norm:2", "regression", architecture=data.architecture)
+    trainer(tmp_path, max_epochs=1).fit(task, datamodule=data)
+    batch = data.split("train").batch(torch.arange(12))
+    wanted = torch.linalg.svdvals(batch.dense_edges()[1].squeeze(-1).squeeze(-1)).sum(-1)
+    torch.testing.assert_close(task.wanted(batch), wanted)
+    torch.testing.assert_close(task.target_mean, wanted.mean())
+
+
 def test_what_is_refused(tmp_path: Path, data: ZooDataModule) -> None:
     arch = data.architecture
     with pytest.raises(ValueError, match="unknown kind of prediction 'ranking'"):

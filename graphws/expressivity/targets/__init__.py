@@ -19,6 +19,7 @@ from graphws.expressivity.targets.kinds import (
     Target,
     TargetKind,
 )
+from graphws.expressivity.targets.named import named_target
 from graphws.expressivity.targets.operators import (
     gram_gradient,
     image_operation,
@@ -46,6 +47,7 @@ __all__ = [
     "loss_gradient",
     "magnitude_mask",
     "mean_value",
+    "named_target",
     "nearest_prototype",
     "nuclear_norm",
     "rank",
