@@ -24,6 +24,7 @@ def register(subparsers: Any) -> None:
     parser = subparsers.add_parser("theory", help="run every construction and counterexample of the theory, one table")
     parser.add_argument("--only", metavar="NAME", help="one check or one section, the part of a name before its dot")
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the outcomes as JSON")
+    parser.add_argument("--figures", metavar="DIR", type=Path, help="also draw the pictures of docs/theory.md, as SVG")
     parser.set_defaults(run=_theory)
 
 
@@ -56,7 +57,16 @@ def _theory(arguments: argparse.Namespace) -> int:
     if arguments.json is not None:
         write_text(arguments.json, outcomes_to_json(outcomes))
         print(f"wrote {arguments.json}")
+    if arguments.figures is not None:
+        _draw(arguments.figures)
     return int(not all(outcome.holds for outcome in outcomes))
+
+
+def _draw(folder: Path) -> None:
+    from graphws.report.theory_figures import write_theory_figures
+
+    for path in write_theory_figures(folder):
+        print(f"wrote {path}", flush=True)
 
 
 def _print_outcomes(outcomes: Sequence[Outcome]) -> None:

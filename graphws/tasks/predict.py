@@ -110,8 +110,8 @@ class PredictTask(LightningModule):
             wanted = computed(batch.networks).squeeze(-1)
         else:
             raise ValueError(
-                f"the zoo has no numeric column {self.target!r}; it has label, {', '.join(batch.columns)}; computed are "
-                f"{', '.join(NAMED)}"
+                f"the zoo has no numeric column {self.target!r}; it has label, {', '.join(batch.columns)}; "
+                f"computed are {', '.join(NAMED)}"
             )
         if self.kind == "regression":
             missing = ~wanted.isfinite() if wanted.is_floating_point() else wanted < 0

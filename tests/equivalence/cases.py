@@ -165,7 +165,7 @@ def error(found: Any, wanted: Any, arch: Architecture | None = None) -> float:
         x, e = (t.detach().numpy() if isinstance(t, torch.Tensor) else t for t in (x, e))
         if arch is not None:
             kept = [group.has_bias for group in arch.groups for _ in range(group.size)]
-            x = x[np.array(kept)]
+            x = x[np.tile(kept, len(x) // len(kept))]
         pairs.append((x, e))
     assert [t.shape for t in pairs[0]] == [t.shape for t in pairs[1]]
     scale = max(float(abs(t).max(initial=0)) for t in pairs[1])

@@ -13,14 +13,14 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize(("way", "widths"), spread(*WAYS, count=6))
+@pytest.mark.parametrize(("way", "widths"), spread(*WAYS, count=5))
 def test_the_rounds_have_the_numbers_of_the_stack(way, widths):
     arch = ARCHITECTURES[widths]
     stack = random_stack(arch, 2, 2, 1)
-    for radius in (0.5, 1e3):
-        network = messages_of_stack(stack, radius, **WAYS[way])
-        graph = graph_of(arch, channels=2, radius=radius)
-        assert error(slow_messages(network, graph), slow_stack(stack, graph), arch) <= TOLERANCE
+    radius = {"global state": 0.5, "relay": 1.0, "relay, new ends": 1e3}[way]
+    network = messages_of_stack(stack, radius, **WAYS[way])
+    graph = graph_of(arch, channels=2, radius=radius)
+    assert error(slow_messages(network, graph), slow_stack(stack, graph)) <= TOLERANCE
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -31,11 +31,11 @@ def test_outside_of_the_ball_they_differ(way):
     assert error(found, slow_stack(stack, graph), arch) > 0.1
 
 
-@pytest.mark.parametrize("widths", [(2, 2), (2, 3, 1), (2, 2, 3, 1), (2, 2, 2, 3, 2), (1, 2, 1, 2, 1, 2)])
+@pytest.mark.parametrize("widths", [(2, 2), (2, 2, 1), (1, 2, 2, 1), (1, 2, 2, 2, 1), (1, 2, 1, 2, 1, 2)])
 def test_rounds_of_a_layer(widths):
     """2 with a global state; 2 + max(L - 1, 2) without."""
     arch = ARCHITECTURES["two layers"].mlp(list(widths))
-    stack, depth = random_stack(arch, 1, 2, 1), len(widths) - 1
+    stack, depth = random_stack(arch, 1, 1, 1), len(widths) - 1
     assert len(messages_of_stack(stack, 1.0, **WAYS["global state"]).rounds) == 2 * 2
     for way in ("relay", "relay, new ends"):
         assert len(messages_of_stack(stack, 1.0, **WAYS[way]).rounds) == 2 * (2 + max(depth - 1, 2))

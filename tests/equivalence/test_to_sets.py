@@ -5,10 +5,12 @@ import pytest
 import torch
 from torch import nn
 
+from graphws.equivalence import to_sets
 from graphws.equivalence.sites import layout_of
 from graphws.equivalence.stack import Stack
 from graphws.equivalence.to_sets import dws_of, hnp_nfn_of, np_nfn_of, set_matrix
 from graphws.models import DWS, HNPNFN, NPNFN
+from graphws.models.common import num_parameters
 from graphws.nn import SparseLinear
 from tests.equivalence.cases import (
     ARCHITECTURES,
@@ -62,10 +64,13 @@ def test_what_is_not_written_is_zero():
     assert not any(torch.isnan(p).any() for p in model.parameters())
 
 
-def test_large_models_are_sparse_and_small_ones_dense():
-    wide = random_stack(SMALL, 1, 120, 120, 1)
-    assert dws_of(wide).arguments["sparse"] is True
-    assert dws_of(random_stack(SMALL, 1, 3, 1)).arguments["sparse"] is False
+def test_large_models_are_sparse_and_small_ones_dense(monkeypatch):
+    stack = random_stack(SMALL, 1, 3, 1)
+    count = num_parameters(dws_of(stack, sparse=False).model)
+    for most, sparse in ((count, False), (count - 1, True)):
+        monkeypatch.setattr(to_sets, "MOST_DENSE", most)
+        assert dws_of(stack).arguments["sparse"] is sparse
+        assert any(isinstance(module, SparseLinear) for module in dws_of(stack).model.modules()) is sparse
 
 
 def test_a_single_map_is_no_model():

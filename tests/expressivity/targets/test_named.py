@@ -24,7 +24,8 @@ def test_names_give_the_functionals(text, target):
 
 
 def test_other_names_are_none_of_them():
-    assert named_target("label") is None and named_target("weight_normal:1") is None
+    assert named_target("label") is None
+    assert named_target("weight_normal:1") is None
     for text in ("rank", "rank:0", "nuclear_norm:two"):
         with pytest.raises(ValueError, match="expected (rank|nuclear_norm):LAYER with a layer from 1 on"):
             named_target(text)
