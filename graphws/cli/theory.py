@@ -21,7 +21,7 @@ FIRST = "linear"  # the section before those of graphws.equivalence, in the orde
 
 def register(subparsers: Any) -> None:
     """Add ``theory``."""
-    parser = subparsers.add_parser("theory", help="run every construction and counterexample of the theory, one table")
+    parser = subparsers.add_parser("theory", help="every construction and counterexample of the theory")
     parser.add_argument("--only", metavar="NAME", help="one check or one section, the part of a name before its dot")
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the outcomes as JSON")
     parser.add_argument("--figures", metavar="DIR", type=Path, help="also draw the pictures of docs/theory.md, as SVG")

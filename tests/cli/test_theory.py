@@ -7,6 +7,8 @@ import pytest
 
 from graphws.checks import Check, Measured
 from graphws.cli import main, theory
+from graphws.report import theory_figures
+from graphws.report.theory_charts import draw_pieces_error
 
 
 def _fail() -> Measured:
@@ -30,6 +32,19 @@ def test_one_table_and_a_file(
     content = json.loads((tmp_path / "a" / "theory.json").read_text())
     assert content["holds"] is True
     assert content["checks"][0]["cases"] == 7
+
+
+def test_figures_are_drawn_after_the_checks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(theory, "all_checks", lambda: [BAD])
+    monkeypatch.setattr(theory_figures, "FIGURES", {"pieces_error": draw_pieces_error})
+    assert main(["theory", "--figures", str(tmp_path / "new")]) == 1
+    assert f"wrote {tmp_path / 'new' / 'pieces_error.svg'}" in capsys.readouterr().out
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["pieces_error.svg"]
+    (tmp_path / "file").touch()
+    assert main(["theory", "--figures", str(tmp_path / "file")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_a_failure_is_status_1_and_the_others_run(
