@@ -61,7 +61,7 @@ def build_parser() -> Parser:
         import_module(f"graphws.cli.{part}").register(commands)
     for name, what in LIGHTNING.items():
         commands.add_parser(name, help=what)
-    for part in ("sweep", "report", "audit", "use", "translate", "theory"):
+    for part in ("sweep", "report", "audit", "use", "translate", "theory", "bench"):
         import_module(f"graphws.cli.{part}").register(commands)
     return parser
 
