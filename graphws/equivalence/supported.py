@@ -50,12 +50,6 @@ def check_translatable(model: nn.Module) -> None:
 
 def _check_pieces(model: nn.Module) -> None:
     """Refuse what is not piecewise linear."""
-    norm = next((path for path, m in model.named_modules() if isinstance(m, nn.LayerNorm)), None)
-    if norm is not None:
-        raise ValueError(
-            f"LayerNorm at {norm}: it divides by a root of squares, which ReLU networks with sums only approximate; "
-            f"build {type(model).__name__} with norm=False"
-        )
     if isinstance(model, DWS):
         if len(model.attentions):
             raise ValueError("attention multiplies features, which ReLU networks only approximate; expected 0 heads")
@@ -72,6 +66,12 @@ def _check_pieces(model: nn.Module) -> None:
             )
         if model.probes is not None:
             raise ValueError("expected num_probes=0: probes run the input networks, whose activations are not ReLU")
+    norm = next((path for path, m in model.named_modules() if isinstance(m, nn.LayerNorm)), None)
+    if norm is not None:
+        raise ValueError(
+            f"LayerNorm at {norm}: it divides by a root of squares, which ReLU networks with sums only approximate; "
+            f"build {type(model).__name__} with norm=False"
+        )
     if isinstance(model, GMN) and model.bias_nodes:
         raise ValueError("expected bias_nodes=False: bias nodes are layers of their own, which is not translated")
     for layer in getattr(model, "layers", []):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from graphws.architecture import Architecture
 from graphws.batch import Batch
+from graphws.graph import NetGraph
+from graphws.models.common import channel_pair
 from graphws.testing import random_graph
 
 __all__ = ["Step", "Translation", "difference", "has_bias"]
@@ -76,6 +77,8 @@ class Translation:
     def check(self, networks: int | Batch = 8, *, seed: int = 0) -> float:
         """The worst relative difference of the two models, in float64, where both give an output.
 
+        Parameters that were cast to float32 bring their rounding; :attr:`error` is from before that.
+
         Args:
             networks: A batch, or the number of random ones: standard normal, and every second one scaled so that its
                 largest value reaches R.
@@ -85,21 +88,32 @@ class Translation:
             ValueError: If a network lies outside the domain, or random ones are asked for and there is no architecture.
         """
         batch = networks if isinstance(networks, Batch) else self._random(networks, seed)
-        highest = max(float(batch.x.abs().max()), float(batch.edge_attr.abs().max()))
-        if self.radius is not None and highest > self.radius:
+        highest = largest(batch.x, batch.edge_attr)
+        if self.radius is not None and not highest <= self.radius:
             raise ValueError(f"a value of {highest:g} lies outside of the domain, {self.domain}")
-        return difference(self.source, self.target, batch)
+        return difference(self.source, self.target, batch, at_all_nodes=not self.drops_nodes)
+
+    @property
+    def drops_nodes(self) -> bool:
+        """Whether what the source writes at nodes without a bias, as inputs, is lost: set-based layers write none."""
+        step = self.step
+        return step.source in ("gmn", "ng-gnn") and (step.target not in ("gmn", "ng-gnn") or not step.everywhere)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Translation:
+        """That of the copied result; the source, and what it was translated from, is not copied."""
+        return replace(self, target=copy.deepcopy(self.target, memo))
 
     def _random(self, count: int, seed: int) -> Batch:
         if self.architecture is None:
             raise ValueError("this translation holds for every architecture: give a batch of networks to check it on")
-        channels = self.source.in_channels
-        if not isinstance(channels, int):
-            raise ValueError(f"random networks have as many channels at nodes as at edges, the model reads {channels}")
+        node, edge = channel_pair(cast(int, self.source.in_channels))
         generator = torch.Generator().manual_seed(seed)
-        graphs = [random_graph(self.architecture, channels=channels, generator=generator) for _ in range(count)]
+        graphs = []
+        for _ in range(count):
+            graph = random_graph(self.architecture, channels=max(node, edge), generator=generator)
+            graphs.append(NetGraph(self.architecture, graph.x[:, :node], graph.edge_attr[:, :edge]))
         for i, graph in enumerate(graphs):
-            highest = float(torch.cat([graph.x, graph.edge_attr]).abs().max())
+            highest = largest(graph.x, graph.edge_attr)
             if self.radius is not None and highest > 0 and (i % 2 or highest > self.radius):
                 graph.x.mul_(self.radius / highest).clamp_(-self.radius, self.radius)
                 graph.edge_attr.mul_(self.radius / highest).clamp_(-self.radius, self.radius)
@@ -111,25 +125,25 @@ class Translation:
             f"{step.source} -> {step.target}, exact on {self.domain}; {step.layers} "
             f"{'rounds' if step.target in ('gmn', 'ng-gnn') else 'layers'}, {step.channels} channels, "
             f"{step.entries:,} parameters that are not zero; relative error {self.error:.1e} on random networks"
+            f"{'; zero at nodes without a bias' if self.drops_nodes else ''}"
         )
 
 
-def difference(source: nn.Module, target: nn.Module, batch: Batch) -> float:
-    """max |target - source| / max |source| in float64; at nodes without a bias only where both models write there."""
+def difference(source: nn.Module, target: nn.Module, batch: Batch, *, at_all_nodes: bool = True) -> float:
+    """max |target - source| / max |source| in float64, at nodes without a bias only where asked; NaN if a value is."""
     batch = batch.replace(batch.x.double(), batch.edge_attr.double())
     with torch.no_grad():
         outputs = [copy.deepcopy(model).double().eval()(batch) for model in (source, target)]
-    if isinstance(outputs[0], Tensor):
-        pairs: Sequence[tuple[Tensor, Tensor]] = [(outputs[0], outputs[1])]
-    else:
-        kept = has_bias(batch)
-        pairs = [
-            (outputs[0].x[kept], outputs[1].x[kept]),
-            (outputs[0].edge_attr, outputs[1].edge_attr),
-        ]
-    scale = max(float(a.abs().max()) if a.numel() else 0.0 for a, _ in pairs)
-    worst = max(float((a - b).abs().max()) if a.numel() else 0.0 for a, b in pairs)
-    return worst / max(scale, torch.finfo(torch.float64).tiny)
+    kept = has_bias(batch) | at_all_nodes
+    wanted, found = ([out] if isinstance(out, Tensor) else [out.x[kept], out.edge_attr] for out in outputs)
+    worst = largest(*(a - b for a, b in zip(found, wanted, strict=True)))
+    return worst / max(largest(*wanted), torch.finfo(torch.float64).tiny)
+
+
+def largest(*tensors: Tensor) -> float:
+    """The largest absolute value, NaN where one is, which max() may lose; 0 of nothing."""
+    values = torch.cat([tensor.reshape(-1) for tensor in tensors])
+    return float(values.abs().max()) if values.numel() else 0.0
 
 
 def has_bias(batch: Batch) -> Tensor:

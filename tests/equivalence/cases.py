@@ -37,7 +37,7 @@ ARCHITECTURES = {
 SMALL = ARCHITECTURES["two layers"]
 
 
-def spread(*names: Any, count: int = 4) -> list[tuple[Any, str]]:
+def spread(*names: Any, count: int = 3) -> list[tuple[Any, str]]:
     """Each name with some of the architectures, all of them in all."""
     known = list(ARCHITECTURES)
     return [(name, known[(count * n + i) % len(known)]) for n, name in enumerate(names) for i in range(count)]

@@ -44,7 +44,7 @@ def test_what_no_number_closes_is_refused(bound):
 def test_a_larger_gate_gives_the_same_bits(to, monkeypatch):
     """So gates leave no trace in the outputs: what M is does not show."""
     arch = ARCHITECTURES["two layers"]
-    model, batch = model_of("dws", arch), networks(arch)
+    model, batch = model_of("dws", arch, 2, 1, 1), networks(arch)
     outputs = []
     for factor in (1.0, 2.0**13):
         for module in (to_sets, gathering, stack_to_messages):

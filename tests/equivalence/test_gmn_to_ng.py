@@ -16,7 +16,7 @@ def translated(network: MessageNetwork, depth: int) -> MessageNetwork:
     return found
 
 
-@pytest.mark.parametrize(("residual", "widths"), spread(False, True, count=6))
+@pytest.mark.parametrize(("residual", "widths"), spread(False, True, count=5))
 def test_a_live_state_is_handed_on(residual, widths):
     arch = ARCHITECTURES[widths]
     network = random_network(arch, state=True, residual=residual, kind="learned" if residual else "facts")

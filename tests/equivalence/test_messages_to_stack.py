@@ -19,7 +19,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize(("name", "widths"), spread(*CASES, count=5))
+@pytest.mark.parametrize(("name", "widths"), spread(*CASES))
 def test_the_stack_has_the_numbers_of_the_rounds(name, widths):
     arch = ARCHITECTURES[widths]
     network = random_network(arch, seed=len(name), **CASES[name])

@@ -13,7 +13,7 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize(("way", "widths"), spread(*WAYS, count=5))
+@pytest.mark.parametrize(("way", "widths"), spread(*WAYS, count=4))
 def test_the_rounds_have_the_numbers_of_the_stack(way, widths):
     arch = ARCHITECTURES[widths]
     stack = random_stack(arch, 2, 2, 1)
