@@ -84,6 +84,21 @@ MODELS = {
     "gmn_global": Model(
         "GMN with a global state (arXiv 2312.04501)", "GMN", options={"global_state": True}, published=GMN_SIZE
     ),
+    "gmn_plain": Model(
+        "plain GMN (ReLU, no normalisation; for `graphws translate`)",
+        "GMN",
+        options={"activation": "relu", "norm": False, "global_state": True},
+        published=GMN_SIZE,
+        variant=True,
+    ),
+    "dws_plain": Model(
+        "plain DWS (means, no normalisation; for `graphws translate`)",
+        "DWS",
+        options={"pool": "mean", "norm": False},
+        set_based=True,
+        layers=3,
+        variant=True,
+    ),
     "gmn_bias_nodes": Model(
         "GMN with bias nodes (arXiv 2312.04501)", "GMN", options={"bias_nodes": True}, published=GMN_SIZE, variant=True
     ),
