@@ -17,7 +17,7 @@ help:
 	@echo "make theory     set up .venv, then every construction and counterexample of the theory: about a minute"
 	@echo "make test       set up .venv, then the tests; also test-slow, test-gpu"
 	@echo "make lint       ruff check, ruff format --check, mypy"
-	@echo "make bench      benchmarks/run.py"
+	@echo "make bench      set up .venv, then time the models on this machine: under two minutes"
 	@echo "make clean      remove .venv, caches and build outputs; runs/, zoo/ and data/ stay"
 	@echo "variables       PYTHON=$(PYTHON)  TORCH=$(TORCH)  SCATTER=$(SCATTER)"
 
@@ -45,8 +45,8 @@ lint: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/.dev scatter
-	$(BIN)/python benchmarks/run.py
+bench: .venv/.project scatter
+	$(BIN)/graphws bench
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache dist build

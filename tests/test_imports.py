@@ -41,6 +41,7 @@ RANKS = {
     "graphws.equivalence": 12,
     "graphws.expressivity": 12,
     "graphws.zoo": 12,
+    "graphws.benchmarking": 13,
     "graphws.tasks": 13,
     "graphws.report": 13,
     "graphws.cli": 14,

@@ -23,6 +23,7 @@ import graphws.tasks
 from graphws.atomic import write_tensors
 from graphws.cli.allocator import keep_freed_memory
 from graphws.cli.config import explain
+from graphws.cli.fit_cost import cost_line
 from graphws.tasks.metrics_csv import MetricsCSV
 from graphws.tasks.run import FitClock, checkpoint_callback, checkpoint_path, preflight, record
 
@@ -116,6 +117,7 @@ class RunCLI(LightningCLI):
             f"fit {type(self.model).__name__} ({self.model.target}) with {self.model.standardised.model} on "
             f"{len(self.datamodule.split('train')):,} networks, seed {self.settings['seed_everything']}, in {self.root}"
         )
+        print(cost_line(self.model, self.datamodule, self.trainer.strategy.root_device))
 
     def after_fit(self) -> None:
         if self.settings["trainer"]["fast_dev_run"] or self.trainer.interrupted:

@@ -3,6 +3,7 @@
 from graphws.models.aligned import Aligned
 from graphws.models.colour_features import ColourFeatures
 from graphws.models.common import num_parameters, width_for_budget
+from graphws.models.cost import Cost, LayerCost, cost
 from graphws.models.deep_sets import DeepSets
 from graphws.models.dws import DWS
 from graphws.models.flat_mlp import FlatMLP, FlatMLPFunctional
@@ -30,14 +31,17 @@ __all__ = [
     "SNE",
     "Aligned",
     "ColourFeatures",
+    "Cost",
     "DeepSets",
     "FlatMLP",
     "FlatMLPFunctional",
     "GradientFeatures",
     "Invariant",
+    "LayerCost",
     "ProbeNet",
     "ScaleGMN",
     "StatNN",
+    "cost",
     "num_parameters",
     "width_for_budget",
 ]

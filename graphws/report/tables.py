@@ -22,6 +22,10 @@ __all__ = ["markdown_table", "print_table", "rich_table", "write_report"]
 NUMBERS = {"k", "parameters", "networks", "test", "seconds", "best epoch", "test MSE", "test accuracy"}
 NUMBERS |= {"GP1", "GP2", "GP3", "GP4", "GP5", "birthday (GP1)"}
 NUMBERS |= {"cases", "worst error", "tolerance"}
+NUMBERS |= {"width", "batch", "forward ms", "step ms", "±", "samples/s", "peak MB", "step MB", "GFLOP/s", "GB/s"}
+NUMBERS |= {"of matrix rate", "parameters (theirs)", "parameters (ours)", "step ms (theirs)", "step ms (ours)", "ratio"}
+NUMBERS |= {"forward ratio", "step MB (theirs)", "step MB (ours)", "memory ratio", "slope", "FLOPs", "bytes"}
+NUMBERS |= {"s, smallest", "s, largest", "last slope: s"}
 
 
 def rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> Table:
