@@ -30,7 +30,9 @@ def realise(batch: Batch, inputs: Tensor) -> Tensor:
             inputs do not fit.
     """
     count, channels = batch.num_graphs, batch.x.size(-1)
-    out = group_signals(batch, inputs)[1][-1] + batch.structure.output_offset
+    out = _signals(batch, inputs, folded=True)[1][-1]
+    if batch.structure.output_offset:
+        out = out + batch.structure.output_offset
     out = out.expand(count * channels, -1, inputs.size(-2)).transpose(1, 2)
     return out if channels == 1 else out.unflatten(0, (count, channels))
 
@@ -52,7 +54,8 @@ def node_values(batch: Batch, inputs: Tensor) -> Tensor:
         raise ValueError(f"expected networks, one channel, found {batch.x.size(-1)}")
     out = batch.x.new_empty(batch.num_nodes, inputs.size(0))
     for part in by_structure(batch):
-        values = [v.expand(part.batch.num_graphs, -1, len(inputs)) for v in group_signals(part.batch, inputs)[1]]
+        found = _signals(part.batch, inputs, folded=True)[1]
+        values = [v.expand(part.batch.num_graphs, -1, len(inputs)) for v in found]
         out = out.index_copy(0, part.nodes, torch.cat(values, 1).flatten(0, 1))
     return out
 
@@ -71,6 +74,11 @@ def group_signals(batch: Batch, inputs: Tensor) -> tuple[list[Tensor], list[Tens
     Raises:
         ValueError: As :func:`realise`.
     """
+    return _signals(batch, inputs, folded=False)
+
+
+def _signals(batch: Batch, inputs: Tensor, *, folded: bool) -> tuple[list[Tensor], list[Tensor]]:
+    """As :func:`group_signals`; where folded, what enters a sine is multiplied by its frequency, in the weights."""
     arch = batch.structure
     _check(batch, arch, inputs)
     nodes = [_networks_first(view) for view in batch.dense_nodes()]  # [n * k, d]
@@ -78,17 +86,22 @@ def group_signals(batch: Batch, inputs: Tensor) -> tuple[list[Tensor], list[Tens
     sums: list[Tensor] = [_columns(inputs, batch.x.size(-1))]
     values = list(sums)
     for index, group in enumerate(arch.groups[1:], 1):
-        total: Tensor | None = nodes[index].unsqueeze(-1) if group.has_bias else None
+        frequency = group.activation.parameter if folded and group.activation.name == "sine" else None
+        total: Tensor | None = _scaled(nodes[index], frequency).unsqueeze(-1) if group.has_bias else None
         for block, weight in zip(arch.blocks, edges, strict=True):
             if block.target == index:
-                total = _affine(weight, values[block.source], total)
+                total = _affine(_scaled(weight, frequency), values[block.source], total)
         if group.role == "bias":
             total = inputs.new_ones(group.size, inputs.size(-2))
         if total is None:
             raise ValueError(f"node group {group.name!r} has neither incoming edges nor a bias")
         sums.append(total)
-        values.append(group.activation(total))
+        values.append(group.activation(total) if frequency is None else total.sin())
     return sums, values
+
+
+def _scaled(values: Tensor, factor: float | None) -> Tensor:
+    return values if factor is None else factor * values
 
 
 def _check(batch: Batch, arch: Architecture, inputs: Tensor) -> None:
@@ -120,6 +133,9 @@ def _columns(inputs: Tensor, channels: int) -> Tensor:
 def _affine(weight: Tensor, value: Tensor, total: Tensor | None) -> Tensor:
     """``total`` + weight @ value; values are [d_in, M] or [n, d_in, M], total [n, d_out, 1 or M] or None."""
     if value.dim() == 2:  # shared points: one product for all networks
+        if total is not None and total.size(-1) == 1:
+            weight, value = torch.cat([weight, total], -1), torch.cat([value, value.new_ones(1, value.size(1))])
+            total = None
         product = (weight.reshape(-1, weight.size(-1)) @ value).view(*weight.shape[:2], -1)
         return product if total is None else product + total
     return weight @ value if total is None else torch.baddbmm(total, weight, value)

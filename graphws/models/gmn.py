@@ -59,6 +59,7 @@ class GMN(nn.Module):
         static_encoding: ``"facts"``, or ``"learned"``: a vector for each orbit of neurons and of weights of one
             ``architecture`` (:class:`~graphws.nn.LearnedEncoding`).
         architecture: Of the input networks, for learned encodings: an MLP's, or the widths (d_0, .., d_L).
+        checkpoint: Whether to keep one edge tensor a round for the gradient, not two, and work out hidden layers again.
 
     Shapes:
         - **input:** Batch (or one NetGraph, or a PyG batch of them): ``x`` [N, in], ``edge_attr`` [E, in].
@@ -88,6 +89,7 @@ class GMN(nn.Module):
         sparse: bool = False,
         static_encoding: EncodingKind = "facts",
         architecture: Architecture | Sequence[int] | None = None,
+        checkpoint: bool = False,
     ) -> None:
         super().__init__()
         check_positive(hidden_channels=hidden_channels, num_layers=num_layers, out_channels=out_channels)
@@ -103,7 +105,9 @@ class GMN(nn.Module):
         encoding = partial(static_encoding_of, hidden_channels, static_encoding, architecture=architecture)
         self.node_encoding, self.edge_encoding = encoding(of="nodes"), encoding(of="edges")
         options: dict[str, Any] = {"activation": activation, "norm": norm, "residual": residual, "sparse": sparse}
-        layer = partial(MessagePassing, hidden_channels, message, update_channels=update, **options)
+        layer = partial(
+            MessagePassing, hidden_channels, message, update_channels=update, checkpoint=checkpoint, **options
+        )
         shared = own if global_state else 0
         self.layers = nn.ModuleList(layer(aggregation=aggregation, global_channels=shared) for _ in range(num_layers))
         self.node_norm, self.edge_norm = layer_norm(hidden_channels, norm), layer_norm(hidden_channels, norm)
@@ -125,10 +129,11 @@ class GMN(nn.Module):
         batch = Batch.of(data)
         dense = takes_dense_route(batch, dense)
         pairs = pair_batch(batch)
-        inner = pairs.replace(self.node_in(batch.x), read_taps(batch, self.edge_in))
-        if self.bias_nodes:
-            inner = with_bias_nodes(inner)
-        x, edge_attr = inner.x + self.node_encoding(inner), inner.edge_attr + self.edge_encoding(inner)
+        with torch.autocast(batch.x.device.type, enabled=False):  # weights are read, and states summed, as they are
+            inner = pairs.replace(self.node_in(batch.x), read_taps(batch, self.edge_in))
+            if self.bias_nodes:
+                inner = with_bias_nodes(inner)
+            x, edge_attr = inner.x + self.node_encoding(inner), inner.edge_attr + self.edge_encoding(inner)
         state = None if self.first_state is None else self.first_state.expand(batch.num_graphs, -1)
         for i, layer in enumerate(self.layers):
             if state is not None:

@@ -20,7 +20,7 @@ from graphws.nn.equivariant_linear import (
     to_batch,
     to_parts,
 )
-from graphws.nn.fourier_features import FourierFeatures
+from graphws.nn.fourier_features import FourierFeatures, fourier_linear
 
 __all__ = ["HNPNFN"]
 
@@ -89,9 +89,10 @@ class HNPNFN(nn.Module):
         batch = Batch.of(data)
         check_architecture(self.architecture, batch)
         tensors = to_parts(batch, self.parts)
-        if self.fourier is not None:
-            tensors = [self.fourier(tensor) for tensor in tensors]
-        tensors = self.first.on_parts(tensors)
+        if self.fourier is None:
+            tensors = self.first.on_parts(tensors)
+        else:
+            tensors = fourier_linear(self.fourier, self.first, tensors)
         tensors = add_residually(self.blocks, tensors, residual=self.residual)
         return to_batch(batch, self.parts, self.last(tensors))
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal
 
+import torch
 import torch_geometric.data
 from torch import Tensor, nn
 
@@ -67,6 +68,7 @@ class NGGNN(nn.Module):
         static_encoding: ``"facts"``, or ``"learned"``: a vector for each orbit of neurons and of weights of one
             ``architecture`` (:class:`~graphws.nn.LearnedEncoding`).
         architecture: Of the input networks, for learned encodings: an MLP's, or the widths (d_0, .., d_L).
+        checkpoint: Whether to keep no messages and hidden layers for the gradient and work them out again.
 
     Shapes:
         - **input:** Batch (or one NetGraph, or a PyG batch of them): ``x`` [N, in], ``edge_attr`` [E, in].
@@ -97,12 +99,13 @@ class NGGNN(nn.Module):
         sparse: bool = False,
         static_encoding: EncodingKind = "facts",
         architecture: Architecture | Sequence[int] | None = None,
+        checkpoint: bool = False,
     ) -> None:
         super().__init__()
         check_positive(hidden_channels=hidden_channels, num_layers=num_layers, out_channels=out_channels)
         values = (aggregation, message_channels, update_channels, activation, norm, residual, sparse)
         options = dict(zip(MODULATED, values, strict=True))
-        layer = _layer_of(messages, hidden_channels, reverse_edges, options)
+        layer = partial(_layer_of(messages, hidden_channels, reverse_edges, options), checkpoint=checkpoint)
         self.in_channels, self.out_channels = in_channels, out_channels
         node_channels, edge_channels = channel_pair(in_channels)
         encoding = partial(static_encoding_of, hidden_channels, static_encoding, architecture=architecture)
@@ -126,14 +129,15 @@ class NGGNN(nn.Module):
         """
         batch = Batch.of(data)
         dense = takes_dense_route(batch, dense)
-        x = self.node_in(batch.x) + self.node_encoding(batch)
-        if self.probes is not None:
-            x = x + self.probes(batch)
-        pairs = pair_batch(batch)
-        edges = [
-            read_taps(batch, read) + encoding(pairs)  # type: ignore[arg-type]
-            for read, encoding in zip(self.edge_in, self.edge_encoding, strict=True)
-        ]
+        with torch.autocast(batch.x.device.type, enabled=False):  # weights are read, and states summed, as they are
+            x = self.node_in(batch.x) + self.node_encoding(batch)
+            if self.probes is not None:
+                x = x + self.probes(batch)
+            pairs = pair_batch(batch)
+            edges = [
+                read_taps(batch, read) + encoding(pairs)  # type: ignore[arg-type]
+                for read, encoding in zip(self.edge_in, self.edge_encoding, strict=True)
+            ]
         for layer in self.layers:
             x, edges = _round(layer, pairs, x, edges, dense=dense)
         edge_attr = write_taps(batch, self.edge_norm(edges[0]), self.edge_out)
@@ -152,7 +156,7 @@ def _round(
     return x, [edge_attr]
 
 
-def _layer_of(messages: str, channels: int, reverse_edges: bool, options: dict[str, Any]) -> Callable[[], nn.Module]:
+def _layer_of(messages: str, channels: int, reverse_edges: bool, options: dict[str, Any]) -> Callable[..., nn.Module]:
     """What builds one layer.
 
     Raises:

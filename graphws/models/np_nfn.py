@@ -21,7 +21,7 @@ from graphws.nn.equivariant_linear import (
     to_batch,
     to_parts,
 )
-from graphws.nn.fourier_features import FourierFeatures
+from graphws.nn.fourier_features import FourierFeatures, fourier_linear
 from graphws.nn.io_encoding import IOEncoding
 
 __all__ = ["NPNFN"]
@@ -97,9 +97,10 @@ class NPNFN(nn.Module):
         batch = Batch.of(data)
         check_architecture(self.architecture, batch)
         tensors = to_parts(batch, self.parts)
-        if self.fourier is not None:
-            tensors = [self.fourier(tensor) for tensor in tensors]
-        tensors = self.first.on_parts(tensors)
+        if self.fourier is None:
+            tensors = self.first.on_parts(tensors)
+        else:
+            tensors = fourier_linear(self.fourier, self.first, tensors)
         if self.encoding is not None:
             tensors = self.encoding(tensors)
         tensors = add_residually(self.blocks, tensors, residual=self.residual)

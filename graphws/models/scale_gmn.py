@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import torch
 import torch_geometric.data
 from torch import Tensor, nn
 
@@ -38,6 +41,8 @@ class ScaleGMN(nn.Module):
         in_channels: Input channels of nodes and edges, one number for both or a pair.
         symmetry: ``"scale"`` or ``"sign"``; networks whose hidden activations lack it are refused.
         bidirectional: Whether messages run backward too.
+        checkpoint: Whether to keep one edge tensor a round and direction for the gradient, not three, and work out
+            messages again.
 
     Shapes:
         - **input:** Batch (or one NetGraph, or a PyG batch of them): ``x`` [N, in], ``edge_attr`` [E, in].
@@ -56,6 +61,7 @@ class ScaleGMN(nn.Module):
         in_channels: int | tuple[int, int] = 1,
         symmetry: ScalingKind = "scale",
         bidirectional: bool = True,
+        checkpoint: bool = False,
     ) -> None:
         super().__init__()
         check_positive(hidden_channels=hidden_channels, num_layers=num_layers, out_channels=out_channels)
@@ -69,9 +75,8 @@ class ScaleGMN(nn.Module):
         self.edge_in = nn.ModuleList(nn.Linear(edge_channels, width, bias=False) for _ in range(directions))
         self.node_encoding = StaticEncoding(3 * width, of="nodes")
         self.edge_encoding = StaticEncoding(directions * width, of="edges")
-        self.layers = nn.ModuleList(
-            ScaleMessagePassing(width, width, symmetry=symmetry, bidirectional=bidirectional) for _ in range(num_layers)
-        )
+        layer = partial(ScaleMessagePassing, symmetry=symmetry, bidirectional=bidirectional, checkpoint=checkpoint)
+        self.layers = nn.ModuleList(layer(width, width) for _ in range(num_layers))
         self.both_ways = ReScaleEq((width, width), width) if bidirectional else None
         self.node_out, self.edge_out = (
             ScaleEq(width, out_channels, symmetry=symmetry, context_channels=context, hidden_channels=width)
@@ -89,9 +94,10 @@ class ScaleGMN(nn.Module):
         check_plain_blocks(batch)
         check_symmetry(batch, self.symmetry)
         dense = batch.is_homogeneous if dense is None else dense
-        factor, added, context = self.node_encoding(batch).chunk(3, -1)
-        x = self.node_in(batch.x) * (1 + factor) + fixed_nodes(batch) * added
-        edges = self._edge_states(batch, dense)
+        with torch.autocast(batch.x.device.type, enabled=False):  # weights are read, and states summed, as they are
+            factor, added, context = self.node_encoding(batch).chunk(3, -1)
+            x = self.node_in(batch.x) * (1 + factor) + fixed_nodes(batch) * added
+            edges = self._edge_states(batch, dense)
         for layer in self.layers:
             x, edges = layer(batch, x, context, edges, dense=dense)
         ratio = None if self.both_ways is None else bounded(self.both_ways(*edges), "sign")  # invariant, any size

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from graphws.architecture import Architecture
-from graphws.nn.equivariant_linear import EquivariantLinear, Space
+from graphws.nn.equivariant_linear import EquivariantLinear
+from graphws.nn.parts import Space, pool_part
 from graphws.nn.primitives import Pool, layer_norm
 from graphws.nn.set_attention import NeuronAttention
 
@@ -30,7 +30,7 @@ class EquivariantBlock(nn.Module):
     Shapes:
         - **input:** the parts' tensors [B, axes.., in_channels], in their order, and a
           :class:`~graphws.nn.set_attention.NeuronAttention` built for ``linear``, or None.
-        - **output:** [B, axes.., out_channels] each.
+        - **output:** [B, axes.., out_channels] each; with ``residual`` what was read is added.
     """
 
     def __init__(
@@ -48,9 +48,12 @@ class EquivariantBlock(nn.Module):
         self.linear = EquivariantLinear(architecture, in_channels, out_channels, space=space, pool=pool, sparse=sparse)
         self.norms = nn.ModuleList(layer_norm(in_channels, norm) for _ in self.linear.parts)
 
-    def forward(self, tensors: Sequence[Tensor], attention: NeuronAttention | None = None) -> list[Tensor]:
-        rectified = [F.relu(norm(tensor)) for norm, tensor in zip(self.norms, tensors, strict=True)]
-        return self.linear.on_parts(rectified, attention)
+    def forward(
+        self, tensors: Sequence[Tensor], attention: NeuronAttention | None = None, *, residual: bool = False
+    ) -> list[Tensor]:
+        read = zip(self.linear.parts, tensors, self.norms, strict=True)
+        pools = [pool_part(part, tensor, self.linear.pool, norm) for part, tensor, norm in read]
+        return self.linear.on_pools(pools, attention, old=tensors if residual else None)
 
 
 def add_residually(
@@ -61,6 +64,5 @@ def add_residually(
     Without ``residual`` each block's output is the input of the next.
     """
     for block, attention in zip(blocks, attentions or [None] * len(blocks), strict=True):
-        found = block(tensors, attention)
-        tensors = [old + new for old, new in zip(tensors, found, strict=True)] if residual else found
+        tensors = block(tensors, attention, residual=residual)
     return tensors

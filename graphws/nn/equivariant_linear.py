@@ -4,50 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
 from graphws.architecture import Architecture
 from graphws.batch import Batch
-from graphws.nn.primitives import Pool, pool_dims
+from graphws.nn.matrix_passes import write_matrix
+from graphws.nn.parts import Part, Pools, Space, parts_of, pool_part, to_batch, to_parts
+from graphws.nn.primitives import Pool
 from graphws.nn.sparse_linear import SparseLinear
 
 __all__ = ["EquivariantLinear", "Part", "Space", "as_architecture", "parts_of", "to_batch", "to_parts"]
-
-Space = Literal["dws", "np"]
-
-
-@dataclass(frozen=True)
-class Part:
-    """One parameter tensor of an MLP: a bias (axis: its group) or a weight (axes: target group, source group).
-
-    Args:
-        name: As ``"bias_1"`` or ``"weight_1"``, numbered by layer from 1.
-        index: Of the node group (bias) or the edge block (weight).
-        axes: The node groups its axes run over.
-        sizes: Their sizes.
-        permuted: For each axis whether the symmetry permutes it.
-    """
-
-    name: str
-    index: int
-    axes: tuple[int, ...]
-    sizes: tuple[int, ...]
-    permuted: tuple[bool, ...]
-
-    @property
-    def fixed(self) -> int:
-        """Product of the sizes of the axes that are not permuted: the dense dimensions."""
-        return math.prod(size for size, free in zip(self.sizes, self.permuted, strict=True) if not free)
-
-    @property
-    def free_axes(self) -> tuple[int, ...]:
-        """The permuted axes."""
-        return tuple(axis for axis, free in zip(self.axes, self.permuted, strict=True) if free)
 
 
 def as_architecture(architecture: Architecture | Sequence[int]) -> Architecture:
@@ -60,43 +30,6 @@ def as_architecture(architecture: Architecture | Sequence[int]) -> Architecture:
     if not arch.is_mlp:
         raise ValueError(f"set-based layers take an MLP, a chain of dense blocks; got {arch}")
     return arch
-
-
-def parts_of(architecture: Architecture, space: Space) -> tuple[Part, ...]:
-    """Biases in the order of their groups, then weights in the order of their blocks."""
-
-    def free(group: int) -> bool:
-        return space == "np" or architecture.groups[group].factor is not None
-
-    parts = [
-        Part(f"bias_{i}", i, (i,), (group.size,), (free(i),))
-        for i, group in enumerate(architecture.groups)
-        if group.has_bias
-    ]
-    for i, block in enumerate(architecture.blocks):
-        axes = (block.target, block.source)
-        sizes = architecture.block_shape(i)[:2]
-        parts.append(Part(f"weight_{i + 1}", i, axes, sizes, (free(axes[0]), free(axes[1]))))
-    return tuple(parts)
-
-
-def to_parts(batch: Batch, parts: Sequence[Part]) -> list[Tensor]:
-    """The dense tensors [B, axes.., C] of each part: views of the batch."""
-    nodes, edges = batch.dense_nodes(), batch.dense_edges()
-    return [nodes[part.index] if len(part.axes) == 1 else edges[part.index].squeeze(3) for part in parts]
-
-
-def to_batch(batch: Batch, parts: Sequence[Part], tensors: Sequence[Tensor]) -> Batch:
-    """The inverse of :func:`to_parts`; nodes without a bias (inputs) are zero."""
-    arch, count, channels = batch.structure, batch.num_graphs, tensors[0].size(-1)
-    groups: list[Tensor] = [tensors[0].new_zeros(count, group.size, channels) for group in arch.groups]
-    blocks: list[Tensor] = []
-    for part, tensor in zip(parts, tensors, strict=True):
-        if len(part.axes) == 1:
-            groups[part.index] = tensor
-        else:
-            blocks.append(tensor.flatten(1, 2))
-    return batch.replace(torch.cat(groups, 1).flatten(0, 1), torch.cat(blocks, 1).flatten(0, 1))
 
 
 class EquivariantLinear(nn.Module):
@@ -184,22 +117,47 @@ class EquivariantLinear(nn.Module):
         ``at_neurons`` is added to the map of every single axis: a function of the axis and of the pooled parts at its
         neurons, [B, d, fixed * in_channels], with values [B, d, fixed * out_channels].
         """
-        pooled: list[dict[tuple[int, ...], Tensor]] = [
-            _pool_all(part, tensor, self.pool) for part, tensor in zip(self.parts, tensors, strict=True)
-        ]
-        out: dict[int, Tensor] = {}
+        both = zip(self.parts, tensors, strict=True)
+        return self.on_pools([pool_part(part, tensor, self.pool) for part, tensor in both], at_neurons)
+
+    def on_pools(
+        self,
+        pools: Sequence[Pools],
+        at_neurons: Callable[[int, Tensor], Tensor] | None = None,
+        *,
+        old: Sequence[Tensor] | None = None,
+        bases: Sequence[Tensor | None] | None = None,
+    ) -> list[Tensor]:
+        """The layer on what :func:`pool_part` makes of each part.
+
+        Args:
+            pools: Of each part.
+            at_neurons: As for :meth:`on_parts`.
+            old: [B, axes.., out_channels] each, added to the result.
+            bases: For parts that are not channels but the coefficients [.., n] of vectors of channels, these vectors,
+                [n, in_channels]; not for sparse maps.
+        """
+        pieces: list[dict[tuple[int, ...], Tensor]] = [{} for _ in self.parts]
+        matrices: dict[tuple[int, ...], Tensor | nn.Module] = {}
         for index_set, matrix in zip(self.index_sets, self.maps, strict=True):
-            members = [i for i in range(len(self.parts)) if index_set in pooled[i]]
-            bias = self.bias if not index_set else None
-            joined = torch.cat([pooled[i][index_set] for i in members], -1)
-            mapped = _mapped(joined, matrix, bias)
-            if at_neurons is not None and len(index_set) == 1:
+            members = [i for i in range(len(self.parts)) if index_set in pools[i]]
+            if isinstance(matrix, Tensor) and bases is not None:
+                matrix = _folded(matrix, [(self.parts[i].fixed * self.in_channels, bases[i]) for i in members])
+            if len(index_set) == 2:
+                matrices[index_set] = matrix
+                continue
+            joined = torch.cat([pools[i][index_set] for i in members], -1)
+            mapped = _mapped(joined, matrix, None if index_set else self.bias)
+            if at_neurons is not None and index_set:
                 mapped = mapped + at_neurons(index_set[0], joined)
             sizes = [self.parts[i].fixed * self.out_channels for i in members]
             for i, piece in zip(members, mapped.split(sizes, -1), strict=True):
-                spread = _spread(self.parts[i], index_set, piece, self.out_channels)
-                out[i] = out[i] + spread if i in out else spread
-        return [out[i].expand(-1, *part.sizes, -1) for i, part in enumerate(self.parts)]
+                pieces[i][index_set] = piece
+        olds: Sequence[Tensor | None] = [None] * len(self.parts) if old is None else old
+        return [
+            _write(part, pools[i][part.free_axes], matrices.get(part.free_axes), pieces[i], olds[i])
+            for i, part in enumerate(self.parts)
+        ]
 
     def __repr__(self) -> str:
         widths = "-".join(map(str, self.architecture.widths))
@@ -235,29 +193,32 @@ def _mapped(joined: Tensor, matrix: Tensor | nn.Module, bias: Tensor | None) -> 
     return matrix(joined) if bias is None else matrix(joined) + bias
 
 
-def _pool_all(part: Part, tensor: Tensor, pool: Pool) -> dict[tuple[int, ...], Tensor]:
-    """The part pooled to every T within its permuted axes, [B, T.., fixed * C]; small pools are made of larger ones."""
-    free = [position for position, is_free in enumerate(part.permuted) if is_free]
-    fixed = [position for position, is_free in enumerate(part.permuted) if not is_free]
-    full = tensor.permute(0, *(p + 1 for p in free), *(p + 1 for p in fixed), -1).flatten(1 + len(free))
-    pooled = {part.free_axes: full}
-    if len(free) == 2:
-        target, source = part.free_axes
-        pooled[(target,)] = pool_dims(full, (2,), pool)
-        pooled[(source,)] = pool_dims(full, (1,), pool)
-        pooled[()] = pool_dims(pooled[(target,)], (1,), pool)
-    elif len(free) == 1:
-        pooled[()] = pool_dims(full, (1,), pool)
-    return pooled
+def _folded(matrix: Tensor, blocks: Sequence[tuple[int, Tensor | None]]) -> Tensor:
+    """A matrix of columns in blocks of a size, those with a basis as the map of coefficients in it."""
+    columns = matrix.split([size for size, _ in blocks], 1)
+    return torch.cat(
+        [
+            block if basis is None else (block.unflatten(1, (-1, basis.size(1))) @ basis.T).flatten(1)
+            for block, (_, basis) in zip(columns, blocks, strict=True)
+        ],
+        1,
+    )
 
 
-def _spread(part: Part, index_set: tuple[int, ...], piece: Tensor, channels: int) -> Tensor:
-    """A piece [B, T.., fixed * C] as [B, axes.., C], with size 1 on the axes it is broadcast along."""
-    fixed = [size for size, is_free in zip(part.sizes, part.permuted, strict=True) if not is_free]
-    kept = [size if axis in index_set else 1 for axis, size in zip(part.axes, part.sizes, strict=True)]
-    free_sizes = [size for size, is_free in zip(kept, part.permuted, strict=True) if is_free]
-    value = piece.reshape(piece.size(0), *free_sizes, *fixed, channels)
-    order = [p for p, is_free in enumerate(part.permuted) if is_free]
-    order += [p for p, is_free in enumerate(part.permuted) if not is_free]
-    back = [order.index(position) + 1 for position in range(len(part.axes))]
-    return value.permute(0, *back, -1)
+def _write(part: Part, full: Tensor, matrix: Tensor | nn.Module | None, pieces: Pools, old: Tensor | None) -> Tensor:
+    """The sum of the pieces of a part, [B, T.., fixed * C] each, and of the map of pairs, on [B, axes.., C]."""
+    common = pieces[()]
+    if matrix is None:
+        free = [axis for axis, is_free in enumerate(part.permuted) if is_free]
+        value = pieces[part.free_axes] + common.unsqueeze(1) if free else common
+        fixed = [axis for axis, is_free in enumerate(part.permuted) if not is_free]
+        order = free + fixed
+        value = value.unflatten(-1, (*(part.sizes[axis] for axis in fixed), -1))
+        value = value.permute(0, *(order.index(axis) + 1 for axis in range(len(part.axes))), -1)
+        return value if old is None else old + value
+    target, source = part.free_axes
+    rows, columns = pieces[target,] + common.unsqueeze(1), pieces[source,]
+    if isinstance(matrix, Tensor):
+        return write_matrix(full, matrix, (rows, columns), old)
+    value = matrix(full) + rows.unsqueeze(2) + columns.unsqueeze(1)
+    return value if old is None else old + value

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["FourierFeatures"]
+from graphws.nn.equivariant_linear import EquivariantLinear
+from graphws.nn.parts import pool_part
+
+__all__ = ["FourierFeatures", "fourier_linear"]
+
+FEW = 16  # values a network, below which their features are worked out one by one
+SHARE = 0.6  # of the features, that may be needed for the expansion to pay
 
 
 class FourierFeatures(nn.Module):
@@ -37,5 +44,70 @@ class FourierFeatures(nn.Module):
         self.register_buffer("frequencies", scale * torch.randn(in_channels, count))
 
     def forward(self, values: Tensor) -> Tensor:
-        angles = nn.functional.linear(values, 2 * math.pi * self.frequencies.T)
-        return torch.cat([angles.sin(), angles.cos()], -1)
+        with torch.autocast(values.device.type, enabled=False):  # angles of many turns
+            angles = nn.functional.linear(values.to(self.frequencies.dtype), 2 * math.pi * self.frequencies.T)
+        out = angles.new_empty(*angles.shape[:-1], self.out_channels) if not angles.requires_grad else None
+        if out is None:
+            return torch.cat([angles.sin(), angles.cos()], -1)
+        sines, cosines = out.chunk(2, -1)
+        torch.sin(angles, out=sines)
+        torch.cos(angles, out=cosines)
+        return out
+
+    def expansion(self, values: Tensor) -> tuple[Tensor, Tensor] | None:
+        r"""Factors T [.., n] and C [n, 2 * count] of the features, T C, equal to them within rounding.
+
+        Features of one number in [-X, X] are band-limited: T are the Chebyshev polynomials of values / X, and the
+        coefficients C, Bessel functions of :math:`2 \pi X B`, vanish from an order of about :math:`2 \pi X \max |B|`
+        on. So a linear map of the features is one of n numbers. None where that saves nothing: values are few, of
+        several channels or far from zero, or need a gradient.
+        """
+        if self.frequencies.size(0) > 1 or values.requires_grad or values.device.type != "cpu":
+            return None
+        if values.size(0) == 0 or values[0].numel() < FEW:
+            return None
+        radius, highest = float(values.abs().max()), float(self.frequencies.abs().max())
+        angle = 2 * math.pi * radius * highest
+        if not 0 < angle < SHARE * self.out_channels:
+            return None
+        coefficients = self._coefficients(radius, math.ceil(1.15 * angle + 8 * angle ** (1 / 3) + 20))
+        needed = (coefficients.abs().amax(1) > torch.finfo(values.dtype).eps / 8).nonzero()
+        size = int(needed.max()) + 1
+        if size > SHARE * self.out_channels:
+            return None
+        basis = _chebyshev(values.flatten() / radius, size).unflatten(1, values.shape[:-1])
+        return basis.movedim(0, -1), coefficients[:size].to(self.frequencies.dtype)
+
+    def _coefficients(self, radius: float, size: int) -> Tensor:
+        """Those of the Chebyshev polynomials on [-radius, radius] in each feature, [size, 2 * count], float64."""
+        angles = math.pi * (torch.arange(size, dtype=torch.float64) + 0.5) / size
+        turns = 2 * math.pi * radius * angles.cos().unsqueeze(1) * self.frequencies.double()
+        features = torch.cat([turns.sin(), turns.cos()], 1)
+        orders = torch.arange(size, dtype=torch.float64).unsqueeze(1)
+        coefficients = (orders * angles).cos() @ features * (2 / size)
+        coefficients[0] /= 2
+        return coefficients
+
+
+def _chebyshev(values: Tensor, size: int) -> Tensor:
+    """T_0 .. T_{size - 1} of values in [-1, 1], [size, n]; worked out in float64."""
+    twice = 2 * values.double()
+    last, now = torch.ones_like(twice), twice / 2
+    out = values.new_empty(size, len(values))
+    for order in range(size):
+        out[order] = last
+        last, now = now, torch.addcmul(-last, twice, now)
+    return out
+
+
+def fourier_linear(fourier: FourierFeatures, linear: EquivariantLinear, tensors: Sequence[Tensor]) -> list[Tensor]:
+    """A linear layer on the features of each part, whose expansion is read in their place where that is cheaper."""
+    read: list[Tensor] = []
+    bases: list[Tensor | None] = []
+    folds = linear.pool != "max" and isinstance(linear.maps, nn.ParameterList)
+    for tensor in tensors:
+        values, basis = (fourier.expansion(tensor) if folds else None) or (fourier(tensor), None)
+        read.append(values)
+        bases.append(basis)
+    pools = [pool_part(part, values, linear.pool) for part, values in zip(linear.parts, read, strict=True)]
+    return linear.on_pools(pools, bases=bases)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from graphws.batch import Batch
-from graphws.nn.primitives import Nonlinearity, layer_norm, node_degrees, nonlinearity, sum_edges, to_nodes
+from graphws.nn.chunks import chunks_of
+from graphws.nn.edge_round import RoundPlan, edge_round
+from graphws.nn.primitives import Nonlinearity, layer_norm, node_degrees, nonlinearity, to_nodes
 from graphws.nn.sparse_linear import linear
 
 __all__ = ["Aggregation", "MessagePassing"]
@@ -49,6 +51,7 @@ class MessagePassing(nn.Module):
         residual: Whether the old states are added; without, x' = U(..) and e' = V(..).
         sparse: Whether the linear maps are sparse, at first without entries (:class:`~graphws.nn.SparseLinear`).
         new_ends: Whether edges are updated from the new node states.
+        checkpoint: Whether to keep nothing of the hidden layers for the gradient and work it out again.
 
     Shapes:
         - **input:** Batch and states [N, channels], [E, channels], [B, global_channels]. **output:** the new states
@@ -71,11 +74,13 @@ class MessagePassing(nn.Module):
         residual: bool = True,
         sparse: bool = False,
         new_ends: bool = False,
+        checkpoint: bool = False,
     ) -> None:
         super().__init__()
         if aggregation not in get_args(Aggregation):
             raise ValueError(f"unknown aggregation {aggregation!r}; known: {', '.join(get_args(Aggregation))}")
         self.aggregation, self.activation, self.residual = aggregation, nonlinearity(activation), residual
+        self.activation_name, self.checkpoint = activation, checkpoint
         update = hidden_channels if update_channels is None else update_channels
         self.sizes = [hidden_channels, update]  # of G and H
         self.node_norm, self.edge_norm = layer_norm(channels, norm), layer_norm(channels, norm)
@@ -95,15 +100,15 @@ class MessagePassing(nn.Module):
     def forward(
         self, batch: Batch, x: Tensor, edge_attr: Tensor, state: Tensor | None = None, *, dense: bool
     ) -> tuple[Tensor, Tensor]:
-        normed, edges = self.node_norm(x), self.edge_norm(edge_attr)
+        normed, terms = self.node_norm(x), self._global_terms(batch, state)
         as_source, as_target = self.from_nodes(normed).chunk(2, -1)
-        terms = self._global_terms(batch, state)
         if terms is not None:
             as_target = as_target + terms[0]
-        terms_of, sums_of = (_dense_terms, _dense_sums) if dense else (_edge_terms, _edge_sums)
-        from_edges = self.from_edges(edges)
-        hidden = [self.activation(t) for t in terms_of(batch, as_source, as_target, from_edges)]
-        forward, backward = sums_of(batch, hidden, as_source)
+        plan = self._plan(batch, edge_attr, dense)
+        write = self.edge_out if self.new_norm is None else None
+        backward, forward, edges = edge_round(
+            plan, edge_attr, (as_source, as_target), (self.edge_norm, self.from_edges), write
+        )
         if self.aggregation == "mean":
             in_degree, out_degree = node_degrees(batch)
             forward, backward = forward / in_degree.unsqueeze(-1), backward / out_degree.unsqueeze(-1)
@@ -113,11 +118,20 @@ class MessagePassing(nn.Module):
         nodes = self.node_out(self.activation(inner))
         nodes = x + nodes if self.residual else nodes
         if self.new_norm is not None and self.edge_from_nodes is not None and self.edge_from_edges is not None:
-            as_source, as_target = self.edge_from_nodes(self.new_norm(nodes)).chunk(2, -1)
-            own = self.edge_from_edges(edges)
-            hidden = [self.activation(t) for t in terms_of(batch, as_source, as_target, own)]
-        update = self.edge_out(_rows(hidden, from_edges) if dense else hidden[0])
-        return nodes, edge_attr + update if self.residual else update
+            ends = self.edge_from_nodes(self.new_norm(nodes)).chunk(2, -1)
+            read = self.edge_norm, self.edge_from_edges
+            edges = edge_round(replace(plan, sums=False), edge_attr, ends, read, self.edge_out).edges
+        return nodes, edges
+
+    def _plan(self, batch: Batch, edge_attr: Tensor, dense: bool) -> RoundPlan:
+        channels = max(self.from_edges.in_features, self.from_edges.out_features)
+        return RoundPlan(
+            chunks=chunks_of(batch, channels, dense=dense),
+            activation=self.activation_name,
+            residual=self.residual,
+            sums=True,
+            keep=torch.is_grad_enabled() and not self.checkpoint,
+        )
 
     def _global_terms(self, batch: Batch, state: Tensor | None) -> tuple[Tensor, Tensor] | None:
         """G û and H û of each node's network, [N, hidden_channels] and [N, update_channels]."""
@@ -129,54 +143,3 @@ class MessagePassing(nn.Module):
             raise ValueError(f"expected a global state of shape [B, {self.from_global.in_features}], got none")
         to_edges, to_units = to_nodes(batch, self.from_global(self.global_norm(state))).split(self.sizes, -1)
         return to_edges, to_units
-
-
-def _edge_terms(batch: Batch, as_source: Tensor, as_target: Tensor, from_edges: Tensor) -> Iterator[Tensor]:
-    """Each edge's own term and those of its ends, [E, C]."""
-    source, target = batch.edge_index
-    yield from_edges + as_source[source] + as_target[target]
-
-
-def _edge_sums(batch: Batch, hidden: Sequence[Tensor], like: Tensor) -> tuple[Tensor, Tensor]:
-    """Sums of h at targets and at sources, [N, C], as ``like`` has."""
-    return sum_edges(batch, hidden[0], "target"), sum_edges(batch, hidden[0], "source")
-
-
-def _dense_terms(batch: Batch, as_source: Tensor, as_target: Tensor, from_edges: Tensor) -> Iterator[Tensor]:
-    """The same by broadcasting over the dense block of each layer, [B, out, in, C] a block: no index, no gather."""
-    arch, count = batch.structure, batch.num_graphs
-    sources, targets = (t.unflatten(0, (count, -1)).split(arch.widths, 1) for t in (as_source, as_target))
-    shapes = [arch.block_shape(i)[:2] for i in range(len(arch.blocks))]
-    edges = from_edges.unflatten(0, (count, -1)).split([out * into for out, into in shapes], 1)
-    for block, shape, per_edge in zip(arch.blocks, shapes, edges, strict=True):
-        total = per_edge.unflatten(1, shape) + sources[block.source].unsqueeze(1)
-        total += targets[block.target].unsqueeze(2)
-        yield total
-
-
-def _dense_sums(batch: Batch, hidden: Sequence[Tensor], like: Tensor) -> tuple[Tensor, Tensor]:
-    arch = batch.structure
-    forward: list[Tensor | None] = [None] * len(arch.groups)
-    backward: list[Tensor | None] = [None] * len(arch.groups)
-    for block, values in zip(arch.blocks, hidden, strict=True):
-        forward[block.target] = _add(forward[block.target], values.sum(2))
-        backward[block.source] = _add(backward[block.source], values.sum(1))
-    groups = like.unflatten(0, (batch.num_graphs, -1)).split(arch.widths, 1)
-    return _joined(forward, groups), _joined(backward, groups)
-
-
-def _rows(hidden: Sequence[Tensor], like: Tensor) -> Tensor:
-    """Blocks of edges as rows [E, C]; ``like`` where there are none."""
-    if not hidden:
-        return like
-    return torch.cat([values.flatten(1, -2) for values in hidden], 1).flatten(0, 1)
-
-
-def _add(total: Tensor | None, term: Tensor) -> Tensor:
-    return term if total is None else total + term
-
-
-def _joined(sums: list[Tensor | None], like: Sequence[Tensor]) -> Tensor:
-    """Group tensors [B, d, C] as [N, C], zero where a group has no such edges."""
-    filled = [torch.zeros_like(group) if total is None else total for total, group in zip(sums, like, strict=True)]
-    return torch.cat(filled, 1).flatten(0, 1)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from graphws.batch import Batch
+from graphws.nn.pair_attention import pair_attention
+from graphws.nn.pair_update import PairUpdate, pair_update
 
 __all__ = ["PairLayout", "RelationalAttention", "RelationalLayer", "pair_layout"]
 
@@ -107,18 +107,10 @@ class RelationalAttention(nn.Module):
 
     def forward(self, x: Tensor, edges: Tensor, mask: Tensor | None = None) -> Tensor:
         heads = (self.num_heads, x.size(-1) // self.num_heads)
-        query, key, value = self.from_nodes(x).chunk(3, -1)
-        queries = self.query_edges(edges).add_(query.unsqueeze(2))
-        keys = self.key_edges(edges).add_(key.unsqueeze(1))
-        scores = (queries * keys).unflatten(-1, heads).sum(-1) / math.sqrt(heads[1])  # [B, n, n, heads]
-        if mask is not None:
-            scores = scores.masked_fill(~mask[:, None, :, None], -torch.inf)
-        weights = scores.softmax(2)
-        values = (self.modulation(edges) * value.unsqueeze(1)).unflatten(-1, heads)
-        pooled = (weights.unsqueeze(-1) * values).sum(2)  # [B, n, heads, d]
-        seen = weights.transpose(2, 3) @ edges  # [B, n, heads, edge_channels]
+        maps = torch.cat([self.query_edges.weight, self.key_edges.weight, self.modulation.weight])
+        pooled, seen = pair_attention(edges, self.from_nodes(x).chunk(3, -1), maps, heads=self.num_heads, mask=mask)
         of_edges = torch.einsum("bihf,hdf->bihd", seen, self.value_edges.weight.unflatten(0, heads))
-        return self.out((pooled + of_edges).flatten(2))
+        return self.out(pooled + of_edges.flatten(2))
 
 
 class RelationalLayer(nn.Module):
@@ -157,10 +149,15 @@ class RelationalLayer(nn.Module):
         x = x + self.attention(self.node_norm(x), normed, mask)
         x = x + self.node_mlp(self.mlp_norm(x))
         as_target, as_source = self.from_nodes(self.new_norm(x)).chunk(2, -1)
-        hidden = self.from_edge(normed).add_(self.from_reverse(normed).transpose(1, 2))
-        hidden.add_(as_target.unsqueeze(2)).add_(as_source.unsqueeze(1))
-        edges = edges + self.edge_out(F.gelu(hidden))
-        return x, edges + self.edge_mlp(self.edge_mlp_norm(edges))
+        expand, contract = cast(nn.Linear, self.edge_mlp[0]), cast(nn.Linear, self.edge_mlp[2])
+        maps = PairUpdate(
+            *(self.from_edge.weight, self.from_reverse.weight),
+            *(self.edge_out.weight, self.edge_out.bias),
+            *(self.edge_mlp_norm.weight, self.edge_mlp_norm.bias),
+            *(expand.weight, expand.bias, contract.weight, contract.bias),
+        )
+        ends = as_target + self.from_edge.bias, as_source
+        return x, pair_update(edges, normed, ends, maps, self.edge_mlp_norm.eps)
 
 
 def _mlp(channels: int) -> nn.Sequential:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from graphws.nn.equivariant_linear import EquivariantLinear
+from graphws.nn.second_order import gradients_again
 
-__all__ = ["NeuronAttention", "SetAttention"]
+__all__ = ["NeuronAttention", "SetAttention", "attend"]
+
+ELEMENTS = 256  # torch's fused attention is the faster one from here on, and keeps no weights
+WIDTH = 16  # channels a head
 
 
 class SetAttention(nn.Module):
@@ -40,9 +47,58 @@ class SetAttention(nn.Module):
 
     def forward(self, elements: Tensor) -> Tensor:
         query, value = self.query_value(elements).chunk(2, -1)
-        split = [t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (query, self.key(elements), value)]
-        hidden = query + F.scaled_dot_product_attention(*split).transpose(1, 2).flatten(2)
+        hidden = query + attend(query, self.key(elements), value, heads=self.heads)
         return hidden + F.relu(self.out(hidden))
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, *, heads: int) -> Tensor:
+    """Scaled dot-product attention, [B, d, C] each: for few elements and narrow heads on a CPU by batched products."""
+    small = query.size(1) <= ELEMENTS and query.size(2) // heads <= WIDTH and query.device.type == "cpu"
+    return _Attend.apply(query, key, value, heads) if small else _fused(query, key, value, heads)
+
+
+def _fused(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+    split = [t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (query, key, value)]
+    return F.scaled_dot_product_attention(*split).transpose(1, 2).flatten(2)
+
+
+class _Attend(torch.autograd.Function):
+    """Channels ahead of elements, [B * heads, c, d], so that no product is narrow; the weights are kept."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+        count, size, channels = query.shape
+        queries, keys, values = (_by_head(t, heads) for t in (query, key, value))
+        queries *= (channels // heads) ** -0.5
+        weights = torch.bmm(queries.transpose(1, 2), keys).softmax(-1)
+        ctx.heads = heads
+        ctx.save_for_backward(query, key, value, weights)
+        return torch.bmm(values, weights.transpose(1, 2)).view(count, channels, size).transpose(1, 2)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value, weights = ctx.saved_tensors
+        if torch.is_grad_enabled():
+
+            def plain(*inputs: Tensor) -> Tensor:
+                queries, keys, values = (_by_head(t, ctx.heads) for t in inputs)
+                scores = torch.bmm(queries.transpose(1, 2), keys) * queries.size(1) ** -0.5
+                out = torch.bmm(values, scores.softmax(-1).transpose(1, 2))
+                return out.view(query.size(0), query.size(2), -1).transpose(1, 2)
+
+            return (*gradients_again(plain, (query, key, value), gradients), None)
+        queries, keys, values, above = (_by_head(t, ctx.heads) for t in (query, key, value, gradients[0]))
+        of_weights = torch.bmm(above.transpose(1, 2), values)
+        of_scores = torch._softmax_backward_data(of_weights, weights, -1, weights.dtype)
+        of_scores *= queries.size(1) ** -0.5
+        found = torch.bmm(keys, of_scores.transpose(1, 2)), torch.bmm(queries, of_scores), torch.bmm(above, weights)
+        return (*(t.view(query.size(0), query.size(2), -1).transpose(1, 2) for t in found), None)
+
+
+def _by_head(values: Tensor, heads: int) -> Tensor:
+    """[B, d, C] as a copy [B * heads, C / heads, d]."""
+    flat = values.new_empty(values.size(0), values.size(2), values.size(1)).copy_(values.transpose(1, 2))
+    return flat.view(values.size(0) * heads, -1, values.size(1))
 
 
 class NeuronAttention(nn.Module):

@@ -31,7 +31,8 @@ def optimisers(
             f"expected learning_rate > 0 and weight_decay, patience and min_learning_rate >= 0; got {learning_rate}, "
             f"{weight_decay}, {patience} and {min_learning_rate}"
         )
-    optimiser = torch.optim.AdamW(task.parameters(), lr=learning_rate, weight_decay=weight_decay)
+    fused = all(p.device.type in ("cpu", "cuda") for p in task.parameters())
+    optimiser = torch.optim.AdamW(task.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=fused)
     plateau = ReduceLROnPlateau(optimiser, factor=PLATEAU_FACTOR, patience=patience, min_lr=min_learning_rate)
     return {"optimizer": optimiser, "lr_scheduler": {"scheduler": plateau, "monitor": "val/loss"}}
 

@@ -1,0 +1,55 @@
+"""Working tensors that are used again by each chunk of a computation, so that they stay in the cache."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+__all__ = ["Buffers", "PairRows", "even_slices", "pair_chunks"]
+
+CACHE = 2**21  # bytes of the widest tensor of a chunk of pairs, a thread; measured best of 2^18 to 2^26
+
+PairRows = tuple[slice, slice]  # networks, and rows i of their pairs (i, j)
+
+
+class Buffers:
+    """Tensors by name, made when first asked for, of the dtype and device of another.
+
+    What a name held is lost when it is asked for again.
+    """
+
+    def __init__(self, like: Tensor) -> None:
+        self.like = like
+        self.made: dict[str, Tensor] = {}
+
+    def __call__(self, name: str, *shape: int) -> Tensor:
+        """An uninitialised contiguous tensor."""
+        size = math.prod(shape)
+        if name not in self.made or self.made[name].numel() < size:
+            self.made[name] = torch.empty(size, dtype=self.like.dtype, device=self.like.device)
+        return self.made[name][:size].view(shape)
+
+
+def even_slices(count: int, limit: int) -> list[slice]:
+    """``range(count)`` in as few slices as can be of at most ``limit``, at least one, that differ by at most one."""
+    number = -(-count // max(1, limit))
+    return [slice(i * count // number, (i + 1) * count // number) for i in range(number)]
+
+
+def pair_chunks(pairs: Tensor, width: int) -> Iterator[PairRows]:
+    """Pairs [B, n, n, ..] of a few networks at a time, or rows of one network; on an accelerator all at once.
+
+    Args:
+        pairs: What is read.
+        width: Channels of the widest tensor that is worked on.
+    """
+    count, size = pairs.shape[:2]
+    row = max(1, size * width * pairs.element_size())  # bytes of one row of pairs
+    if pairs.device.type != "cpu":
+        return iter([(slice(0, count), slice(0, size))])
+    limit = max(1, CACHE * torch.get_num_threads() // row)
+    networks = even_slices(count, limit // max(size, 1))
+    return ((own, rows) for own in networks for rows in even_slices(size, limit))

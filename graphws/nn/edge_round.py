@@ -1,0 +1,279 @@
+"""What one round of message passing does on the edges, fused: two products an edge, all else in the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from graphws.nn.chunks import Chunks, Part, Working, collect, spread, working_dtype
+from graphws.nn.normalisation import NormedRows, empty_stats, folded
+from graphws.nn.second_order import gradients_again
+from graphws.nn.sparse_linear import SparseLinear
+
+__all__ = ["RoundPlan", "RoundResult", "add_product", "edge_round"]
+
+
+@dataclass(frozen=True)
+class RoundPlan:
+    """What a round is made of.
+
+    Args:
+        chunks: Of the batch.
+        activation: A nonlinearity with a derivative here, ``"silu"`` or ``"relu"``.
+        residual: Whether the old states are added to the update.
+        sums: Whether the hidden states are summed at nodes.
+        keep: Whether what enters the nonlinearity is kept for the gradient; it is worked out again otherwise.
+        eps: Of the normalisation of edges, None for none.
+        dtype: Of products and of what is kept; states and sums have their own.
+    """
+
+    chunks: Chunks
+    activation: str
+    residual: bool
+    sums: bool
+    keep: bool
+    eps: float | None = None
+    dtype: torch.dtype = torch.float32
+
+
+class RoundResult(NamedTuple):
+    """Sums of h at sources and targets, [N, H] each, and new edge states [E, C]; empty where not asked for."""
+
+    at_source: Tensor
+    at_target: Tensor
+    edges: Tensor
+
+
+ACTIVATIONS: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor]]] = {
+    "silu": (
+        lambda x, out: torch.ops.aten.silu.out(x, out=out),
+        lambda gradient, x, out: torch.ops.aten.silu_backward.grad_input(gradient, x, grad_input=out),
+    ),
+    "relu": (
+        lambda x, out: torch.clamp_min(x, 0, out=out),
+        lambda gradient, x, out: torch.ops.aten.threshold_backward.grad_input(gradient, x, 0, grad_input=out),
+    ),
+}
+
+
+def edge_round(
+    plan: RoundPlan,
+    edges: Tensor,
+    ends: tuple[Tensor, Tensor],
+    read: tuple[nn.Module, nn.Linear | SparseLinear],
+    write: nn.Linear | SparseLinear | None,
+) -> RoundResult:
+    r"""Hidden states of edges, their sums at nodes, and the update of the edges.
+
+    .. math::
+        h_{ij} = \sigma(W \hat e_{ij} + b + s_j + t_i), \quad
+        S_j = \sum_i h_{ij}, \quad T_i = \sum_j h_{ij}, \quad e_{ij}' = e_{ij} + V h_{ij} + c
+
+    A chunk of networks goes through all steps before the next one, in the same working memory. For the gradient
+    W ê + b + s + t is kept, one tensor [E, H], or nothing. Sparse maps take the steps one by one.
+
+    Args:
+        plan: What the round is made of.
+        edges: e, [E, C].
+        ends: s and t, [N, H] each.
+        read: What makes ê of e, a LayerNorm or an identity, and the linear map W, b.
+        write: The linear map V, c; None where edges are not updated.
+    """
+    norm, linear = read
+    if isinstance(linear, SparseLinear) or isinstance(write, SparseLinear):
+        return _plain_round(plan, edges, ends, lambda rows: linear(norm(rows)), write)
+    dtype = working_dtype(linear.weight)
+    with torch.autocast(edges.device.type, enabled=False):
+        weight, bias = folded(norm, linear)
+        target = ends[1] if bias is None else ends[1] + bias
+        out = (None, None) if write is None else (write.weight, write.bias)
+        plan = replace(plan, eps=norm.eps if isinstance(norm, nn.LayerNorm) else None, dtype=dtype)
+        return RoundResult(*_Round.apply(plan, edges.contiguous(), ends[0], target, weight, *out))
+
+
+def _plain_round(
+    plan: RoundPlan,
+    edges: Tensor,
+    ends: tuple[Tensor, Tensor],
+    read: Callable[[Tensor], Tensor],
+    write: Callable[[Tensor], Tensor] | None,
+) -> RoundResult:
+    """The same in as many passes over all edges as it has steps, for maps of any kind: the definition."""
+    hidden = getattr(F, plan.activation)(read(edges) + spread(plan.chunks, *ends))
+    none = edges.new_empty(0)
+    at_source, at_target = collect(plan.chunks, hidden, ends[0].size(0)) if plan.sums else (none, none)
+    if write is None:
+        return RoundResult(at_source, at_target, none)
+    update = write(hidden)
+    return RoundResult(at_source, at_target, edges + update if plan.residual else update)
+
+
+class _Round(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        plan: RoundPlan,
+        edges: Tensor,
+        source: Tensor,
+        target: Tensor,
+        weight: Tensor,
+        out_weight: Tensor | None,
+        out_bias: Tensor | None,
+    ) -> RoundResult:
+        ctx.plan = plan
+        ctx.set_materialize_grads(False)
+        kept = edges.new_empty(edges.size(0) if plan.keep else 0, weight.size(0), dtype=plan.dtype)
+        stats = empty_stats(edges, plan.eps, weight.dtype)
+        result = _empty_result(plan, edges, source, out_weight)
+        _Forward(plan, (edges, source, target, weight, out_weight, out_bias, kept, stats), result).run()
+        ctx.save_for_backward(edges, source, target, weight, out_weight, out_bias, kept, stats)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # gradients of gradients: through the definition
+            return None, *gradients_again(partial(_definition, ctx.plan), ctx.saved_tensors[:6], gradients)
+        return None, *_Backward(ctx.plan, ctx.saved_tensors, gradients).run()
+
+
+def _empty_result(plan: RoundPlan, edges: Tensor, source: Tensor, out_weight: Tensor | None) -> RoundResult:
+    size = (source.size(0), source.size(1)) if plan.sums else (0,)
+    at_source, at_target = (source.new_zeros(size, dtype=edges.dtype) for _ in range(2))
+    updated = (0,) if out_weight is None else (edges.size(0), out_weight.size(0))
+    return RoundResult(at_source, at_target, edges.new_empty(updated))
+
+
+class _Steps:
+    """What both passes share: a round's tensors, each as one view a chunk, and the way to the hidden layer's input."""
+
+    def __init__(self, plan: RoundPlan, saved: tuple[Any, ...]) -> None:
+        edges, source, target, weight, out_weight, out_bias, kept, stats = saved
+        self.plan, self.chunks = plan, plan.chunks
+        self.sizes = self.chunks.edge_sizes
+        self.work = Working(self.chunks, edges)
+        self.rows, self.normed = edges.split(self.sizes), NormedRows(edges, plan.eps, stats, self.work, plan.dtype)
+        self.width, self.weight = weight.size(0), weight.to(plan.dtype)
+        self.out = None if out_weight is None else (out_weight.to(plan.dtype), out_bias)
+        self.ends = [self.chunks.nodes(t.to(plan.dtype).contiguous()) for t in (source, target)]
+        self.kept = list(zip(kept.split(self.sizes), self.chunks.edges(kept), strict=True)) if plan.keep else []
+
+    def before(self, index: int, normed: Tensor) -> Tensor:
+        """W ê + s + t of a chunk, written where it is kept."""
+        rows, part = self.kept[index] if self.kept else self.work("before", index, self.width, self.plan.dtype)
+        self.chunks.spread(index, self.ends[0][index], self.ends[1][index], part)
+        return torch.addmm(rows, normed, self.weight.T, out=rows)
+
+    def hidden(self, index: int, before: Tensor) -> tuple[Tensor, Part]:
+        rows, part = self.work("hidden", index, self.width, self.plan.dtype)
+        ACTIVATIONS[self.plan.activation][0](before, out=rows)
+        return rows, part
+
+
+class _Forward:
+    def __init__(self, plan: RoundPlan, saved: tuple[Any, ...], result: RoundResult) -> None:
+        self.steps, self.plan, self.result = _Steps(plan, saved), plan, result
+        self.sums = [plan.chunks.nodes(t) for t in result[:2]] if plan.sums else []
+
+    def run(self) -> None:
+        steps = self.steps
+        updated = result.split(steps.sizes) if (result := self.result.edges).numel() else []
+        for index in range(len(steps.sizes)):
+            hidden, part = steps.hidden(index, steps.before(index, steps.normed.make(index)))
+            if self.sums:
+                self.plan.chunks.collect(index, part, self.sums[0][index], self.sums[1][index])
+            if steps.out is not None:
+                self._update(index, hidden, steps.out, updated[index])
+
+    def _update(self, index: int, hidden: Tensor, maps: tuple[Tensor, Tensor], out: Tensor) -> None:
+        """Write e + V h + c."""
+        if self.plan.residual:
+            torch.add(self.steps.rows[index], maps[1], out=out)
+        else:
+            out.copy_(maps[1].expand_as(out))
+        add_product(out, hidden, maps[0].T)
+
+
+class _Backward:
+    """The gradients of a round, chunk by chunk."""
+
+    def __init__(self, plan: RoundPlan, saved: tuple[Any, ...], gradients: tuple[Tensor | None, ...]) -> None:
+        edges, source, _, weight, out_weight, out_bias = saved[:6]
+        self.plan, self.steps, self.chunks = plan, _Steps(plan, saved), plan.chunks
+        self.of_edges = torch.empty_like(edges)
+        self.of_ends = [source.new_zeros(source.shape, dtype=weight.dtype) for _ in range(2)]
+        self.of_weight = weight.new_zeros(weight.shape)
+        update, sums = gradients[2], gradients[:2]
+        self.of_out = [] if update is None else [t.new_zeros(t.shape) for t in (out_weight, out_bias)]
+        self.of_updated = [] if update is None else update.split(self.steps.sizes)
+        known = [g for g in sums if g is not None]
+        filled = [torch.zeros_like(known[0]) if g is None else g for g in sums] if known else []
+        self.of_sums = [self.chunks.nodes(g.to(plan.dtype).contiguous()) for g in filled]
+
+    def run(self) -> tuple[Tensor | None, ...]:
+        steps, chunks = self.steps, self.chunks
+        of_ends = [chunks.nodes(t) for t in self.of_ends]
+        for index, out in enumerate(self.of_edges.split(steps.sizes)):
+            normed = steps.normed.again(index)
+            before = steps.kept[index][0] if steps.kept else steps.before(index, normed)
+            slope, part = self._of_hidden(index, before)
+            ACTIVATIONS[self.plan.activation][1](slope, before, out=slope)
+            chunks.collect(index, part, of_ends[0][index], of_ends[1][index])
+            add_product(self.of_weight, slope.T, normed)
+            self._of_rows(index, slope, out)
+        return self.of_edges, *self.of_ends, self.of_weight, *(self.of_out or (None, None))
+
+    def _of_hidden(self, index: int, before: Tensor) -> tuple[Tensor, Part]:
+        """The gradient with respect to h; adds to those of V and c."""
+        steps = self.steps
+        rows, part = steps.work("slope", index, steps.width, self.plan.dtype)
+        if self.of_sums:
+            self.chunks.spread(index, self.of_sums[0][index], self.of_sums[1][index], part)
+        else:
+            rows.zero_()
+        if self.of_updated and steps.out is not None:
+            update = self.of_updated[index]
+            self.of_out[1] += update.sum(0)
+            update = update.to(self.plan.dtype)
+            add_product(self.of_out[0], update.T, steps.hidden(index, before)[0])
+            torch.addmm(rows, update, steps.out[0], out=rows)
+        return rows, part
+
+    def _of_rows(self, index: int, slope: Tensor, out: Tensor) -> None:
+        """Write the gradient with respect to e."""
+        steps = self.steps
+        gradient, _ = steps.work("of_rows", index, out.size(1), self.plan.dtype)
+        gradient = steps.normed.backward(index, torch.mm(slope, steps.weight, out=gradient))
+        if self.plan.residual and self.of_updated:
+            torch.add(gradient, self.of_updated[index], out=out)
+        else:
+            out.copy_(gradient)
+
+
+def add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add a product to a total, which may be of a wider dtype."""
+    if left.dtype == total.dtype:
+        torch.addmm(total, left, right, out=total)
+    else:
+        total += left @ right
+
+
+def _definition(
+    plan: RoundPlan,
+    edges: Tensor,
+    source: Tensor,
+    target: Tensor,
+    weight: Tensor,
+    out_weight: Tensor | None,
+    out_bias: Tensor | None,
+) -> RoundResult:
+    def read(rows: Tensor) -> Tensor:
+        return F.linear(rows if plan.eps is None else F.layer_norm(rows, rows.shape[1:], eps=plan.eps), weight)
+
+    write = None if out_weight is None else lambda hidden: F.linear(hidden, out_weight, out_bias)
+    return _plain_round(plan, edges, (source, target), read, write)
