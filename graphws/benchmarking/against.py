@@ -104,7 +104,7 @@ CONTESTS: dict[str, tuple[Contest, ...]] = {
         Contest(
             "HNP-NFN, 128 channels both",
             partial(nfn_case, "HNPLinear"),
-            partial(editing_case, partial(published, "HNPNFN", same_width=True)),
+            partial(editing_case, partial(published, "HNPNFN, 128 channels")),
         ),
     )
 }

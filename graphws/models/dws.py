@@ -46,7 +46,8 @@ class DWS(nn.Module):
         in_channels: Input channels of every weight and bias.
         pool: ``"max"`` (that of the published configurations), ``"mean"`` or ``"sum"`` over neurons; with the maximum
             the layers are equivariant, not linear.
-        attention_heads: Heads of the attention between neurons, a divisor of ``hidden_channels``; 0 for none.
+        attention_heads: Heads of the attention between neurons, a divisor of its channels; 0 for none.
+        attention_channels: Of the attention; ``hidden_channels`` where None.
         norm: Whether states are normalised over channels before every ReLU.
         residual: Whether the layers between the first and the last one are added to what they read. Without ``norm``
             and ``residual`` the model is the plain stack: linear layers with ReLU between.
@@ -57,8 +58,8 @@ class DWS(nn.Module):
         - **output:** Batch: ``x`` [N, out_channels] (zero at input nodes), ``edge_attr`` [E, out_channels].
 
     Raises:
-        ValueError: If the architecture is no MLP or the heads do not divide the channels; in forward, if the batch
-            mixes architectures or has another one.
+        ValueError: If the architecture is no MLP, the heads do not divide the channels, or there are channels without
+            heads; in forward, if the batch mixes architectures or has another one.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class DWS(nn.Module):
         in_channels: int = 1,
         pool: Pool = "max",
         attention_heads: int = 0,
+        attention_channels: int | None = None,
         norm: bool = True,
         residual: bool = True,
         sparse: bool = False,
@@ -88,8 +90,11 @@ class DWS(nn.Module):
         self.last = EquivariantBlock(
             self.architecture, hidden_channels, out_channels, pool=pool, norm=norm, sparse=sparse
         )
+        if attention_channels is not None and not attention_heads:
+            raise ValueError(f"attention_channels={attention_channels} belongs to attention_heads, which is 0")
         layers = [layer for layer in self.modules() if isinstance(layer, EquivariantLinear)] if attention_heads else []
-        self.attentions = nn.ModuleList(NeuronAttention(layer, hidden_channels, attention_heads) for layer in layers)
+        channels = hidden_channels if attention_channels is None else attention_channels
+        self.attentions = nn.ModuleList(NeuronAttention(layer, channels, attention_heads) for layer in layers)
 
     def forward(self, data: Batch | NetGraph | torch_geometric.data.Batch) -> Batch:
         batch = Batch.of(data)

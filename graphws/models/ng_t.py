@@ -29,12 +29,14 @@ class NGT(nn.Module):
     n^2 pairs of a network. A mixed batch is padded to its largest network: there every network costs as much as that.
 
     Args:
-        hidden_channels: Of node states and attention, a multiple of ``num_heads``.
+        hidden_channels: Of node states.
         num_layers: Rounds of attention and edge updates.
         out_channels: Output channels a node and an edge, the k of output capacity expansion.
         in_channels: Input channels of nodes and edges, one number for both or a pair.
         edge_channels: Of pair states; half of ``hidden_channels`` where not given.
         num_heads: Attention heads.
+        attention_channels: Of queries, keys and values, a multiple of ``num_heads``; ``hidden_channels`` where not
+            given.
         num_probes: Learned inputs at which every neuron's value is a node feature; 0 for none.
         input_size: d_0 of the input networks, for the probes.
 
@@ -52,6 +54,7 @@ class NGT(nn.Module):
         in_channels: int | tuple[int, int] = 1,
         edge_channels: int | None = None,
         num_heads: int = 4,
+        attention_channels: int | None = None,
         num_probes: int = 0,
         input_size: int = 2,
     ) -> None:
@@ -68,7 +71,8 @@ class NGT(nn.Module):
         self.no_edge = nn.Parameter(torch.randn(pairs))
         self.probes = ProbeFeatures(num_probes, input_size, hidden_channels) if num_probes else None
         self.layers = nn.ModuleList(
-            RelationalLayer(hidden_channels, pairs, num_heads=num_heads) for _ in range(num_layers)
+            RelationalLayer(hidden_channels, pairs, num_heads=num_heads, attention_channels=attention_channels)
+            for _ in range(num_layers)
         )
         self.node_norm, self.edge_norm = nn.LayerNorm(hidden_channels), nn.LayerNorm(pairs)
         self.node_out, self.edge_out = nn.Linear(hidden_channels, out_channels), nn.Linear(pairs, out_channels)

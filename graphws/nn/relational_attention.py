@@ -82,9 +82,10 @@ class RelationalAttention(nn.Module):
     d is the width of a head. V' is applied behind the sum over j.
 
     Args:
-        channels: Of nodes, queries, keys and values; divisible by ``num_heads``.
+        channels: Of nodes.
         edge_channels: Of pairs.
         num_heads: Attention heads.
+        attention_channels: Of queries, keys and values, divisible by ``num_heads``; ``channels`` where None.
 
     Shapes:
         - **input:** x [B, n, channels], e [B, n, n, edge_channels], mask [B, n] or None: True at the nodes j that are
@@ -94,19 +95,23 @@ class RelationalAttention(nn.Module):
         ValueError: If the heads do not divide the channels.
     """
 
-    def __init__(self, channels: int, edge_channels: int, *, num_heads: int = 4) -> None:
+    def __init__(
+        self, channels: int, edge_channels: int, *, num_heads: int = 4, attention_channels: int | None = None
+    ) -> None:
         super().__init__()
-        if num_heads < 1 or channels % num_heads:
-            raise ValueError(f"hidden_channels must be a multiple of num_heads, got {channels} and {num_heads}")
+        inner = channels if attention_channels is None else attention_channels
+        if num_heads < 1 or inner < 1 or inner % num_heads:
+            what = "hidden_channels" if attention_channels is None else "attention_channels"
+            raise ValueError(f"{what} must be a multiple of num_heads, got {inner} and {num_heads}")
         self.num_heads = num_heads
-        self.from_nodes = nn.Linear(channels, 3 * channels, bias=False)  # Q, K, V
+        self.from_nodes = nn.Linear(channels, 3 * inner, bias=False)  # Q, K, V
         self.query_edges, self.key_edges, self.value_edges, self.modulation = (  # Q', K', V', M
-            nn.Linear(edge_channels, channels, bias=False) for _ in range(4)
+            nn.Linear(edge_channels, inner, bias=False) for _ in range(4)
         )
-        self.out = nn.Linear(channels, channels)
+        self.out = nn.Linear(inner, channels)
 
     def forward(self, x: Tensor, edges: Tensor, mask: Tensor | None = None) -> Tensor:
-        heads = (self.num_heads, x.size(-1) // self.num_heads)
+        heads = (self.num_heads, self.out.in_features // self.num_heads)
         maps = torch.cat([self.query_edges.weight, self.key_edges.weight, self.modulation.weight])
         pooled, seen = pair_attention(edges, self.from_nodes(x).chunk(3, -1), maps, heads=self.num_heads, mask=mask)
         of_edges = torch.einsum("bihf,hdf->bihd", seen, self.value_edges.weight.unflatten(0, heads))
@@ -127,17 +132,22 @@ class RelationalLayer(nn.Module):
         channels: Of nodes.
         edge_channels: Of pairs.
         num_heads: Attention heads.
+        attention_channels: Of queries, keys and values; ``channels`` where None.
 
     Shapes:
         - **input:** x [B, n, channels], e [B, n, n, edge_channels] by (i, j), mask [B, n] or None.
         - **output:** the new states.
     """
 
-    def __init__(self, channels: int, edge_channels: int, *, num_heads: int = 4) -> None:
+    def __init__(
+        self, channels: int, edge_channels: int, *, num_heads: int = 4, attention_channels: int | None = None
+    ) -> None:
         super().__init__()
         self.node_norm, self.mlp_norm, self.new_norm = (nn.LayerNorm(channels) for _ in range(3))
         self.edge_norm, self.edge_mlp_norm = nn.LayerNorm(edge_channels), nn.LayerNorm(edge_channels)
-        self.attention = RelationalAttention(channels, edge_channels, num_heads=num_heads)
+        self.attention = RelationalAttention(
+            channels, edge_channels, num_heads=num_heads, attention_channels=attention_channels
+        )
         self.node_mlp, self.edge_mlp = _mlp(channels), _mlp(edge_channels)
         self.from_edge = nn.Linear(edge_channels, 2 * edge_channels)  # A
         self.from_reverse = nn.Linear(edge_channels, 2 * edge_channels, bias=False)  # R

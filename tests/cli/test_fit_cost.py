@@ -28,7 +28,8 @@ def test_an_editing_step_costs_its_model_and_k_renderings(data: ZooDataModule) -
     found = step_cost(task, data)
     alone = cost(model, data.architecture, 5)
     pixels, widths = len(data.coordinates), LAYOUT
-    rendering = 3 * 5 * 2 * pixels * sum(a * b for a, b in itertools.pairwise(widths))
+    products = widths[1] + sum(a * b for a, b in itertools.pairwise(widths))  # the first layer's have a bias column
+    rendering = 3 * 5 * 2 * pixels * products
     assert found.forward_flops == alone.forward_flops + rendering
     assert found.parameters == num_parameters(task)
 

@@ -48,3 +48,8 @@ def test_attention_in_one_layer_reaches_the_output():
 def test_heads_must_divide_the_channels(heads):
     with pytest.raises(ValueError, match=f"heads .*must divide the 6 channels, got {heads}"):
         DWS(6, 2, architecture=[2, 3, 1], attention_heads=heads)
+
+
+def test_channels_of_no_attention_are_refused():
+    with pytest.raises(ValueError, match="attention_channels=8 belongs to attention_heads, which is 0"):
+        DWS(6, 2, architecture=[2, 3, 1], attention_channels=8)

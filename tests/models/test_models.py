@@ -45,7 +45,9 @@ EQUIVARIANT = {
     "DWS, sum": lambda arch, **options: DWS(6, 2, architecture=arch, pool="sum", **options),
     "DWS, mean": lambda arch, **options: DWS(6, 2, architecture=arch, pool="mean", **options),
     "DWS, plain": lambda arch, **options: DWS(6, 2, architecture=arch, **PLAIN, **options),
-    "DWS, attention": lambda arch, **options: DWS(6, 2, architecture=arch, attention_heads=3, **options),
+    "DWS, attention": lambda arch, **options: DWS(
+        6, 2, architecture=arch, attention_heads=3, attention_channels=9, **options
+    ),
     "DeepSets": lambda arch, **options: DeepSets(6, 2, **options),
     "NPNFN": lambda arch, **options: NPNFN(6, 2, architecture=arch, **options),
     "NPNFN, learned": lambda arch, **options: NPNFN(6, 2, architecture=arch, io_encoding="learned", **options),
@@ -63,7 +65,7 @@ EQUIVARIANT = {
     "NGGNN, plain": lambda arch, **options: NGGNN(
         8, 2, messages="mlp", activation="relu", message_channels=12, update_channels=10, **PLAIN, **options
     ),
-    "NGT": lambda arch, **options: NGT(8, 2, num_heads=2, edge_channels=5, **options),
+    "NGT": lambda arch, **options: NGT(8, 2, num_heads=2, edge_channels=5, attention_channels=6, **options),
     "NFT": lambda arch, **options: NFT(8, 2, architecture=arch, num_heads=2, **options),
     "NFT, sinusoidal": lambda arch, **options: NFT(
         8, 2, architecture=arch, num_heads=2, io_encoding="sinusoidal", **options

@@ -199,6 +199,8 @@ def test_probes_take_any_number_of_inputs_and_refuse_others():
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="hidden_channels must be a multiple of num_heads, got 6 and 4"):
         NGT(6, 1)
+    with pytest.raises(ValueError, match="attention_channels must be a multiple of num_heads, got 6 and 4"):
+        NGT(8, 1, attention_channels=6)
     with pytest.raises(ValueError, match="edge_channels must be at least 1, got 0"):
         NGT(8, 1, edge_channels=0)
     with pytest.raises(ValueError, match="num_probes must be at least 1, got -1"):
