@@ -71,7 +71,7 @@ PUBLISHED: dict[str, tuple[int, Callable[[Architecture, int], nn.Module]]] = {
     "HNPNFN": (6_528_661, lambda arch, k: HNPNFN(154, 3, k, architecture=arch, **PLAIN)),
     "HNPNFN, 128 channels": (6_528_661, lambda arch, k: HNPNFN(128, 3, k, architecture=arch, **PLAIN)),
     "NFT": (13_431_564, lambda arch, k: NFT(256, 4, k, architecture=arch)),
-    "NGGNN": (1_186_440, lambda arch, k: NGGNN(128, 4, k)),
+    "NGGNN": (1_186_440, lambda arch, k: NGGNN(128, 4, k, plain_edges=True, update_channels=136)),
     "NGT": (391_112, lambda arch, k: NGT(72, 4, k, edge_channels=32, attention_channels=128)),
     "GMN": (
         2_429_832, lambda arch, k: GMN(128, 10, k, aggregation="sum", message_channels=192, update_channels=224),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 import torch_geometric.data
@@ -14,6 +14,8 @@ from graphws.architecture import Architecture
 from graphws.batch import Batch
 from graphws.graph import NetGraph
 from graphws.models.common import channel_pair, check_positive, repr_with_parameters
+from graphws.nn.edge_states import EdgeStates, embedded_states
+from graphws.nn.encoding import StaticEncoding
 from graphws.nn.learned_encoding import EncodingKind, static_encoding_of
 from graphws.nn.message_passing import Aggregation, MessagePassing
 from graphws.nn.pna import PNA
@@ -27,7 +29,6 @@ __all__ = ["NGGNN"]
 MODULATED = {  # what messages="modulated" has of the options of messages="mlp"
     "aggregation": "mean",
     "message_channels": None,
-    "update_channels": None,
     "activation": "silu",
     "norm": True,
     "residual": True,
@@ -45,7 +46,7 @@ class NGGNN(nn.Module):
     With ``messages="mlp"`` the layers are those of the plain neural graph network of arXiv 2602.01083 as built here:
     a message is an MLP of both ends and the edge, flows both ways, and is summed or averaged; then nodes are updated,
     then edges from the new nodes (:class:`~graphws.nn.MessagePassing` with ``new_ends``). The options from
-    ``aggregation`` to ``sparse`` are of these layers alone.
+    ``aggregation`` to ``sparse``, but ``update_channels``, are of these layers alone.
 
     Args:
         hidden_channels: Of node and edge states, and of all else that has no size of its own.
@@ -68,6 +69,8 @@ class NGGNN(nn.Module):
         static_encoding: ``"facts"``, or ``"learned"``: a vector for each orbit of neurons and of weights of one
             ``architecture`` (:class:`~graphws.nn.LearnedEncoding`).
         architecture: Of the input networks, for learned encodings: an MLP's, or the widths (d_0, .., d_L).
+        plain_edges: Whether edges are as in the published code: neither normalised nor added to their updates, and not
+            updated in the last layer. Then one product less touches an edge, and none in the first layer.
         checkpoint: Whether to keep no messages and hidden layers for the gradient and work them out again.
 
     Shapes:
@@ -99,14 +102,18 @@ class NGGNN(nn.Module):
         sparse: bool = False,
         static_encoding: EncodingKind = "facts",
         architecture: Architecture | Sequence[int] | None = None,
+        plain_edges: bool = False,
         checkpoint: bool = False,
     ) -> None:
         super().__init__()
         check_positive(hidden_channels=hidden_channels, num_layers=num_layers, out_channels=out_channels)
-        values = (aggregation, message_channels, update_channels, activation, norm, residual, sparse)
+        values = (aggregation, message_channels, activation, norm, residual, sparse)
         options = dict(zip(MODULATED, values, strict=True))
-        layer = partial(_layer_of(messages, hidden_channels, reverse_edges, options), checkpoint=checkpoint)
-        self.in_channels, self.out_channels = in_channels, out_channels
+        update = hidden_channels if update_channels is None else update_channels
+        check_positive(update_channels=update)
+        shared: dict[str, Any] = {"update_channels": update, "checkpoint": checkpoint}
+        build = partial(_layer_of(messages, hidden_channels, reverse_edges, plain_edges, options), **shared)
+        self.in_channels, self.out_channels, self.plain_edges = in_channels, out_channels, plain_edges
         node_channels, edge_channels = channel_pair(in_channels)
         encoding = partial(static_encoding_of, hidden_channels, static_encoding, architecture=architecture)
         self.node_in = linear(node_channels, hidden_channels, bias=False, sparse=sparse)
@@ -115,8 +122,10 @@ class NGGNN(nn.Module):
         self.edge_in = nn.ModuleList(linear(edge_channels, hidden_channels, bias=False, sparse=sparse) for _ in ways)
         self.edge_encoding = nn.ModuleList(encoding(of="edges") for _ in ways)
         self.probes = ProbeFeatures(num_probes, input_size, hidden_channels) if num_probes else None
-        self.layers = nn.ModuleList(layer() for _ in range(num_layers))
-        self.node_norm, self.edge_norm = layer_norm(hidden_channels, norm), layer_norm(hidden_channels, norm)
+        updated = [True] * (num_layers - 1) + [not plain_edges]
+        self.layers = nn.ModuleList(build() if edges else build(edge_update=False) for edges in updated)
+        self.node_norm = layer_norm(hidden_channels, norm)
+        self.edge_norm = layer_norm(hidden_channels, norm and not plain_edges)
         self.node_out = linear(hidden_channels, out_channels, sparse=sparse)
         self.edge_out = linear(hidden_channels, out_channels, sparse=sparse)
 
@@ -134,29 +143,41 @@ class NGGNN(nn.Module):
             if self.probes is not None:
                 x = x + self.probes(batch)
             pairs = pair_batch(batch)
-            edges = [
-                read_taps(batch, read) + encoding(pairs)  # type: ignore[arg-type]
-                for read, encoding in zip(self.edge_in, self.edge_encoding, strict=True)
-            ]
+            ways = zip(self.edge_in, self.edge_encoding, strict=True)
+            edges = [self._embedded(batch, read, encoding) for read, encoding in ways]
         for layer in self.layers:
             x, edges = _round(layer, pairs, x, edges, dense=dense)
-        edge_attr = write_taps(batch, self.edge_norm(edges[0]), self.edge_out)
-        return batch.replace(self.node_out(self.node_norm(x)), edge_attr)
+        return batch.replace(self.node_out(self.node_norm(x)), self._edge_values(batch, edges[0]))
+
+    def _embedded(self, batch: Batch, read: Any, encoding: Any) -> EdgeStates:
+        """The first states of edges in a direction; as a map of their weights where nothing adds to them later."""
+        pairs = pair_batch(batch)
+        one_map = pairs is batch and batch.is_homogeneous and isinstance(encoding, StaticEncoding)
+        if self.plain_edges and one_map and len(self.edge_in) == 1:
+            return embedded_states(batch, read, encoding)
+        return EdgeStates(read_taps(batch, read) + encoding(pairs))
+
+    def _edge_values(self, batch: Batch, edges: EdgeStates) -> Tensor:
+        if self.plain_edges and pair_batch(batch) is batch:
+            return edges.read_by(cast(nn.Linear, self.edge_out))(edges.rows)
+        return write_taps(batch, self.edge_norm(edges.values()), self.edge_out)
 
     def __repr__(self) -> str:
         return repr_with_parameters(self)
 
 
 def _round(
-    layer: nn.Module, batch: Batch, x: Tensor, edges: list[Tensor], *, dense: bool
-) -> tuple[Tensor, list[Tensor]]:
+    layer: nn.Module, batch: Batch, x: Tensor, edges: list[EdgeStates], *, dense: bool
+) -> tuple[Tensor, list[EdgeStates]]:
     if isinstance(layer, PNA):
-        return layer(batch, x, edges, dense=dense)
-    x, edge_attr = layer(batch, x, edges[0], dense=dense)
-    return x, [edge_attr]
+        return layer.on_states(batch, x, edges, dense=dense)
+    x, edge_attr = layer(batch, x, edges[0].rows, dense=dense)
+    return x, [EdgeStates(edge_attr)]
 
 
-def _layer_of(messages: str, channels: int, reverse_edges: bool, options: dict[str, Any]) -> Callable[..., nn.Module]:
+def _layer_of(
+    messages: str, channels: int, reverse_edges: bool, plain_edges: bool, options: dict[str, Any]
+) -> Callable[..., nn.Module]:
     """What builds one layer.
 
     Raises:
@@ -168,11 +189,12 @@ def _layer_of(messages: str, channels: int, reverse_edges: bool, options: dict[s
         changed = [name for name, value in options.items() if value != MODULATED[name]]
         if changed:
             raise ValueError(f"messages='modulated' reads no {', '.join(changed)}; these are options of messages='mlp'")
-        return partial(PNA, channels)
+        return partial(PNA, channels, plain_edges=plain_edges)
+    if plain_edges:
+        raise ValueError("plain_edges is an option of messages='modulated'; messages='mlp' has norm and residual")
     if reverse_edges:
         raise ValueError("messages='mlp' flow both ways already; reverse_edges is an option of messages='modulated'")
-    names = ("message_channels", "update_channels")
-    message, update = (channels if options[name] is None else options[name] for name in names)
-    check_positive(message_channels=message, update_channels=update)
-    rest = {name: value for name, value in options.items() if name not in names}
-    return partial(MessagePassing, channels, message, update_channels=update, new_ends=True, **rest)
+    message = channels if options["message_channels"] is None else options["message_channels"]
+    check_positive(message_channels=message)
+    rest = {name: value for name, value in options.items() if name != "message_channels"}
+    return partial(MessagePassing, channels, message, new_ends=True, **rest)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from graphws.nn.chunks import Chunks, Part, Working, collect, spread, working_dtype
+from graphws.nn.edge_states import AffineMap
 from graphws.nn.normalisation import NormedRows, empty_stats, folded
 from graphws.nn.second_order import gradients_again
 from graphws.nn.sparse_linear import SparseLinear
@@ -28,6 +29,7 @@ class RoundPlan:
         activation: A nonlinearity with a derivative here, ``"silu"`` or ``"relu"``.
         residual: Whether the old states are added to the update.
         sums: Whether the hidden states are summed at nodes.
+        hidden: Whether the hidden states themselves are the new edge states, not added to the old ones.
         keep: Whether what enters the nonlinearity is kept for the gradient; it is worked out again otherwise.
         eps: Of the normalisation of edges, None for none.
         dtype: Of products and of what is kept; states and sums have their own.
@@ -40,6 +42,7 @@ class RoundPlan:
     keep: bool
     eps: float | None = None
     dtype: torch.dtype = torch.float32
+    hidden: bool = False
 
 
 class RoundResult(NamedTuple):
@@ -66,7 +69,7 @@ def edge_round(
     plan: RoundPlan,
     edges: Tensor,
     ends: tuple[Tensor, Tensor],
-    read: tuple[nn.Module, nn.Linear | SparseLinear],
+    read: tuple[nn.Module, nn.Linear | SparseLinear | AffineMap],
     write: nn.Linear | SparseLinear | None,
 ) -> RoundResult:
     r"""Hidden states of edges, their sums at nodes, and the update of the edges.
@@ -83,7 +86,7 @@ def edge_round(
         edges: e, [E, C].
         ends: s and t, [N, H] each.
         read: What makes ê of e, a LayerNorm or an identity, and the linear map W, b.
-        write: The linear map V, c; None where edges are not updated.
+        write: The linear map V, c; None where edges are not updated, or are the hidden states.
     """
     norm, linear = read
     if isinstance(linear, SparseLinear) or isinstance(write, SparseLinear):
@@ -109,7 +112,7 @@ def _plain_round(
     none = edges.new_empty(0)
     at_source, at_target = collect(plan.chunks, hidden, ends[0].size(0)) if plan.sums else (none, none)
     if write is None:
-        return RoundResult(at_source, at_target, none)
+        return RoundResult(at_source, at_target, hidden if plan.hidden else none)
     update = write(hidden)
     return RoundResult(at_source, at_target, edges + update if plan.residual else update)
 
@@ -145,7 +148,8 @@ class _Round(torch.autograd.Function):
 def _empty_result(plan: RoundPlan, edges: Tensor, source: Tensor, out_weight: Tensor | None) -> RoundResult:
     size = (source.size(0), source.size(1)) if plan.sums else (0,)
     at_source, at_target = (source.new_zeros(size, dtype=edges.dtype) for _ in range(2))
-    updated = (0,) if out_weight is None else (edges.size(0), out_weight.size(0))
+    channels = source.size(1) if plan.hidden else 0 if out_weight is None else out_weight.size(0)
+    updated = (edges.size(0), channels) if channels else (0,)
     return RoundResult(at_source, at_target, edges.new_empty(updated))
 
 
@@ -187,6 +191,8 @@ class _Forward:
             hidden, part = steps.hidden(index, steps.before(index, steps.normed.make(index)))
             if self.sums:
                 self.plan.chunks.collect(index, part, self.sums[0][index], self.sums[1][index])
+            if self.plan.hidden:
+                updated[index].copy_(hidden)
             if steps.out is not None:
                 self._update(index, hidden, steps.out, updated[index])
 
@@ -209,7 +215,8 @@ class _Backward:
         self.of_ends = [source.new_zeros(source.shape, dtype=weight.dtype) for _ in range(2)]
         self.of_weight = weight.new_zeros(weight.shape)
         update, sums = gradients[2], gradients[:2]
-        self.of_out = [] if update is None else [t.new_zeros(t.shape) for t in (out_weight, out_bias)]
+        own = update is not None and out_weight is not None
+        self.of_out = [t.new_zeros(t.shape) for t in (out_weight, out_bias)] if own else []
         self.of_updated = [] if update is None else update.split(self.steps.sizes)
         known = [g for g in sums if g is not None]
         filled = [torch.zeros_like(known[0]) if g is None else g for g in sums] if known else []
@@ -236,6 +243,8 @@ class _Backward:
             self.chunks.spread(index, self.of_sums[0][index], self.of_sums[1][index], part)
         else:
             rows.zero_()
+        if self.of_updated and self.plan.hidden:
+            rows += self.of_updated[index]
         if self.of_updated and steps.out is not None:
             update = self.of_updated[index]
             self.of_out[1] += update.sum(0)

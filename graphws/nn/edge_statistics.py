@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from graphws.nn.chunks import Chunks, Part, Working, collect, spread, working_dtype
 from graphws.nn.edge_round import add_product
+from graphws.nn.edge_states import AffineMap
 from graphws.nn.normalisation import NormedRows, empty_stats, folded
 from graphws.nn.second_order import gradients_again
 
@@ -26,7 +27,7 @@ class Plan:
     """Of the batch, of the normalisation, whether messages are kept for the gradient, of products."""
 
     chunks: Chunks
-    eps: float
+    eps: float | None
     keep: bool
     dtype: torch.dtype
 
@@ -35,8 +36,8 @@ def edge_statistics(
     chunks: Chunks,
     edges: Sequence[Tensor],
     ends: tuple[Tensor, Tensor],
-    norm: nn.LayerNorm,
-    maps: tuple[nn.Linear, nn.Linear],
+    norm: nn.Module,
+    maps: tuple[nn.Linear | AffineMap, nn.Linear | AffineMap],
     *,
     keep: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -50,14 +51,15 @@ def edge_statistics(
         chunks: Of the batch.
         edges: States [E, C], and where there are such those of the reversed edges.
         ends: s and t, [N, C'] each.
-        norm: What makes ê of e.
+        norm: What makes ê of e, a LayerNorm or an identity.
         maps: The linear maps D, d and H, h.
         keep: Whether messages and scales, two tensors [E, C'], are kept for the gradient, or worked out again.
 
     Returns:
         Four tensors [N, C'], zero at nodes that no message reaches.
     """
-    plan = Plan(chunks, norm.eps, keep, working_dtype(maps[0].weight))
+    eps = norm.eps if isinstance(norm, nn.LayerNorm) else None
+    plan = Plan(chunks, eps, keep, working_dtype(maps[0].weight))
     with torch.autocast(edges[0].device.type, enabled=False):
         (scale, d), (shift, h) = (folded(norm, linear) for linear in maps)
         return _Statistics.apply(plan, *ends, scale, d, shift, h, *(e.contiguous() for e in edges))
@@ -235,7 +237,9 @@ def _plain(plan: Plan, inputs: Sequence[Tensor]) -> list[Tensor]:
     source, target, scale, d, shift, h, *edges = inputs
     messages = []
     for way, rows in enumerate(edges):
-        normed = F.layer_norm(rows.to(scale.dtype), rows.shape[1:], eps=plan.eps)
+        normed = rows.to(scale.dtype)
+        if plan.eps is not None:
+            normed = F.layer_norm(normed, rows.shape[1:], eps=plan.eps)
         between = spread(plan.chunks, *((target, source) if way else (source, target)))
         messages.append(torch.addcmul(F.linear(normed, shift, h), F.linear(normed, scale, d), between))
     columns = [[message, message.square()] for message in messages]

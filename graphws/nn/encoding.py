@@ -97,6 +97,10 @@ class StaticEncoding(nn.Module):
         self.of = of
         self.linear = nn.Linear(FACTS[of][1], channels)
 
+    def of_blocks(self, structure: Architecture) -> Tensor:
+        """The encodings of the edge blocks of an architecture, [number of blocks, channels]; for edges and blocks."""
+        return self.linear(block_facts(structure).to(self.linear.weight))
+
     def forward(self, batch: Batch) -> Tensor:
         facts = FACTS[self.of][0]
         if batch.is_homogeneous:

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from graphws.nn.chunks import Working
+from graphws.nn.edge_states import AffineMap
 
 __all__ = ["NormedRows", "empty_stats", "folded", "normalise"]
 
 
-def folded(norm: nn.Module, linear: nn.Linear) -> tuple[Tensor, Tensor | None]:
+def folded(norm: nn.Module, linear: nn.Linear | AffineMap) -> tuple[Tensor, Tensor | None]:
     """Weight and bias of ``linear(norm(x))`` as a map of the normalised x alone: W diag(gamma) and b + W beta.
 
     Args:

@@ -13,7 +13,9 @@ from graphws.architecture import Architecture
 from graphws.batch import Batch
 from graphws.nn.chunks import chunks_of
 from graphws.nn.edge_round import RoundPlan, edge_round
+from graphws.nn.edge_states import AffineMap, EdgeStates
 from graphws.nn.edge_statistics import edge_statistics
+from graphws.nn.primitives import layer_norm
 
 __all__ = ["PNA", "Neighbourhoods", "neighbourhoods"]
 
@@ -42,11 +44,17 @@ class PNA(nn.Module):
     its architecture, the same under permutations and in any batch. The statistics of a node that no message reaches
     are zero. std is the root of (variance + 1e-5), less that of 1e-5.
 
+    With ``plain_edges``, as in the published code, edges are neither normalised nor added to: ê is e, and
+    e_{ij}' = V \sigma(..). What reads them then reads \sigma(..) itself, by products of its map and V.
+
     One edge state a direction: with a second one, of the reversed edges, messages also flow from target to source;
     both directions share the maps, and a node takes its statistics over the messages of both.
 
     Args:
         channels: Of node states, edge states and messages.
+        update_channels: Of the hidden layer of the node update; ``channels`` where None.
+        plain_edges: Whether edges are as in the published code.
+        edge_update: Whether edges are updated; without, their states come out as they went in.
         checkpoint: Whether to keep nothing of messages and hidden layers for the gradient and work it out again.
 
     Shapes:
@@ -54,14 +62,27 @@ class PNA(nn.Module):
           given the reversed edges. **output:** the new states.
     """
 
-    def __init__(self, channels: int, *, checkpoint: bool = False) -> None:
+    def __init__(
+        self,
+        channels: int,
+        *,
+        update_channels: int | None = None,
+        plain_edges: bool = False,
+        edge_update: bool = True,
+        checkpoint: bool = False,
+    ) -> None:
         super().__init__()
-        self.checkpoint = checkpoint
-        self.node_norm, self.new_norm, self.edge_norm = (nn.LayerNorm(channels) for _ in range(3))
+        self.checkpoint, self.plain_edges, self.edge_update = checkpoint, plain_edges, edge_update
+        update = channels if update_channels is None else update_channels
+        self.node_norm = nn.LayerNorm(channels)
+        self.new_norm = layer_norm(channels, edge_update)
+        self.edge_norm = layer_norm(channels, not plain_edges)
         self.message_source = nn.Linear(channels, channels, bias=False)  # S
         self.message_target = nn.Linear(channels, channels)  # T
         self.scale, self.shift = nn.Linear(channels, channels), nn.Linear(channels, channels)  # D, H
-        self.node_in, self.node_out = nn.Linear(9 * channels, channels), nn.Linear(channels, channels)  # N, U
+        self.node_in, self.node_out = nn.Linear(9 * channels, update), nn.Linear(update, channels)  # N, U
+        if not edge_update:
+            return
         self.from_source = nn.Linear(channels, channels, bias=False)  # P
         self.from_target = nn.Linear(channels, channels, bias=False)  # Q
         self.from_edges, self.edge_out = nn.Linear(channels, channels), nn.Linear(channels, channels)  # A, V
@@ -69,24 +90,45 @@ class PNA(nn.Module):
     def forward(
         self, batch: Batch, x: Tensor, edge_attrs: Sequence[Tensor], *, dense: bool
     ) -> tuple[Tensor, list[Tensor]]:
+        x, states = self.on_states(batch, x, [EdgeStates(rows) for rows in edge_attrs], dense=dense)
+        return x, [state.values() for state in states]
+
+    def on_states(
+        self, batch: Batch, x: Tensor, states: Sequence[EdgeStates], *, dense: bool
+    ) -> tuple[Tensor, list[EdgeStates]]:
+        """The layer on edge states that may be maps of other rows, all of the same map."""
+        x = self._new_nodes(batch, x, states, dense=dense)
+        return x, self._new_edges(batch, x, states, dense=dense) if self.edge_update else list(states)
+
+    def _new_nodes(self, batch: Batch, x: Tensor, states: Sequence[EdgeStates], *, dense: bool) -> Tensor:
         normed = self.node_norm(x)
         chunks = chunks_of(batch, x.size(1), dense=dense)
-        around = neighbourhoods(batch, reverse_edges=len(edge_attrs) == 2)
-        ends, maps = (self.message_source(normed), self.message_target(normed)), (self.scale, self.shift)
-        keep = torch.is_grad_enabled() and not self.checkpoint
-        total, squares, high, low = edge_statistics(chunks, edge_attrs, ends, self.edge_norm, maps, keep=keep)
+        around = neighbourhoods(batch, reverse_edges=len(states) == 2)
+        ends = self.message_source(normed), self.message_target(normed)
+        maps = states[0].read_by(self.scale), states[0].read_by(self.shift)
+        rows = [state.rows for state in states]
+        total, squares, high, low = edge_statistics(chunks, rows, ends, self.edge_norm, maps, keep=self._keep)
         count = around.degree.clamp(min=1)
         mean = total / count
         variance = (squares / count - mean.square()).clamp(min=0)
         deviation = (variance + EPSILON).sqrt() - EPSILON**0.5
         found = torch.cat([mean, low, high, deviation], -1)
-        x = x + self.node_out(F.silu(self._unit_inputs(batch, normed, found, around.amplification)))
+        return x + self.node_out(F.silu(self._unit_inputs(batch, normed, found, around.amplification)))
+
+    def _new_edges(self, batch: Batch, x: Tensor, states: Sequence[EdgeStates], *, dense: bool) -> list[EdgeStates]:
         normed = self.new_norm(x)
         ends = self.from_source(normed), self.from_target(normed)
-        plan = RoundPlan(chunks=chunks, activation="silu", residual=True, sums=False, keep=keep)
-        read = self.edge_norm, self.from_edges
-        ways = zip(edge_attrs, (ends, ends[::-1]), strict=False)  # the ends of a reversed edge change places
-        return x, [edge_round(plan, edge, own, read, self.edge_out).edges for edge, own in ways]
+        chunks = chunks_of(batch, x.size(1), dense=dense)
+        plain = self.plain_edges
+        plan = RoundPlan(chunks, "silu", residual=not plain, sums=False, keep=self._keep, hidden=plain)
+        read = self.edge_norm, states[0].read_by(self.from_edges)
+        write, basis = (None, AffineMap(self.edge_out.weight, self.edge_out.bias)) if plain else (self.edge_out, None)
+        ways = zip(states, (ends, ends[::-1]), strict=False)  # the ends of a reversed edge change places
+        return [EdgeStates(edge_round(plan, state.rows, own, read, write).edges, basis) for state, own in ways]
+
+    @property
+    def _keep(self) -> bool:
+        return torch.is_grad_enabled() and not self.checkpoint
 
     def _unit_inputs(self, batch: Batch, normed: Tensor, found: Tensor, amplification: Tensor) -> Tensor:
         """N [x̂, s, a s]; as a is one number a group of an architecture, N_1 s + a N_2 s is (N_1 + a N_2) s there."""

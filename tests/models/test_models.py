@@ -61,6 +61,8 @@ EQUIVARIANT = {
     "NGGNN, learned encodings": lambda arch, **options: NGGNN(
         8, 2, static_encoding="learned", architecture=arch, **options
     ),
+    "NGGNN, plain edges": lambda arch, **options: NGGNN(8, 3, plain_edges=True, update_channels=7, **options),
+    "NGGNN, plain edges reversed": lambda arch, **options: NGGNN(8, 2, plain_edges=True, reverse_edges=True, **options),
     "NGGNN, mlp": lambda arch, **options: NGGNN(8, 2, messages="mlp", **options),
     "NGGNN, plain": lambda arch, **options: NGGNN(
         8, 2, messages="mlp", activation="relu", message_channels=12, update_channels=10, **PLAIN, **options

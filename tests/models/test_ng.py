@@ -3,7 +3,8 @@ import torch
 
 from graphws import Architecture, Batch
 from graphws.architecture import EdgeBlock, NodeGroup
-from graphws.models import NGGNN, NGT, Invariant
+from graphws.models import NGGNN, NGT, Invariant, ng_gnn
+from graphws.nn.edge_states import EdgeStates
 from graphws.testing import assert_equivariant, assert_invariant, random_batch, random_graph
 from tests.reference.ng_gnn import slow_ng_gnn
 
@@ -147,12 +148,21 @@ def test_sizes_of_messages_and_updates():
 
 
 def test_options_of_one_kind_of_messages_are_refused_by_the_other():
-    others = {"aggregation": "sum", "activation": "relu", "norm": False, "residual": False, "sparse": True, **SIZES}
+    others = {
+        "aggregation": "sum",
+        "activation": "relu",
+        "norm": False,
+        "residual": False,
+        "sparse": True,
+        "message_channels": 5,
+    }
     for name, value in others.items():
         with pytest.raises(ValueError, match=f"messages='modulated' reads no {name}; these are options"):
             NGGNN(6, 1, **{name: value})
     with pytest.raises(ValueError, match="messages='mlp' flow both ways already; reverse_edges is an option of"):
         NGGNN(6, 1, messages="mlp", reverse_edges=True)
+    with pytest.raises(ValueError, match="plain_edges is an option of messages='modulated'"):
+        NGGNN(6, 1, messages="mlp", plain_edges=True)
     with pytest.raises(ValueError, match="unknown messages 'max'; known: modulated, mlp"):
         NGGNN(6, 1, messages="max")
     with pytest.raises(ValueError, match="message_channels must be at least 1, got 0"):
@@ -161,6 +171,18 @@ def test_options_of_one_kind_of_messages_are_refused_by_the_other():
     assert [len(encoding.table) for encoding in (learned.node_encoding, *learned.edge_encoding)] == [4, 3, 3]
     with pytest.raises(ValueError, match="unknown aggregation 'max'"):
         NGGNN(6, 1, messages="mlp", aggregation="max")
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_plain_edges_are_one_product_less_of_the_same_numbers(layers, monkeypatch):
+    """Against first states that are made, not read as maps of the weights."""
+    batch = random_batch(Architecture.mlp([2, 4, 3, 1]), 2)
+    model = NGGNN(6, layers, 3, plain_edges=True).double()
+    found = both(model(batch))
+    states = EdgeStates(model.edge_in[0](batch.edge_attr) + model.edge_encoding[0](batch))
+    monkeypatch.setattr(ng_gnn, "embedded_states", lambda *_: states)
+    torch.testing.assert_close(found, both(model(batch)), rtol=1e-10, atol=1e-12)
+    assert not hasattr(model.layers[-1], "edge_out")
 
 
 def test_options_of_the_transformer():

@@ -16,6 +16,8 @@ OPTIONS = [
     {"sums": False},
     {"norm": False},
     {"write": False},
+    {"write": False, "is_hidden": True, "residual": False, "sums": False, "norm": False},
+    {"write": False, "is_hidden": True, "residual": False, "keep": False},
     {"keep": False},
     {"keep": False, "norm": False, "residual": False, "activation": "relu"},
 ]
@@ -36,6 +38,7 @@ def a_round(batch, dense, *, channels=4, hidden=5, dtype=torch.float64, **option
         residual=options.get("residual", True),
         sums=options.get("sums", True),
         keep=options.get("keep", True),
+        hidden=options.get("is_hidden", False),
     )
 
     def fused(edges, *ends):
@@ -58,7 +61,8 @@ def test_values_and_gradients_are_those_of_the_definition(options, dense, monkey
     fused, plain, parameters = a_round(batch, dense, **options)
     inputs = states(batch)
     found, expected = ([t for t in way(*inputs) if t.numel()] for way in (fused, plain))
-    assert len(found) == 1 + 2 * options.get("sums", True) - (not options.get("write", True))
+    has_edges = options.get("write", True) or options.get("is_hidden", False)
+    assert len(found) == 2 * options.get("sums", True) + has_edges
     pairs = zip(gradients(found, inputs + parameters), gradients(expected, inputs + parameters), strict=True)
     for a, b in [*zip(found, expected, strict=True), *pairs]:
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)

@@ -29,10 +29,14 @@ def assert_same(found, expected, tolerance=1e-11):
         torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
 
 
+OPTIONS = [{}, {"plain_edges": True}, {"edge_update": False, "plain_edges": True, "update_channels": 3}]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("directions", [1, 2])
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_both_routes_give_what_the_equations_say(name, directions):
-    layer = PNA(5).double()
+def test_both_routes_give_what_the_equations_say(name, directions, options):
+    layer = PNA(5, **options).double()
     batch = random_batch(ARCHITECTURES[name], 2)
     x, edges = states(batch, directions)
     expected = slow_pna(layer, batch, x, edges)

@@ -24,11 +24,13 @@ def slow_pna(layer: PNA, batch: Batch, x: torch.Tensor, edge_attrs: list[torch.T
         logs = [math.log(len(arriving[n]) + 1) for n in range(len(nodes)) if owner[n] == owner[i]]
         amplified = found * (math.log(len(arriving[i]) + 1) / (sum(logs) / len(logs)))
         updated.append(x[i] + layer.node_out(F.silu(layer.node_in(torch.cat([normed, found, amplified])))))
+    if not layer.edge_update:
+        return torch.stack(updated), list(edge_attrs)
     states = [[None] * len(edge_attr) for edge_attr in edge_attrs]
     for j, i, d, e in pairs:
         ends = [layer.from_source(layer.new_norm(updated[j])), layer.from_target(layer.new_norm(updated[i]))]
         hidden = F.silu(layer.from_edges(layer.edge_norm(edge_attrs[d][e])) + sum(ends))
-        states[d][e] = edge_attrs[d][e] + layer.edge_out(hidden)
+        states[d][e] = layer.edge_out(hidden) + (0 if layer.plain_edges else edge_attrs[d][e])
     return torch.stack(updated), [torch.stack(rows) for rows in states]
 
 
