@@ -1,10 +1,10 @@
-"""Relational attention on all pairs of neurons, in chunks that fit the cache; the backward pass works out again."""
+"""Relational attention on all pairs of neurons, in chunks that fit the cache, with a gradient by hand."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +25,13 @@ def pair_attention(
         w_{ij} = softmax_j\big( (q_i + Q' e_{ij}) \cdot (k_j + K' e_{ij}) / \sqrt{d} \big), \quad
         \sum_j w_{ij} \, v_j \odot M e_{ij}, \quad \sum_j w_{ij} e_{ij}
 
+    No pair has a query, key or value of its own. The products of queries and keys are a quadratic form of e_{ij} and
+    linear forms of it, one a node: with S the symmetric part of Q'^T K',
+
+    .. math:: q_i \cdot k_j + e_{ij} \cdot (K'^T q_i + Q'^T k_j) + e_{ij} \cdot S e_{ij}
+
+    and M is applied behind the sum over j, to P = \sum_j w_{ij} v_j e_{ij}^T, a matrix a node and head.
+
     Args:
         pairs: e, [B, n, n, D].
         nodes: q, k and v, [B, n, C] each.
@@ -37,94 +44,162 @@ def pair_attention(
     """
     if torch.is_autocast_enabled(pairs.device.type):
         return _plain_attention((pairs, *nodes, maps), heads, mask)
-    return _Attention.apply(pairs, *nodes, maps, heads, mask)
+    of_query, of_key, modulation = (m.unflatten(0, (heads, -1)) for m in maps.chunk(3))  # [heads, d, D]
+    query, key, value = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in nodes)  # [B, heads, n, d]
+    query, of_query = (t * query.size(-1) ** -0.5 for t in (query, of_query))
+    form = of_query.transpose(1, 2) @ of_key
+    form = ((form + form.transpose(1, 2)) / 2).movedim(0, 1).flatten(1)
+    fixed = (query @ key.transpose(2, 3)).transpose(1, 2)
+    ends = (query @ of_key).transpose(1, 2), (key @ of_query).transpose(1, 2)
+    given = pairs, fixed, *ends, value.transpose(2, 3), form, modulation
+    return _Attention.apply(*(t.contiguous() for t in given), mask)
+
+
+class _Given(NamedTuple):
+    """What attention is made of.
+
+    Shapes:
+        pairs [B, n, n, D]; fixed [B, n, heads, n], the products of queries and keys of nodes; at_query and at_key
+        [B, n, heads, D], the linear forms at i and at j; value [B, heads, d, n]; form [D, heads * D], S; modulation
+        [heads, d, D], M.
+    """
+
+    pairs: Tensor
+    fixed: Tensor
+    at_query: Tensor
+    at_key: Tensor
+    value: Tensor
+    form: Tensor
+    modulation: Tensor
 
 
 class _Attention(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any,
-        pairs: Tensor,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        maps: Tensor,
-        heads: int,
-        mask: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
-        pairs, work, summing = pairs.contiguous(), Buffers(pairs), _summing(query, heads)
-        pooled, weights = torch.empty_like(query), pairs.new_empty(heads, *pairs.shape[:3])
-        seen = pairs.new_empty(*query.shape[:2], heads, pairs.size(-1))
-        for part in pair_chunks(pairs, maps.size(0)):
-            own, weight = pairs[part], weights[:, *part]
-            queries, keys, values = _modified(work, own, query[part], key[part[0]], maps)
-            scores = work("scores", *weight.shape)
-            torch.mm(summing, queries.mul_(keys).flatten(0, 2).T, out=scores.flatten(1))
-            scores *= (query.size(-1) // heads) ** -0.5
-            if mask is not None:
-                scores.masked_fill_(~mask[part[0]].unsqueeze(1), -math.inf)
-            weight.copy_(scores.softmax(3))
-            spread = torch.mm(weight.flatten(1).T, summing, out=work("spread", *values.shape).flatten(0, 2))
-            values.mul_(value[part[0]].unsqueeze(1)).mul_(spread.view(values.shape))
-            torch.sum(values, 2, out=pooled[part])
-            seen[part] = weight.permute(1, 2, 0, 3) @ own
-        ctx.heads = heads
-        ctx.save_for_backward(pairs, query, key, value, maps, weights, mask)
-        return pooled, seen
+    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor]:
+        given, mask = _Given(*inputs[:-1]), inputs[-1]
+        (count, size, _, channels), (heads, width, _) = given.pairs.shape, given.modulation.shape
+        new, work = given.pairs.new_empty, Buffers(given.pairs)
+        weights, matrices = new(count, size, heads, size), new(count, size, heads, width + 1, channels)
+        pooled, seen = new(count, size, heads, width), new(count, size, heads, channels)
+        values = _with_ones(given.value)
+        for part in pair_chunks(given.pairs, given.form.size(1)):
+            torch.softmax(_scores(work, given, part, mask), 3, out=weights[part])
+            left = _weighed(work, weights[part], values[part[0]])
+            matrix = matrices[part]
+            torch.bmm(left.flatten(2, 3).flatten(0, 1), given.pairs[part].flatten(0, 1), out=_rows(matrix))
+            of_values = torch.mul(matrix[..., :-1, :], given.modulation, out=work("of_values", *_cut(matrix.shape)))
+            torch.sum(of_values, -1, out=pooled[part])
+            seen[part] = matrix[..., -1, :]
+        ctx.save_for_backward(*given, weights, matrices, mask)
+        return pooled.flatten(2), seen
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        pairs, query, key, value, maps, weights, mask = ctx.saved_tensors
+        *inputs, weights, matrices, mask = ctx.saved_tensors
+        given = _Given(*inputs)
         if torch.is_grad_enabled():
-            inputs = pairs, query, key, value, maps
-            again = gradients_again(lambda *t: _plain_attention(t, ctx.heads, mask), inputs, gradients)
-            return (*again, None, None)
-        found = [torch.empty_like(t) for t in (pairs, query)] + [torch.zeros_like(t) for t in (key, value, maps)]
-        work = Buffers(pairs)
-        for part in pair_chunks(pairs, maps.size(0)):
-            slopes = _attention_slopes(work, ctx.saved_tensors, gradients, found, part).flatten(0, 2)
-            result = found[0][part]
-            torch.addmm(found[4], slopes.T, pairs[part].flatten(0, 2), out=found[4])
-            torch.matmul(weights[:, *part].permute(1, 2, 3, 0), gradients[1][part], out=result)
-            torch.addmm(result.flatten(0, 2), slopes, maps, out=result.flatten(0, 2))
-        return (*found, None, None)
+            return (*gradients_again(lambda *t: _definition(_Given(*t), mask), inputs, gradients), None)
+        found = _Given(*(torch.zeros_like(t) for t in inputs))
+        of_pooled, of_seen = gradients[0].unflatten(2, given.modulation.shape[:2]), gradients[1]
+        work, values = Buffers(given.pairs), _with_ones(given.value)
+        for part in pair_chunks(given.pairs, given.form.size(1)):
+            of_matrix = work("of_matrix", *matrices[part].shape)
+            torch.mul(of_pooled[part].unsqueeze(-1), given.modulation, out=of_matrix[..., :-1, :])
+            of_matrix[..., -1, :] = of_seen[part]
+            product = work("product", *_cut(of_matrix.shape))
+            torch.mul(of_pooled[part].unsqueeze(-1), matrices[part][..., :-1, :], out=product)
+            found.modulation.add_(product.sum((0, 1)))
+            of_weights = _of_sums(work, given, (weights[part], values[part[0]]), of_matrix, found, part)
+            slopes = torch._softmax_backward_data(of_weights, weights[part], 3, of_weights.dtype)
+            found.fixed[part] = slopes
+            _of_scores(work, given, slopes, found, part)
+        return (*found, None)
 
 
-def _attention_slopes(
-    work: Buffers, saved: Sequence[Any], gradients: Sequence[Tensor], found: Sequence[Tensor], part: PairRows
+def _scores(work: Buffers, given: _Given, part: PairRows, mask: Tensor | None) -> Tensor:
+    """[b, i, heads, j] of a chunk of pairs."""
+    own, heads = given.pairs[part], given.modulation.size(0)
+    forms = torch.mm(own.flatten(0, 2), given.form, out=work("forms", own[..., 0].numel(), given.form.size(1)))
+    of_heads = forms.view(*own.shape[:3], heads, -1).mul_(own.unsqueeze(3))
+    squares = torch.mm(_summing(own, heads), of_heads.flatten(3).flatten(0, 2).T)
+    scores = given.at_query[part] @ own.transpose(2, 3)
+    scores += squares.view(heads, *own.shape[:3]).permute(1, 2, 0, 3)
+    scores += (own.transpose(1, 2) @ given.at_key[part[0]].transpose(2, 3)).permute(0, 2, 3, 1)
+    scores += given.fixed[part]
+    return scores if mask is None else scores.masked_fill_(~mask[part[0], None, None], -math.inf)
+
+
+def _weighed(work: Buffers, weights: Tensor, values: Tensor) -> Tensor:
+    """The weight of each pair times each channel of its value, and the weight, [b, i, heads, d + 1, j]."""
+    values, weights = values.unsqueeze(1), weights.unsqueeze(3)
+    out = work("weighed", *weights.shape[:3], values.size(3), weights.size(4))
+    return torch.mul(weights, values, out=out)
+
+
+def _of_sums(
+    work: Buffers, given: _Given, read: tuple[Tensor, Tensor], of_matrix: Tensor, found: _Given, part: PairRows
 ) -> Tensor:
-    """The gradients of the three maps of a chunk of pairs, [.., 3C]; those of its nodes are added to their totals."""
-    pairs, query, key, value, maps, weights, _ = saved
-    own, weight, at_nodes, above = pairs[part], weights[:, *part], value[part[0]].unsqueeze(1), gradients[0][part]
-    above, heads = above.unsqueeze(2), len(weights)
-    summing = _summing(query, heads)
-    queries, keys, moduli = _modified(work, own, query[part], key[part[0]], maps)
-    slopes, spread = work("slopes", *own.shape[:3], maps.size(0)), work("spread", *moduli.shape)
-    of_queries, of_keys, of_moduli = slopes.chunk(3, -1)
-    torch.mul(moduli, at_nodes, out=of_moduli).mul_(above)
-    of_weight = work("of_weight", *weight.shape)
-    torch.mm(summing, of_moduli.flatten(0, 2).T, out=of_weight.flatten(1))
-    of_weight += (gradients[1][part] @ own.transpose(2, 3)).permute(2, 0, 1, 3)
-    score = torch._softmax_backward_data(of_weight, weight, 3, own.dtype).mul_((query.size(-1) // heads) ** -0.5)
-    torch.mm(score.flatten(1).T, summing, out=spread.flatten(0, 2))
-    torch.mul(keys, spread, out=of_queries)
-    torch.mul(queries, spread, out=of_keys)
-    torch.mm(weight.flatten(1).T, summing, out=spread.flatten(0, 2))
-    torch.mul(spread, above, out=of_moduli)
-    found[3][part[0]] += moduli.mul_(of_moduli).sum(1)
-    of_moduli.mul_(at_nodes)
-    torch.sum(of_queries, 2, out=found[1][part])
-    found[2][part[0]] += of_keys.sum(1)
-    return slopes
+    """The gradient of the weights of a chunk; writes that of its pairs by the sums and adds that of the values."""
+    weights, values = read
+    own, rows = given.pairs[part].flatten(0, 1), _rows(of_matrix)
+    left = _weighed(work, weights, values)
+    torch.bmm(left.flatten(2, 3).flatten(0, 1).transpose(1, 2), rows, out=found.pairs[part].flatten(0, 1))
+    of_left = work("of_left", *left.shape)
+    torch.bmm(rows, own.transpose(1, 2), out=of_left.flatten(2, 3).flatten(0, 1))
+    torch.mul(of_left[..., :-1, :], weights.unsqueeze(3), out=left[..., :-1, :])
+    found.value[part[0]] += left[..., :-1, :].sum(1)
+    return of_left.mul_(values.unsqueeze(1)).sum(3)
+
+
+def _of_scores(work: Buffers, given: _Given, slopes: Tensor, found: _Given, part: PairRows) -> None:
+    """Add the gradients by the scores of a chunk, [b, i, heads, j]."""
+    own, own_by_key, result = given.pairs[part], given.pairs[part].transpose(1, 2), found.pairs[part]
+    found.at_query[part] = slopes @ own
+    found.at_key[part[0]] += slopes.permute(0, 3, 2, 1) @ own_by_key
+    outer = work("forms", *own.shape[:3], slopes.size(2), own.size(3))
+    torch.mul(slopes.transpose(2, 3).unsqueeze(4), own.unsqueeze(3), out=outer)
+    rows, outer = result.flatten(0, 2), outer.flatten(3).flatten(0, 2)
+    torch.addmm(found.form, own.flatten(0, 2).T, outer, out=found.form)
+    torch.addmm(rows, outer, given.form.T, alpha=2, out=rows)
+    result += slopes.transpose(2, 3) @ given.at_query[part]
+    result += (slopes.permute(0, 3, 1, 2) @ given.at_key[part[0]]).transpose(1, 2)
+
+
+def _with_ones(values: Tensor) -> Tensor:
+    """A channel of ones behind those of each head, [B, heads, d + 1, n]."""
+    return F.pad(values, (0, 0, 0, 1), value=1.0)
+
+
+def _rows(matrix: Tensor) -> Tensor:
+    """[b, i, heads, d + 1, D] as a view [b * i, heads * (d + 1), D]."""
+    return matrix.view(-1, matrix.size(2) * matrix.size(3), matrix.size(4))
+
+
+def _cut(shape: Sequence[int]) -> tuple[int, ...]:
+    return (*shape[:3], shape[3] - 1, shape[4])
 
 
 def _summing(like: Tensor, heads: int) -> Tensor:
-    """What sums the channels of each head, [heads, C]; products are faster than sums of so few numbers."""
-    return torch.eye(heads, dtype=like.dtype, device=like.device).repeat_interleave(like.size(-1) // heads, 1)
+    """What sums the numbers of each head, [heads, heads * D]; a product is faster than sums of so few numbers."""
+    return torch.eye(heads, dtype=like.dtype, device=like.device).repeat_interleave(like.size(-1), 1)
+
+
+def _definition(given: _Given, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The attention of these inputs, in as many passes as it has steps."""
+    own, heads = given.pairs, given.modulation.size(0)
+    forms = (own @ given.form).unflatten(3, (heads, -1))
+    scores = given.fixed + (forms * own.unsqueeze(3)).sum(4).transpose(2, 3)
+    scores = scores + given.at_query @ own.transpose(2, 3)
+    scores = scores + (own.transpose(1, 2) @ given.at_key.transpose(2, 3)).permute(0, 2, 3, 1)
+    if mask is not None:
+        scores = scores.masked_fill(~mask[:, None, None], -math.inf)
+    weights = scores.softmax(3)
+    matrix = (weights.unsqueeze(3) * given.value.unsqueeze(1)) @ own.unsqueeze(2)
+    return (matrix * given.modulation).sum(4).flatten(2), weights @ own
 
 
 def _plain_attention(inputs: Sequence[Tensor], heads: int, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The definition."""
+    """With queries, keys and values of all pairs."""
     pairs, query, key, value, maps = inputs
     queries, keys, moduli = F.linear(pairs, maps).chunk(3, -1)
     scores = _heads((queries + query.unsqueeze(2)) * (keys + key.unsqueeze(1)), heads).sum(-1)
@@ -134,14 +209,6 @@ def _plain_attention(inputs: Sequence[Tensor], heads: int, mask: Tensor | None) 
     weights = scores.softmax(2)
     values = _heads(moduli * value.unsqueeze(1), heads)
     return (weights.unsqueeze(-1) * values).sum(2).flatten(2), weights.transpose(2, 3) @ pairs
-
-
-def _modified(work: Buffers, pairs: Tensor, query: Tensor, key: Tensor, maps: Tensor) -> tuple[Tensor, ...]:
-    """Queries, keys and what modulates values, [b, i, j, C] each."""
-    joint = work("joint", *pairs.shape[:3], maps.size(0))
-    torch.mm(pairs.flatten(0, 2), maps.T, out=joint.flatten(0, 2))
-    queries, keys, moduli = joint.chunk(3, -1)
-    return queries.add_(query.unsqueeze(2)), keys.add_(key.unsqueeze(1)), moduli
 
 
 def _heads(values: Tensor, heads: int) -> Tensor:
