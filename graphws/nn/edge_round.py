@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from graphws.nn.chunks import Chunks, Part, Working, collect, spread, working_dtype
 from graphws.nn.edge_states import AffineMap
 from graphws.nn.normalisation import NormedRows, empty_stats, folded
+from graphws.nn.products import add_product
 from graphws.nn.second_order import gradients_again
 from graphws.nn.sparse_linear import SparseLinear
 
-__all__ = ["RoundPlan", "RoundResult", "add_product", "edge_round"]
+__all__ = ["RoundPlan", "RoundResult", "edge_round"]
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ class _Round(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():  # gradients of gradients: through the definition
             return None, *gradients_again(partial(_definition, ctx.plan), ctx.saved_tensors[:6], gradients)
-        return None, *_Backward(ctx.plan, ctx.saved_tensors, gradients).run()
+        return None, *_Backward(ctx.plan, ctx.saved_tensors, gradients, wants_edges=ctx.needs_input_grad[1]).run()
 
 
 def _empty_result(plan: RoundPlan, edges: Tensor, source: Tensor, out_weight: Tensor | None) -> RoundResult:
@@ -173,8 +174,11 @@ class _Steps:
         self.chunks.spread(index, self.ends[0][index], self.ends[1][index], part)
         return torch.addmm(rows, normed, self.weight.T, out=rows)
 
-    def hidden(self, index: int, before: Tensor) -> tuple[Tensor, Part]:
-        rows, part = self.work("hidden", index, self.width, self.plan.dtype)
+    def hidden(self, index: int, before: Tensor, out: Tensor | None = None) -> tuple[Tensor, Part]:
+        if out is None or out.dtype != self.plan.dtype:
+            rows, part = self.work("hidden", index, self.width, self.plan.dtype)
+        else:
+            rows, part = out, self.chunks.working(out)
         ACTIVATIONS[self.plan.activation][0](before, out=rows)
         return rows, part
 
@@ -188,11 +192,12 @@ class _Forward:
         steps = self.steps
         updated = result.split(steps.sizes) if (result := self.result.edges).numel() else []
         for index in range(len(steps.sizes)):
-            hidden, part = steps.hidden(index, steps.before(index, steps.normed.make(index)))
+            out = updated[index] if self.plan.hidden else None
+            hidden, part = steps.hidden(index, steps.before(index, steps.normed.make(index)), out)
             if self.sums:
                 self.plan.chunks.collect(index, part, self.sums[0][index], self.sums[1][index])
-            if self.plan.hidden:
-                updated[index].copy_(hidden)
+            if out is not None and out is not hidden:
+                out.copy_(hidden)
             if steps.out is not None:
                 self._update(index, hidden, steps.out, updated[index])
 
@@ -208,10 +213,12 @@ class _Forward:
 class _Backward:
     """The gradients of a round, chunk by chunk."""
 
-    def __init__(self, plan: RoundPlan, saved: tuple[Any, ...], gradients: tuple[Tensor | None, ...]) -> None:
+    def __init__(
+        self, plan: RoundPlan, saved: tuple[Any, ...], gradients: tuple[Tensor | None, ...], *, wants_edges: bool
+    ) -> None:
         edges, source, _, weight, out_weight, out_bias = saved[:6]
         self.plan, self.steps, self.chunks = plan, _Steps(plan, saved), plan.chunks
-        self.of_edges = torch.empty_like(edges)
+        self.of_edges = torch.empty_like(edges) if wants_edges else None
         self.of_ends = [source.new_zeros(source.shape, dtype=weight.dtype) for _ in range(2)]
         self.of_weight = weight.new_zeros(weight.shape)
         update, sums = gradients[2], gradients[:2]
@@ -225,14 +232,16 @@ class _Backward:
     def run(self) -> tuple[Tensor | None, ...]:
         steps, chunks = self.steps, self.chunks
         of_ends = [chunks.nodes(t) for t in self.of_ends]
-        for index, out in enumerate(self.of_edges.split(steps.sizes)):
+        outs = [] if self.of_edges is None else self.of_edges.split(steps.sizes)
+        for index in range(len(steps.sizes)):
             normed = steps.normed.again(index)
             before = steps.kept[index][0] if steps.kept else steps.before(index, normed)
             slope, part = self._of_hidden(index, before)
             ACTIVATIONS[self.plan.activation][1](slope, before, out=slope)
             chunks.collect(index, part, of_ends[0][index], of_ends[1][index])
             add_product(self.of_weight, slope.T, normed)
-            self._of_rows(index, slope, out)
+            if outs:
+                self._of_rows(index, slope, outs[index])
         return self.of_edges, *self.of_ends, self.of_weight, *(self.of_out or (None, None))
 
     def _of_hidden(self, index: int, before: Tensor) -> tuple[Tensor, Part]:
@@ -256,20 +265,15 @@ class _Backward:
     def _of_rows(self, index: int, slope: Tensor, out: Tensor) -> None:
         """Write the gradient with respect to e."""
         steps = self.steps
+        if self.plan.eps is None and not self.plan.residual and out.dtype == self.plan.dtype:
+            torch.mm(slope, steps.weight, out=out)
+            return
         gradient, _ = steps.work("of_rows", index, out.size(1), self.plan.dtype)
         gradient = steps.normed.backward(index, torch.mm(slope, steps.weight, out=gradient))
         if self.plan.residual and self.of_updated:
             torch.add(gradient, self.of_updated[index], out=out)
         else:
             out.copy_(gradient)
-
-
-def add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """Add a product to a total, which may be of a wider dtype."""
-    if left.dtype == total.dtype:
-        torch.addmm(total, left, right, out=total)
-    else:
-        total += left @ right
 
 
 def _definition(

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from graphws.nn.chunks import Chunks, Part, Working, collect, spread, working_dtype
-from graphws.nn.edge_round import add_product
 from graphws.nn.edge_states import AffineMap
 from graphws.nn.normalisation import NormedRows, empty_stats, folded
+from graphws.nn.products import add_product
 from graphws.nn.second_order import gradients_again
 
 __all__ = ["edge_statistics"]
@@ -77,7 +77,8 @@ class _Statistics(torch.autograd.Function):
         found = [source.new_full(source.shape, start, dtype=dtype) for start in STARTS]
         _forward(_steps(plan, inputs, kept, stats), found)
         for values, start in zip(found, STARTS, strict=True):
-            values.masked_fill_(values == start, 0)  # no message
+            if start:
+                values.masked_fill_(values == start, 0)  # no message
         ctx.save_for_backward(*inputs, *found[2:], *kept, *stats)
         return tuple(found)
 
@@ -88,7 +89,8 @@ class _Statistics(torch.autograd.Function):
         if torch.is_grad_enabled():  # gradients of gradients: through the definition
             return None, *gradients_again(lambda *t: _plain(ctx.plan, t), inputs, gradients)
         filled = [torch.zeros_like(extremes[0]) if g is None else g for g in gradients]
-        return None, *_Backward(_steps(ctx.plan, inputs, rest[:ways], rest[ways:]), inputs, extremes, filled).run()
+        steps, wanted = _steps(ctx.plan, inputs, rest[:ways], rest[ways:]), ctx.needs_input_grad[7:]
+        return None, *_Backward(steps, inputs, extremes, filled, wanted).run()
 
 
 def _forward(steps: list[_Steps], found: list[Tensor]) -> None:
@@ -162,7 +164,12 @@ class _Backward:
     """The gradients, chunk by chunk."""
 
     def __init__(
-        self, steps: list[_Steps], inputs: Sequence[Tensor], extremes: Sequence[Tensor], gradients: list[Tensor]
+        self,
+        steps: list[_Steps],
+        inputs: Sequence[Tensor],
+        extremes: Sequence[Tensor],
+        gradients: list[Tensor],
+        wanted: Sequence[bool],
     ) -> None:
         self.steps, self.chunks, low = steps, steps[0].chunks, steps[0].plan.dtype
         nodes, self.inputs = self.chunks.nodes, inputs
@@ -170,11 +177,11 @@ class _Backward:
         self.extremes, self.of_extremes = [nodes(t.to(low)) for t in extremes], gradients[2:]
         self.of_ends = [t.new_zeros(t.shape, dtype=inputs[2].dtype) for t in inputs[:2]]
         self.of_maps = [t.new_zeros(t.shape) for t in inputs[2:6]]
-        self.of_edges = [torch.empty_like(t) for t in inputs[6:]]
+        self.of_edges = [torch.empty_like(t) if own else None for t, own in zip(inputs[6:], wanted, strict=True)]
 
-    def run(self) -> tuple[Tensor, ...]:
+    def run(self) -> tuple[Tensor | None, ...]:
         sizes = self.chunks.edge_sizes
-        outs = [t.split(sizes) for t in self.of_edges]
+        outs = [[None] * len(sizes) if t is None else t.split(sizes) for t in self.of_edges]
         own = [[torch.zeros_like(t) for t in self.of_ends] for _ in self.steps]
         ends = [[self.chunks.nodes(t) for t in step.sides(pair)] for step, pair in zip(self.steps, own, strict=True)]
         for index in range(len(sizes)):
@@ -218,18 +225,22 @@ class _Backward:
         torch.div(gradient, counts.clamp_(min=1), out=counts)
         return self.chunks.nodes_of_one(counts.to(messages[0][0].dtype)) if messages[0] else part
 
-    def _of_edges(self, step: _Steps, index: int, rows: tuple[Tensor, Tensor, Tensor], out: Tensor) -> None:
+    def _of_edges(self, step: _Steps, index: int, rows: tuple[Tensor, Tensor, Tensor], out: Tensor | None) -> None:
         """Add the gradients of both maps and write that of the edges of a chunk, from that of the messages."""
         normed, between, slope = rows
         of_scale, _ = step.buffer("of scale", index)
         torch.mul(slope, between, out=of_scale)
-        of_rows, _ = step.work("of rows", index, out.size(1), slope.dtype)
-        torch.mm(of_scale, step.maps[0], out=of_rows)
-        torch.addmm(of_rows, slope, step.maps[2], out=of_rows)
         for i, gradient in ((0, of_scale), (2, slope)):
             add_product(self.of_maps[i], gradient.T, normed)
             self.of_maps[i + 1] += gradient.sum(0)
-        out.copy_(step.normed.backward(index, of_rows))
+        if out is None:
+            return
+        direct = step.plan.eps is None and out.dtype == slope.dtype
+        of_rows = out if direct else step.work("of rows", index, out.size(1), slope.dtype)[0]
+        torch.mm(of_scale, step.maps[0], out=of_rows)
+        torch.addmm(of_rows, slope, step.maps[2], out=of_rows)
+        if not direct:
+            out.copy_(step.normed.backward(index, of_rows))
 
 
 def _plain(plan: Plan, inputs: Sequence[Tensor]) -> list[Tensor]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from graphws.nn.buffers import Buffers, even_slices
 from graphws.nn.primitives import Pool, pool_dims
+from graphws.nn.products import add_product
 from graphws.nn.second_order import gradients_again
 
 __all__ = ["MatrixPools", "pooled_matrix", "rectified_matrix", "write_matrix"]
@@ -107,7 +108,7 @@ class _Write(torch.autograd.Function):
             torch.add(targets[part].unsqueeze(2), sources[part].unsqueeze(1), out=result)
             if old is not None:
                 result += old[part]
-            _add_product(result.flatten(0, 2), values[part].flatten(0, 2), matrix.T)
+            add_product(result.flatten(0, 2), values[part].flatten(0, 2), matrix.T)
         return out
 
     @staticmethod
@@ -125,7 +126,7 @@ class _Write(torch.autograd.Function):
             above = gradient[part].to(matrix.dtype)
             _pool(above, "sum", *(piece[part] for piece in pieces))
             rows = above.flatten(0, 2)
-            _add_product(of_matrix, rows.T, values[part].flatten(0, 2))
+            add_product(of_matrix, rows.T, values[part].flatten(0, 2))
             if of_values is not None:
                 product = torch.mul if matrix.size(0) == 1 else torch.mm  # the same; faster
                 product(rows, matrix, out=of_values[part].flatten(0, 2))
@@ -139,14 +140,6 @@ def _chunks(*tensors: Tensor) -> list[slice]:
         return [slice(0, count)]
     size = max(tensor[:1].numel() * tensor.element_size() for tensor in tensors)
     return even_slices(count, CACHE * torch.get_num_threads() // max(size, 1))
-
-
-def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """Add a product to a total, which may be of a wider dtype."""
-    if left.dtype == total.dtype:
-        torch.addmm(total, left, right, out=total)
-    else:
-        total += left @ right
 
 
 def _pool(values: Tensor, pool: Pool, rows: Tensor, columns: Tensor) -> None:
@@ -171,11 +164,10 @@ def _unpool(
         torch.add(rows.unsqueeze(2), columns.unsqueeze(1), out=out)
         out += own
         return
-    out.copy_(own)
-    largest = work("largest", *values.shape)
+    largest, before = work("largest", *values.shape), own
     for axis, found, gradient in ((2, pools[0], of_pools[0]), (1, pools[1], of_pools[1])):
         torch.eq(values, found.unsqueeze(axis), out=largest)
-        out.addcmul_(largest, (gradient / largest.sum(axis)).unsqueeze(axis))
+        before = torch.addcmul(before, largest, (gradient / largest.sum(axis)).unsqueeze(axis), out=out)
 
 
 def _plain_rectify(eps: float | None, pool: Pool) -> Any:

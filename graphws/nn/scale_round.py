@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from graphws.nn.chunks import Chunks, Part, Working, collect, spread, working_dtype
-from graphws.nn.edge_round import ACTIVATIONS, add_product
+from graphws.nn.edge_round import ACTIVATIONS
+from graphws.nn.products import add_product
 from graphws.nn.scale_equivariant import canonical_size, gate
 from graphws.nn.second_order import gradients_again
 from graphws.scaling import ScalingKind

@@ -46,59 +46,73 @@ class SetAttention(nn.Module):
         self.out = nn.Linear(channels, channels)
 
     def forward(self, elements: Tensor) -> Tensor:
-        query, value = self.query_value(elements).chunk(2, -1)
-        hidden = query + attend(query, self.key(elements), value, heads=self.heads)
+        joint = F.linear(
+            elements,
+            torch.cat([self.query_value.weight, self.key.weight]),
+            F.pad(self.query_value.bias, (0, self.key.out_features)),
+        )
+        hidden = attend(joint, heads=self.heads)
         return hidden + F.relu(self.out(hidden))
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, *, heads: int) -> Tensor:
-    """Scaled dot-product attention, [B, d, C] each: for few elements and narrow heads on a CPU by batched products."""
-    small = query.size(1) <= ELEMENTS and query.size(2) // heads <= WIDTH and query.device.type == "cpu"
-    return _Attend.apply(query, key, value, heads) if small else _fused(query, key, value, heads)
+def attend(joint: Tensor, *, heads: int) -> Tensor:
+    """Queries and what they attend to, h [B, d, C], of queries, values and keys one behind the other, [B, d, 3C].
+
+    For few elements and narrow heads on a CPU by batched products.
+    """
+    channels = joint.size(2) // 3
+    small = joint.size(1) <= ELEMENTS and channels // heads <= WIDTH and joint.device.type == "cpu"
+    return _Attend.apply(joint, heads) if small else _fused(joint, heads)
 
 
-def _fused(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+def _fused(joint: Tensor, heads: int) -> Tensor:
+    query, value, key = joint.chunk(3, -1)
     split = [t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (query, key, value)]
-    return F.scaled_dot_product_attention(*split).transpose(1, 2).flatten(2)
+    return query + F.scaled_dot_product_attention(*split).transpose(1, 2).flatten(2)
 
 
 class _Attend(torch.autograd.Function):
     """Channels ahead of elements, [B * heads, c, d], so that no product is narrow; the weights are kept."""
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
-        count, size, channels = query.shape
-        queries, keys, values = (_by_head(t, heads) for t in (query, key, value))
-        queries *= (channels // heads) ** -0.5
-        weights = torch.bmm(queries.transpose(1, 2), keys).softmax(-1)
+    def forward(ctx: Any, joint: Tensor, heads: int) -> Tensor:
+        count, size, _ = joint.shape
+        queries, values, keys = _by_head(joint, 3, heads)
+        weights = torch.bmm(queries.transpose(1, 2), keys).mul_(queries.size(1) ** -0.5).softmax(-1)
+        hidden = torch.baddbmm(queries, values, weights.transpose(1, 2))
         ctx.heads = heads
-        ctx.save_for_backward(query, key, value, weights)
-        return torch.bmm(values, weights.transpose(1, 2)).view(count, channels, size).transpose(1, 2)
+        ctx.save_for_backward(joint, queries, values, keys, weights)
+        return hidden.view(count, -1, size).transpose(1, 2)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, weights = ctx.saved_tensors
+        joint, queries, values, keys, weights = ctx.saved_tensors
         if torch.is_grad_enabled():
-
-            def plain(*inputs: Tensor) -> Tensor:
-                queries, keys, values = (_by_head(t, ctx.heads) for t in inputs)
-                scores = torch.bmm(queries.transpose(1, 2), keys) * queries.size(1) ** -0.5
-                out = torch.bmm(values, scores.softmax(-1).transpose(1, 2))
-                return out.view(query.size(0), query.size(2), -1).transpose(1, 2)
-
-            return (*gradients_again(plain, (query, key, value), gradients), None)
-        queries, keys, values, above = (_by_head(t, ctx.heads) for t in (query, key, value, gradients[0]))
-        of_weights = torch.bmm(above.transpose(1, 2), values)
-        of_scores = torch._softmax_backward_data(of_weights, weights, -1, weights.dtype)
-        of_scores *= queries.size(1) ** -0.5
-        found = torch.bmm(keys, of_scores.transpose(1, 2)), torch.bmm(queries, of_scores), torch.bmm(above, weights)
-        return (*(t.view(query.size(0), query.size(2), -1).transpose(1, 2) for t in found), None)
+            return (*gradients_again(lambda rows: _definition(rows, ctx.heads), (joint,), gradients), None)
+        (above,) = _by_head(gradients[0], 1, ctx.heads)
+        of_scores = torch._softmax_backward_data(
+            torch.bmm(above.transpose(1, 2), values), weights, -1, weights.dtype
+        ).mul_(queries.size(1) ** -0.5)
+        found = joint.new_empty(3, *queries.shape)
+        torch.baddbmm(above, keys, of_scores.transpose(1, 2), out=found[0])
+        torch.bmm(above, weights, out=found[1])
+        torch.bmm(queries, of_scores, out=found[2])
+        count, size, _ = joint.shape
+        return found.view(3, count, -1, size).permute(1, 3, 0, 2).reshape(joint.shape), None
 
 
-def _by_head(values: Tensor, heads: int) -> Tensor:
-    """[B, d, C] as a copy [B * heads, C / heads, d]."""
-    flat = values.new_empty(values.size(0), values.size(2), values.size(1)).copy_(values.transpose(1, 2))
-    return flat.view(values.size(0) * heads, -1, values.size(1))
+def _definition(joint: Tensor, heads: int) -> Tensor:
+    query, value, key = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in joint.chunk(3, -1))
+    weights = (query @ key.transpose(2, 3) * query.size(-1) ** -0.5).softmax(-1)
+    return (query + weights @ value).transpose(1, 2).flatten(2)
+
+
+def _by_head(values: Tensor, parts: int, heads: int) -> Tensor:
+    """[B, d, parts * C] as a copy [parts, B * heads, C / heads, d]."""
+    count, size, _ = values.shape
+    flat = values.new_empty(parts, count, values.size(2) // parts, size)
+    flat.copy_(values.unflatten(2, (parts, -1)).permute(2, 0, 3, 1))
+    return flat.view(parts, count * heads, -1, size)
 
 
 class NeuronAttention(nn.Module):
