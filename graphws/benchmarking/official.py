@@ -75,12 +75,19 @@ def official_case(
         count: Networks a batch.
         source: Where the checkout is.
         device: Where all of it runs.
+
+    Raises:
+        ValueError: If its code can't be imported, or builds no network for the layout.
     """
     batch = networks(Architecture.mlp(list(layout), "sine", output_offset=0.5), count, device)
     weights, biases = tensors_of(batch)
     torch.manual_seed(0)
     with checkout.importing(source), torch.device(device):
-        model, read = build(source, layout, (weights, biases))
+        try:
+            model, read = build(source, layout, (weights, biases))
+        except Exception as error:  # whatever others' code raises
+            what = f"builds no network for --layout {','.join(map(str, layout))}"
+            raise ValueError(f"--source {source}: the code {what} ({type(error).__name__}: {error})") from error
 
     def forward() -> object:
         with torch.no_grad():
