@@ -55,10 +55,11 @@ SCALEGMN = Checkout(
 
 Tensors = tuple[list[Tensor], list[Tensor]]  # weights [B, in, out, 1] and biases [B, out, 1], layer by layer
 Edit = Callable[[], tuple[Sequence[Tensor], Sequence[Tensor]]]  # what is added to them
+Build = Callable[[Path, Sequence[int], Tensors], tuple[nn.Module, Edit]]
 
 
 def official_case(
-    build: Callable[[Path, Sequence[int], Tensors], tuple[nn.Module, Edit]],
+    build: Build,
     checkout: Checkout,
     layout: Sequence[int],
     count: int,
@@ -82,12 +83,9 @@ def official_case(
     batch = networks(Architecture.mlp(list(layout), "sine", output_offset=0.5), count, device)
     weights, biases = tensors_of(batch)
     torch.manual_seed(0)
-    with checkout.importing(source), torch.device(device):
-        try:
-            model, read = build(source, layout, (weights, biases))
-        except Exception as error:  # whatever others' code raises
-            what = f"builds no network for --layout {','.join(map(str, layout))}"
-            raise ValueError(f"--source {source}: the code {what} ({type(error).__name__}: {error})") from error
+    with checkout.importing(source):
+        model, read = _built(build, source, layout, (weights, biases))
+    model.to(device)
 
     def forward() -> object:
         with torch.no_grad():
@@ -99,6 +97,14 @@ def official_case(
         return _to_batch(batch, *edited)
 
     return Case(forward, stepper(list(model.parameters()), edit, count, device), num_parameters(model))
+
+
+def _built(build: Build, source: Path, layout: Sequence[int], tensors: Tensors) -> tuple[nn.Module, Edit]:
+    try:
+        return build(source, layout, tensors)
+    except Exception as error:  # whatever others' code raises
+        what = f"builds no network for --layout {','.join(map(str, layout))}"
+        raise ValueError(f"--source {source}: the code {what} ({type(error).__name__}: {error})") from error
 
 
 def dws(source: Path, layout: Sequence[int], tensors: Tensors) -> tuple[nn.Module, Edit]:
