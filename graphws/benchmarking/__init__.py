@@ -1,6 +1,6 @@
 """Measure what models cost in time and memory on this machine, against each other and against other packages."""
 
-from graphws.benchmarking.against import CONTESTS, Contest, Duel, run_contest
+from graphws.benchmarking.against import CONTESTS, Contest, Duel, contests_of, run_contest
 from graphws.benchmarking.cases import MODELS, PUBLISHED, QUICK, Case, editing_case, model_of
 from graphws.benchmarking.growth import AXES, Growth, measure_growth
 from graphws.benchmarking.hardware import Rates, machine, matrix_rate, measure_rates
@@ -24,6 +24,7 @@ __all__ = [
     "Setting",
     "Timing",
     "alternate",
+    "contests_of",
     "editing_case",
     "machine",
     "matrix_rate",

@@ -1,19 +1,22 @@
-"""Another package's network and ours, timed in one run, in alternation."""
+"""Another package's or the authors' network and ours, timed in one run, in alternation."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+from graphws.benchmarking import official
 from graphws.benchmarking.cases import Case, editing_case, published
+from graphws.benchmarking.checkouts import Checkout
 from graphws.benchmarking.memory import Memory, peak_memory
 from graphws.benchmarking.nfn_package import nfn_case, require
 from graphws.benchmarking.timing import Timing, alternate, interquartile
 
-__all__ = ["CONTESTS", "DUEL_COLUMNS", "Contest", "Duel", "run_contest"]
+__all__ = ["CONTESTS", "DUEL_COLUMNS", "Contest", "Duel", "contests_of", "run_contest"]
 
 SIDES = ("theirs", "ours")
 DUEL_COLUMNS = (
@@ -31,12 +34,21 @@ class Contest:
         theirs: Builds the other package's case for a layout and a batch size.
         ours: Builds this library's case.
         check: Raises ValueError where the other package is missing.
+        checkout: Of the authors' code that ``theirs`` reads, where it is no package; :meth:`at` says where it is.
     """
 
     name: str
     theirs: Callable[..., Case]
     ours: Callable[..., Case]
     check: Callable[[], object] = require
+    checkout: Checkout | None = None
+
+    def at(self, source: Path | None) -> Contest:
+        """The contest with the code in a directory."""
+        if self.checkout is None:
+            return self
+        theirs = partial(self.theirs, source=source)
+        return replace(self, theirs=theirs, check=partial(self.checkout.check, source))
 
 
 @dataclass(frozen=True)
@@ -95,19 +107,55 @@ class Duel:
         return {"name": self.name, "batch": self.batch, **ratio, **sides}
 
 
+def _ours(name: str) -> Callable[..., Case]:
+    return partial(editing_case, partial(published, name))
+
+
+def _official(name: str, checkout: Checkout, build: Callable[..., Any], ours: str) -> Contest:
+    theirs = partial(official.official_case, build, checkout)
+    return Contest(name, theirs, _ours(ours), partial(checkout.check, None), checkout)
+
+
 # Ours has the published layers and as many parameters, within 2 %. The package's HNP layer has several parameters for
-# one coefficient of the same map, so at its 128 channels ours has fewer; that is a contest of its own.
+# one coefficient of the same map, so at its 128 channels ours has fewer; that is a contest of its own. Its NFT has
+# hidden layers twice as wide and of their own for each matrix: ours has its blocks and channels, not its parameters.
 CONTESTS: dict[str, tuple[Contest, ...]] = {
     "nfn": (
-        Contest("NP-NFN", partial(nfn_case, "NPLinear"), partial(editing_case, partial(published, "NPNFN"))),
-        Contest("HNP-NFN", partial(nfn_case, "HNPLinear"), partial(editing_case, partial(published, "HNPNFN"))),
-        Contest(
-            "HNP-NFN, 128 channels both",
-            partial(nfn_case, "HNPLinear"),
-            partial(editing_case, partial(published, "HNPNFN, 128 channels")),
-        ),
-    )
+        Contest("NP-NFN", partial(nfn_case, "NPLinear"), _ours("NPNFN")),
+        Contest("HNP-NFN", partial(nfn_case, "HNPLinear"), _ours("HNPNFN")),
+        Contest("HNP-NFN, 128 channels both", partial(nfn_case, "HNPLinear"), _ours("HNPNFN, 128 channels")),
+        Contest("NFT, 4 blocks of 256 channels both", partial(nfn_case, "NPAttention"), _ours("NFT")),
+    ),
+    "dwsnets": (_official("DWS", official.DWSNETS, official.dws, "DWS"),),
+    "neural-graphs": (
+        _official("NG-GNN", official.NEURAL_GRAPHS, official.ng_gnn, "NGGNN"),
+        _official("NG-T", official.NEURAL_GRAPHS, official.ng_t, "NGT"),
+    ),
+    "scalegmn": (
+        _official("GMN", official.SCALEGMN, official.gmn, "GMN"),
+        _official("ScaleGMN, signs", official.SCALEGMN, official.scale_gmn, "ScaleGMN"),
+    ),
 }
+
+
+def contests_of(name: str, source: Path | None = None) -> list[Contest]:
+    """The contests against a package, or against the authors' code in a directory; all that they need is there.
+
+    Args:
+        name: In :data:`CONTESTS`.
+        source: The directory, of code that is no package.
+
+    Raises:
+        ValueError: If there are none of this name, or the package or a checkout of the code is missing.
+    """
+    if name not in CONTESTS:
+        raise ValueError(f"--against {name}: unknown package; known: {', '.join(CONTESTS)}")
+    found = [contest.at(source) for contest in CONTESTS[name]]
+    if source is not None and all(contest.checkout is None for contest in found):
+        raise ValueError(f"--source {source}: --against {name} times an installed package, which has no directory")
+    for contest in found:
+        contest.check()
+    return found
 
 
 def run_contest(
@@ -124,7 +172,7 @@ def run_contest(
     """Measure both sides' memory, then their times, in alternation.
 
     Args:
-        contest: From :data:`CONTESTS`.
+        contest: From :func:`contests_of`.
         layout: Widths of the input networks.
         batch: Networks a batch.
         repeats: Rounds counted; two more warm up.
@@ -133,7 +181,7 @@ def run_contest(
         after: Called after each measurement, ``2 + 4 * (repeats + 2)`` times.
 
     Raises:
-        ValueError: If the other package is not installed.
+        ValueError: If the other package is not installed, or the authors' code not there.
     """
     contest.check()
     builders = [

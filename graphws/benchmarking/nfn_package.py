@@ -1,4 +1,4 @@
-"""The published networks of the package nfn (arXiv 2302.14040), put together from the layers it installs."""
+"""The published networks of the package nfn (arXiv 2302.14040, 2305.13546), put together from its layers."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ CHANNELS, LAYERS = 128, 3
 MAPPING, SCALE = 128, 3.0  # of the Fourier features
 BANDS, HIGHEST = 3, 3.0  # of the position encoding
 OUT_SCALE = 0.01
+BLOCKS, HEADS, EXPANSION = 4, 4, 4  # of the transformer, whose channels are twice the Fourier features
 
 
 def require() -> Any:
@@ -38,12 +39,20 @@ def require() -> Any:
 def nfn_network(kind: str, layout: Sequence[int]) -> nn.Module:
     """The editing network of its experiments: encodings, three linear layers of 128 channels with ReLU, one more.
 
+    No editing network of its attention is published: with ``"NPAttention"``, the encodings and pre-norm blocks of its
+    autoencoder of networks (4 of them, 256 channels, 4 heads, 4-fold hidden layers), and a map of each entry.
+
     Args:
-        kind: ``"NPLinear"`` or ``"HNPLinear"``, the class of its linear layers.
+        kind: ``"NPLinear"`` or ``"HNPLinear"``, the class of its linear layers, or ``"NPAttention"``.
         layout: Widths of the input networks.
     """
     layers, spec = require(), _spec(layout)
     fourier = layers.GaussianFourierFeatureTransform(spec, 1, mapping_size=MAPPING, scale=SCALE)
+    if kind == "NPAttention":
+        channels = fourier.out_channels
+        blocks = [_Block(layers, spec, channels) for _ in range(BLOCKS)]
+        out = layers.Pointwise(spec, channels, 1), layers.LearnedScale(spec, OUT_SCALE)
+        return nn.Sequential(fourier, layers.LearnedPosEmbedding(spec, channels), *blocks, *out)
     places = layers.IOSinusoidalEncoding(spec, max_freq=HIGHEST, num_bands=BANDS)
     linear = getattr(layers, kind)
     parts: list[nn.Module] = [fourier, places]
@@ -70,6 +79,27 @@ def nfn_case(kind: str, layout: Sequence[int], count: int, *, device: str = "cpu
         return _to_batch(batch, features + model(features))
 
     return Case(forward, stepper(list(model.parameters()), edit, count, device), num_parameters(model))
+
+
+class _Block(nn.Module):
+    """Attention between entries and a map of each entry with one hidden layer, residual sums of what is normalised."""
+
+    def __init__(self, layers: Any, spec: Any, channels: int) -> None:
+        super().__init__()
+        wide = EXPANSION * channels
+        self.attention = nn.Sequential(
+            layers.SimpleLayerNorm(spec, channels), layers.NPAttention(spec, channels, HEADS, dropout=0)
+        )
+        self.pointwise = nn.Sequential(
+            layers.SimpleLayerNorm(spec, channels),
+            layers.Pointwise(spec, channels, wide),
+            layers.TupleOp(nn.GELU()),
+            layers.Pointwise(spec, wide, channels),
+        )
+
+    def forward(self, features: Any) -> Any:
+        features = features + self.attention(features)
+        return features + self.pointwise(features)
 
 
 def features_of(batch: Batch) -> Any:

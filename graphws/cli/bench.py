@@ -40,8 +40,14 @@ def register(subparsers: Any) -> None:
     parser.add_argument("--full", action="store_true", help="all models, three widths and batch sizes; long")
     kinds = parser.add_mutually_exclusive_group()
     kinds.add_argument("--published", action="store_true", help="models of the published sizes in place of --widths")
-    kinds.add_argument("--against", metavar="PACKAGE", help="time an installed package's network against ours: nfn")
+    kinds.add_argument(
+        "--against",
+        metavar="NAME",
+        help="time others' networks against ours: those of the installed package nfn, or of dwsnets, neural-graphs or "
+        "scalegmn in --source",
+    )
     kinds.add_argument("--growth", action="store_true", help="cost against width, depth, batch and zoo size, drawn")
+    parser.add_argument("--source", type=Path, metavar="DIR", help="of --against: a checkout of the authors' code")
     parser.add_argument("--axes", nargs="+", metavar="AXIS", help="of --growth: width depth batch zoo (default all)")
     parser.add_argument("--out", type=Path, default=Path("runs/bench"), metavar="DIR", help="default runs/bench")
     parser.add_argument("--readme", type=Path, metavar="FILE", help="also put the table between FILE's bench marks")
@@ -52,7 +58,7 @@ def run_bench(arguments: argparse.Namespace) -> None:
     """Measure, print the table, write the JSON and what else was asked for.
 
     Raises:
-        ValueError: If an option is wrong, or a package to be timed is not installed.
+        ValueError: If an option is wrong, or a package or code to be timed is missing.
         OSError: If a file can't be written.
     """
     import torch
@@ -63,6 +69,8 @@ def run_bench(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--threads and --repeats must be at least 1, got {arguments.threads}, {arguments.repeats}")
     if arguments.axes and not arguments.growth:
         raise ValueError("--axes belongs to --growth")
+    if arguments.source is not None and arguments.against is None:
+        raise ValueError("--source belongs to --against")
     keeps = keep_freed_memory()  # as graphws fit does; in the processes that measure memory too
     before = torch.get_num_threads()
     torch.set_num_threads(arguments.threads)
@@ -102,26 +110,23 @@ def _suite(arguments: argparse.Namespace, keeps: bool) -> None:
 
 
 def _against(arguments: argparse.Namespace, keeps: bool) -> None:
-    from graphws.benchmarking import CONTESTS, run_contest
+    from graphws.benchmarking import contests_of, run_contest
     from graphws.benchmarking.against import DUEL_COLUMNS
 
     name = arguments.against
-    if name not in CONTESTS:
-        raise ValueError(f"--against {name}: unknown package; known: {', '.join(CONTESTS)}")
     for option in ("models", "widths"):
         if getattr(arguments, option):
             raise ValueError(f"--{option} does not go with --against: both sides have the published sizes")
-    for contest in CONTESTS[name]:
-        contest.check()
+    contests = contests_of(name, arguments.source)
     batches = arguments.batches or ((32, 128) if arguments.full else (32,))
     facts = _facts(arguments, keeps)
     facts.pop("rates_object")
     options = {"repeats": arguments.repeats, "threads": arguments.threads, "device": arguments.device}
-    with _Bar(len(CONTESTS[name]) * len(batches) * (2 + 4 * (arguments.repeats + 2))) as bar:
+    with _Bar(len(contests) * len(batches) * (2 + 4 * (arguments.repeats + 2))) as bar:
         duels = [
             run_contest(contest, arguments.layout, batch, **options, prepare=keep_freed_memory, after=bar)
             for batch in batches
-            for contest in CONTESTS[name]
+            for contest in contests
         ]
     content = {"against": name, "layout": arguments.layout, "repeats": arguments.repeats}
     cells = [duel.cells() for duel in duels]

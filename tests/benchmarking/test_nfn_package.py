@@ -15,14 +15,17 @@ def nfn():
     return pytest.importorskip("nfn")
 
 
-@pytest.mark.parametrize(("kind", "parameters"), [("NPLinear", 4_133_656), ("HNPLinear", 6_528_661)])
+@pytest.mark.parametrize(
+    ("kind", "parameters"), [("NPLinear", 4_133_656), ("HNPLinear", 6_528_661), ("NPAttention", 13_431_564)]
+)
 def test_it_is_the_published_configuration(nfn, kind, parameters):
     assert num_parameters(nfn_network(kind, (2, 32, 32, 1))) == parameters
 
 
-@pytest.mark.parametrize("kind", ["NPLinear", "HNPLinear"])
+@pytest.mark.parametrize("kind", ["NPLinear", "HNPLinear", "NPAttention"])
 def test_it_takes_a_step_and_learns(nfn, kind, monkeypatch):
     monkeypatch.setattr(nfn_package, "CHANNELS", 4)
+    monkeypatch.setattr(nfn_package, "MAPPING", 4)
     case = nfn_case(kind, LAYOUT, 3)
     first = float(case.step())
     for _ in range(3):

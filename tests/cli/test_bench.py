@@ -10,6 +10,7 @@ from graphws.benchmarking import against, growth, hardware, memory
 from graphws.benchmarking.against import CONTESTS, Contest
 from graphws.benchmarking.cases import editing_case, model_of
 from graphws.cli import main
+from tests.official_code import dwsnets, write
 
 SMALL = ["--layout", "2,4,1", "--layers", "1", "--repeats", "1", "--widths", "4", "--batches", "2"]
 
@@ -92,6 +93,29 @@ def test_against_prints_ratios(
     assert len(content["rows"][0]["theirs"]["step_s"]) == 2
 
 
+def test_against_code_in_a_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, out, readme = dwsnets(tmp_path / "code"), tmp_path / "out", tmp_path / "README.md"
+    readme.write_text("<!-- bench dwsnets -->\n<!-- /bench dwsnets -->\n")
+    words = ["--against", "dwsnets", "--source", str(source), "--layout", "2,4,3,1", "--batches", "2", "--repeats", "1"]
+    assert main(["bench", *words, "--out", str(out), "--readme", str(readme)]) == 0
+    assert "DWS, batch 2: theirs takes" in capsys.readouterr().out
+    content = json.loads((out / "dwsnets.json").read_text())
+    assert content["against"] == "dwsnets"
+    assert content["rows"][0]["theirs"]["parameters"] == 6
+    assert str(source) not in (out / "dwsnets.json").read_text()
+    assert "| DWS |" in readme.read_text()
+
+
+def test_code_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    get = "git clone https://github.com/AvivNavon/DWSNets"
+    assert f"--against dwsnets needs --source DIR, the authors' code; {get}" in refused(capsys, "--against", "dwsnets")
+    words = ["--against", "dwsnets", "--source"]
+    assert f"found no directory; {get}" in refused(capsys, *words, str(tmp_path / "nowhere"))
+    assert f"found no nn/models.py; {get}" in refused(capsys, *words, str(tmp_path))
+    write(dwsnets(tmp_path), {"nn/models.py": "import no_package"})
+    assert "(No module named 'no_package'); pip install no_package" in refused(capsys, *words, str(tmp_path))
+
+
 def test_a_missing_package_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     from graphws.benchmarking import nfn_package
 
@@ -117,6 +141,8 @@ def test_a_missing_package_is_one_line(capsys: pytest.CaptureFixture[str], monke
         (["--against", "nfn", "--widths", "3"], "--widths does not go with --against"),
         (["--growth", "--axes", "size"], "unknown axis 'size'"),
         (["--axes", "width"], "--axes belongs to --growth"),
+        (["--source", "x"], "--source belongs to --against"),
+        (["--against", "nfn", "--source", "x"], "times an installed package, which has no directory"),
     ],
 )
 def test_wrong_options_are_one_line(capsys: pytest.CaptureFixture[str], words: list[str], expected: str) -> None:
