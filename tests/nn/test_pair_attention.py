@@ -31,8 +31,5 @@ def test_values_and_gradients_are_those_of_queries_keys_and_values_a_pair(sizes,
 
 def test_second_derivatives():
     given = inputs(1, 3, 2, 4)
-    assert torch.autograd.gradgradcheck(
-        lambda *t: pair_attention(t[0], t[1:4], t[4], heads=2),
-        given,
-        [torch.randn(1, 3, 4).double(), torch.randn(1, 3, 2, 2).double()],
-    )
+    above = torch.randn(1, 3, 4).double(), torch.randn(1, 3, 2, 2).double()
+    assert torch.autograd.gradgradcheck(lambda *t: pair_attention(t[0], t[1:4], t[4], heads=2), given, above)
