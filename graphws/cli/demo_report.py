@@ -26,13 +26,14 @@ Rows = list[dict[str, Any]]
 def measure_baselines(zoo: Path, capacities: Sequence[int], steps: int, seed: int) -> Rows:
     """Test error of the dilation without an edit, and of fitting its target image directly with k averaged networks."""
     data = ZooDataModule(str(zoo))
-    stack = data.split("test")
-    if stack.images is None:
+    test = data.split("test")
+    if not test.has_images:
         raise ValueError(f"zoo {zoo} has no images")
-    targets = apply_operation("dilation", stack.images, *data.pixel_range)
+    batch = test.batch(torch.arange(len(test)))
+    targets = apply_operation("dilation", batch.images, *data.pixel_range)
     began = time.perf_counter()
     with torch.no_grad():
-        unedited = realise(stack.batch(torch.arange(len(stack))), data.coordinates).view_as(targets)
+        unedited = realise(batch, data.coordinates).view_as(targets)
     error = float((unedited - targets).square().mean())
     seconds = time.perf_counter() - began
     rows = [{"model": "identity (no edit)", "k": 1, "parameters": 0, "test_mse": error, "seconds": round(seconds, 3)}]

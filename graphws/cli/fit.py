@@ -68,7 +68,7 @@ class RunCLI(LightningCLI):
         return self.config_dump
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.link_arguments("data.architecture", "model.init_args.architecture", apply_on="instantiate")
+        parser.link_arguments("data.built_for", "model.init_args.architecture", apply_on="instantiate")
 
     def _parse_ckpt_path(self) -> None:
         """Nothing: checkpoints of runs hold no hyper-parameters."""

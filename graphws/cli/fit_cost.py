@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
+from graphws.architecture import Architecture
 from graphws.batch import Batch
 from graphws.benchmarking.hardware import matrix_rate
 from graphws.models.cost import Cost, cost
@@ -14,6 +17,7 @@ from graphws.tasks import EditTask, PredictTask, ZooDataModule
 __all__ = ["cost_line", "step_cost"]
 
 PRODUCT, SECONDS = 512, 0.03  # the product whose rate is measured, and for how long
+COUNTED = 4  # architectures of a mix whose cost is counted
 
 
 class _Edited(nn.Module):
@@ -27,30 +31,64 @@ class _Edited(nn.Module):
         return average(self.editor(batch), self.points)
 
 
-def step_cost(task: EditTask | PredictTask, data: ZooDataModule) -> Cost:
+class _Step(NamedTuple):
+    """A training step of a fit: networks, FLOPs, bytes moved, bytes of memory."""
+
+    batch: int
+    flops: float
+    moved: float
+    memory: float
+
+
+def step_cost(task: EditTask | PredictTask, data: ZooDataModule, architecture: Architecture | None = None) -> Cost:
     """The cost of a training step of a task, rendering included, as :func:`graphws.models.cost` counts it.
+
+    Args:
+        task: The task.
+        data: Its networks.
+        architecture: Of the networks of a step; that of all of them where None.
 
     Raises:
         ValueError: If the model calls a product of which no FLOP count is known.
     """
     batch = min(data.batch_size, len(data.split("train")))
     model = _Edited(task.editor, data.coordinates) if isinstance(task, EditTask) else task.standardised
-    return cost(model, data.architecture, batch)
+    return cost(model, data.architecture if architecture is None else architecture, batch)
+
+
+def _mean_step(task: EditTask | PredictTask, data: ZooDataModule) -> _Step:
+    """Of a mix: counted on its most common architectures, and as many FLOPs and bytes an edge and node for the rest."""
+    train = data.split("train")
+    if train.buckets is None:
+        found = step_cost(task, data, train.architectures[0])
+        return _Step(found.batch, found.training_flops, found.training_bytes, found.memory_bytes)
+    networks = torch.bincount(train.buckets).tolist()
+    sizes = [arch.num_nodes + arch.num_edges for arch in train.architectures]
+    common = sorted(range(len(networks)), key=lambda i: -networks[i])[:COUNTED]
+    costs = [step_cost(task, data, train.architectures[i]) for i in common]
+    mean = sum(n * size for n, size in zip(networks, sizes, strict=True)) / sum(networks)
+    weight = mean / sum(networks[i] * sizes[i] for i in common)
+    flops, moved = (
+        weight * sum(networks[i] * getattr(found, name) for i, found in zip(common, costs, strict=True))
+        for name in ("training_flops", "training_bytes")
+    )
+    return _Step(costs[0].batch, flops, moved, max(found.memory_bytes for found in costs))
 
 
 def cost_line(task: EditTask | PredictTask, data: ZooDataModule, device: torch.device) -> str:
     """FLOPs, bytes and memory of a training step, and the least time an epoch takes at the device's matrix rate."""
     try:
-        found = step_cost(task, data)
+        step = _mean_step(task, data)
     except (ValueError, RuntimeError) as error:  # a fit does not fail because its cost can't be told
         return f"cost of a step: not known ({' '.join(str(error).split())})"
-    steps = -(-len(data.split("train")) // found.batch)
+    steps = -(-len(data.split("train")) // step.batch)
     rate = matrix_rate(PRODUCT, PRODUCT, PRODUCT, device=device, seconds=SECONDS)
+    mean = f" on the mean of {len(data.architectures)} architectures" if len(data.architectures) > 1 else ""
     return (
-        f"a step of {found.batch:,} networks: {_amount(found.training_flops)}FLOP "
-        f"({_amount(found.training_flops / found.batch)}FLOP a network), {_amount(found.training_bytes)}B moved, "
-        f"{_amount(found.memory_bytes)}B of memory; at {_amount(rate)}FLOP/s an epoch takes at least "
-        f"{_time(steps * found.training_flops / rate)}"
+        f"a step of {step.batch:,} networks{mean}: {_amount(step.flops)}FLOP "
+        f"({_amount(step.flops / step.batch)}FLOP a network), {_amount(step.moved)}B moved, "
+        f"{_amount(step.memory)}B of memory; at {_amount(rate)}FLOP/s an epoch takes at least "
+        f"{_time(steps * step.flops / rate)}"
     )
 
 

@@ -118,7 +118,7 @@ def check_config(config: dict[str, Any], zoos: dict[str, ZooDataModule]) -> str:
             raise ValueError(f"the trainer of a sweep has no option {key!r}")
     data = _data_of(_mapping(config, "data"), zoos)
     with torch.random.fork_rng(devices=[]):
-        task = build(_mapping(config, "model"), architecture=data.architecture)
+        task = build(_mapping(config, "model"), architecture=data.built_for)
     if not isinstance(task, (EditTask, PredictTask)):
         raise ValueError(f"model must be graphws.tasks.EditTask or graphws.tasks.PredictTask, found {type(task)}")
     task.configure_optimizers()

@@ -43,6 +43,8 @@ def _translate(arguments: argparse.Namespace) -> None:
     if out.exists():
         raise ValueError(f"{out} exists; give another --out or remove it")
     run = load_run(arguments.run_directory)
+    if run.architecture is None:
+        raise ValueError(f"{run.path} was fitted on networks of several architectures; translate takes runs on one")
     config = read_yaml(run.path / "config.yaml")
     parent, node = _innermost(run.task.standardised, config["model"]["init_args"])
     data = ZooDataModule(**config["data"]["init_args"])

@@ -38,13 +38,13 @@ class Run:
     Args:
         path: The directory.
         task: With the best epoch's weights, in evaluation mode.
-        architecture: Of the networks it was fitted on.
+        architecture: Of the networks it was fitted on; None for a mix of several.
         result: The contents of ``result.json``.
     """
 
     path: Path
     task: Any
-    architecture: Architecture
+    architecture: Architecture | None
     result: dict[str, Any]
 
 
@@ -69,22 +69,26 @@ def load_run(path: Path) -> Run:
             raise FileNotFoundError(f"{path} is no finished run: it has no {name}")
     try:
         result = json.loads((path / "result.json").read_text(encoding="utf-8"))
-        architecture = Architecture.from_json(json.dumps(result["data"]["architecture"]))
+        described = result["data"]["architecture"]
+        architecture = None if described is None else Architecture.from_json(json.dumps(described))
         state = load_file(path / "model.safetensors")
     except (KeyError, TypeError, ValueError, SafetensorError) as error:
         raise ValueError(f"{path} is damaged: {type(error).__name__}: {error}") from None
-    task = build(read_yaml(path / "config.yaml").get("model"), architecture=architecture)
+    of_any = () if architecture is None else architecture
+    task = build(read_yaml(path / "config.yaml").get("model"), architecture=of_any)
     check_state(task, state, str(path / "model.safetensors"))
     task.load_state_dict(state)
     return Run(path, task.eval(), architecture, result)
 
 
 def _read(checkpoint: Path, run: Run, allow_nonfinite: bool) -> NetGraph:
-    """A checkpoint as a graph of the run's architecture, in float32 as the model reads it."""
+    """A checkpoint as a graph of the run's architecture (of any, for a run on a mix), in float32 as models read it."""
     import conversions
 
     expected = run.architecture
     try:
+        if expected is None:
+            return conversions.to_graph(checkpoint, allow_nonfinite=allow_nonfinite)
         graph = conversions.to_graph(
             checkpoint,
             activation=expected.groups[1].activation if len(expected.groups) > 2 else None,

@@ -16,6 +16,7 @@ from graphws.tasks.data import ZooDataModule
 __all__ = ["check_checkpoint", "check_facts", "check_state", "data_of", "facts_of", "optimisers", "step_plateau"]
 
 PLATEAU_FACTOR = 0.5
+MIXED = "mixed"  # in place of an architecture
 
 
 def optimisers(
@@ -58,14 +59,14 @@ def data_of(task: LightningModule) -> ZooDataModule | None:
 def facts_of(data: ZooDataModule) -> dict[str, str]:
     """What a model fitted on these data may rely on; kept in its checkpoints."""
     return {
-        "architecture": data.architecture.structure.to_json(),
+        "architecture": MIXED if data.mixed else data.architecture.structure.to_json(),
         "convention": data.convention,
         "data_hash": data.data_hash,
     }
 
 
 def check_facts(trained_on: dict[str, str], data: ZooDataModule) -> None:
-    """Refuse data of another architecture or convention than a model was trained on.
+    """Refuse data of another architecture or convention than a model was trained on; a mix takes any architectures.
 
     Raises:
         ValueError: Saying what the model was trained on and what is given.
@@ -76,11 +77,17 @@ def check_facts(trained_on: dict[str, str], data: ZooDataModule) -> None:
             f"the model was trained on a zoo of convention {trained_on['convention']!r}, "
             f"{data.zoos[0].path} is of convention {given['convention']!r}"
         )
-    if trained_on["architecture"] != given["architecture"]:
+    if trained_on["architecture"] == given["architecture"]:
+        return
+    if trained_on["architecture"] == MIXED:
         raise ValueError(
-            f"the model was trained on {Architecture.from_json(trained_on['architecture'])}, "
-            f"{data.zoos[0].path} holds {data.architecture.structure}"
+            "the model was trained on a mix of architectures and reads networks by the roles of their layers; so does "
+            "mixed=true (--data.init_args.mixed=true)"
         )
+    held = "is read as a mix" if data.mixed else f"holds {data.architecture.structure}"
+    raise ValueError(
+        f"the model was trained on {Architecture.from_json(trained_on['architecture'])}, {data.zoos[0].path} {held}"
+    )
 
 
 def check_state(module: nn.Module, state: dict[str, torch.Tensor], where: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -11,33 +12,47 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from graphws import symmetry
 from graphws.architecture import Architecture
 from graphws.batch import Batch
-from graphws.tasks.loader import NetworkStack, make_loader
+from graphws.tasks.augment import noisy, permuted
+from graphws.tasks.loader import make_loader
+from graphws.tasks.reading import open_zoo, read_split
+from graphws.tasks.stacks import Networks, in_parts
 from graphws.tasks.standardise import Statistics
-from graphws.zoo import Zoo, coordinates
+from graphws.zoo import MixedZoo, Zoo, coordinates
 from graphws.zoo.conventions import convention_of
 
 __all__ = ["ZooDataModule"]
+
+SAMPLED = 8  # structures
 
 
 class ZooDataModule(LightningDataModule):
     """Train, validation and test networks of one or more zoos, split as their manifests say.
 
+    Networks of one architecture are stacked, and a batch is one index_select a tensor. Zoos of several architectures
+    are *mixed*: a training batch holds networks of one, as far as they fill batches (``bucketed``), their standard
+    units are those of roles (:func:`~graphws.tasks.roles.roles_of`), and any message-passing model or functional that
+    takes networks of any architecture reads them.
+
     Args:
-        zoo: Folder of a zoo, or several that share architecture and convention.
+        zoo: Folder of a zoo, or several that share a convention.
         batch_size: Networks a batch.
         permute: Whether each training network is permuted at random each time it is read.
         noise: Standard deviation of Gaussian noise on training weights, in units of their group's or block's std.
         device_resident: Whether the splits lie on the training device whole, so that a batch is an index_select there.
+        memory_map: Whether networks and images stay in their files instead, from which each batch reads its own: for
+            zoos larger than memory.
+        mixed: Whether the networks are read as of any architectures, standard units by role: None where the zoos hold
+            several. A model fitted on mixed zoos is tested on a zoo of one by ``mixed=True``.
+        bucketed: Whether a training batch of mixed zoos holds networks of one architecture where it can.
         allow_nonfinite: Whether networks with NaN or infinite weights are left out instead of refused.
         limit: At most this many training networks, the first ones; validation and test stay whole.
         seed: Of shuffling and augmentation; None takes torch's initial seed.
 
     Raises:
-        ValueError: If there is no zoo, the zoos differ in convention or structure, a split is empty, or networks hold
-            NaN or infinite weights.
+        ValueError: If there is no zoo, the zoos differ in convention, a split is empty, networks hold NaN or infinite
+            weights, or mixed zoos are to be read as of one architecture.
     """
 
     def __init__(
@@ -48,6 +63,9 @@ class ZooDataModule(LightningDataModule):
         permute: bool = False,
         noise: float = 0.0,
         device_resident: bool = True,
+        memory_map: bool = False,
+        mixed: bool | None = None,
+        bucketed: bool = True,
         allow_nonfinite: bool = False,
         limit: int | None = None,
         seed: int | None = None,
@@ -58,21 +76,43 @@ class ZooDataModule(LightningDataModule):
             raise ValueError(
                 f"expected batch_size >= 1, noise >= 0 and limit >= 1 or none; got {batch_size}, {noise} and {limit}"
             )
-        self.zoos = [Zoo.open(path, allow_nonfinite=allow_nonfinite) for path in paths]
-        _check_alike(self.zoos)
-        self.batch_size = batch_size
-        self.permute = permute
-        self.noise = noise
-        self.device_resident = device_resident
-        self.limit = limit
-        self.seed = seed
-        self._splits: dict[str, NetworkStack] = {}
+        self.zoos = [open_zoo(path, allow_nonfinite=allow_nonfinite) for path in paths]
+        _check_conventions(self.zoos)
+        self.mixed = len(self.architectures) > 1 if mixed is None else mixed
+        if not self.mixed and len(self.architectures) > 1:
+            raise ValueError(f"mixed=false is for zoos of one architecture: {self._holding}")
+        self.batch_size, self.permute, self.noise, self.seed, self.limit = batch_size, permute, noise, seed, limit
+        self.device_resident, self.memory_map, self.bucketed = device_resident, memory_map, bucketed
+        self._splits: dict[str, Networks] = {}
         self._statistics: Statistics | None = None
+
+    @cached_property
+    def architectures(self) -> tuple[Architecture, ...]:
+        """The first network's of each structure, over all zoos."""
+        return tuple({arch.structure: arch for zoo in self.zoos[::-1] for arch in zoo.architectures[::-1]}.values())[
+            ::-1
+        ]
 
     @property
     def architecture(self) -> Architecture:
-        """Of all networks (the first zoo's, up to names)."""
-        return self.zoos[0].architecture
+        """Of all networks (the first zoo's, up to names).
+
+        Raises:
+            ValueError: If the zoos hold several.
+        """
+        if len(self.architectures) > 1:
+            raise ValueError(f"expected networks of one architecture, {self._holding}")
+        return self.architectures[0]
+
+    @property
+    def built_for(self) -> Architecture | tuple[Architecture, ...]:
+        """What a task is built for: the architecture of all networks, or of mixed zoos the tuple of them."""
+        return self.architectures if self.mixed else self.architecture
+
+    @property
+    def _holding(self) -> str:
+        shown = ", ".join(map(str, self.architectures[:3])) + (", .." if len(self.architectures) > 3 else "")
+        return f"{', '.join(str(zoo.path) for zoo in self.zoos)} hold {len(self.architectures)}: {shown}"
 
     @property
     def convention(self) -> str:
@@ -103,9 +143,10 @@ class ZooDataModule(LightningDataModule):
         Raises:
             ValueError: If the zoo has no images.
         """
-        images = self.zoos[0].images([0])
+        zoo = self.zoos[0]
+        images = zoo.images([0]) if isinstance(zoo, Zoo) else None
         if images is None:
-            raise ValueError(f"zoo {self.zoos[0].path} has no images; its convention is {self.convention!r}")
+            raise ValueError(f"zoo {zoo.path} has no images; its convention is {self.convention!r}")
         return images.size(1), images.size(2), images.size(3)
 
     @property
@@ -117,23 +158,27 @@ class ZooDataModule(LightningDataModule):
     def statistics(self) -> Statistics:
         """Measured on the training split alone."""
         if self._statistics is None:
-            train = self.split("train")
-            self._statistics = Statistics.of(self.architecture, train.x, train.edge_attr)
+            architecture = None if self.mixed else self.architecture
+            self._statistics = Statistics.measure(in_parts(self.split("train")), architecture)
         return self._statistics
 
-    def split(self, name: str) -> NetworkStack:
+    def split(self, name: str) -> Networks:
         """The networks of ``"train"``, ``"val"`` or ``"test"``, read once."""
         if name not in self._splits:
-            parts = [_read(zoo, name) for zoo in self.zoos]
-            parts = [part for part in parts if len(part)]
-            if not parts:
-                raise ValueError(f"split {name!r} of {', '.join(str(zoo.path) for zoo in self.zoos)} has no networks")
-            stack = _joined(parts)
+            networks = read_split(self.zoos, name, memory_map=self.memory_map)
             if name == "train" and self.limit is not None:
-                limit = self.limit
-                stack = stack.map(lambda tensor: tensor[:limit])
-            self._splits[name] = stack
+                networks = networks.first(self.limit)
+            self._splits[name] = networks
         return self._splits[name]
+
+    def sample(self, name: str) -> Batch:
+        """A few networks of a split: its first two, or of a mix the first of each of eight structures at most."""
+        networks = self.split(name)
+        buckets = networks.buckets
+        if buckets is None:
+            return networks.batch(torch.arange(min(2, len(networks))))
+        firsts = [int((buckets == i).nonzero()[0]) for i in buckets.unique()[:SAMPLED]]
+        return networks.batch(torch.tensor(sorted(firsts)))
 
     def setup(self, stage: str) -> None:
         """Read the splits of a stage, so that what is wrong with them is said before anything is fitted."""
@@ -143,7 +188,8 @@ class ZooDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         seed = torch.initial_seed() if self.seed is None else self.seed
         augment = self._augment if self.permute or self.noise else None
-        return make_loader(self._placed("train"), self.batch_size, seed=seed, augment=augment)
+        networks = self._placed("train")
+        return make_loader(networks, self.batch_size, seed=seed, augment=augment, bucketed=self.bucketed)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         return make_loader(self._placed("val"), self.batch_size)
@@ -154,73 +200,23 @@ class ZooDataModule(LightningDataModule):
     def predict_dataloader(self) -> DataLoader[Batch]:
         return self.test_dataloader()
 
-    def _placed(self, name: str) -> NetworkStack:
+    def _placed(self, name: str) -> Networks:
         if self.device_resident and self.trainer is not None:
             self._splits[name] = self.split(name).to(self.trainer.strategy.root_device)
         return self.split(name)
 
     def _augment(self, batch: Batch, generator: torch.Generator) -> Batch:
         if self.noise:
-            arch, std = self.architecture, self.statistics
-            x = [
-                v + self.noise * s * _normal(v, generator)
-                for v, s in zip(batch.dense_nodes(), std.node_std, strict=True)
-            ]
-            for index, group in enumerate(arch.groups):
-                if not group.has_bias:
-                    x[index] = batch.dense_nodes()[index]
-            edges = [
-                (v + self.noise * s * _normal(v, generator)).flatten(1, 3)
-                for v, s in zip(batch.dense_edges(), std.edge_std, strict=True)
-            ]
-            batch = batch.replace(torch.cat(x, 1).flatten(0, 1), torch.cat(edges, 1).flatten(0, 1))
-        return symmetry.permute(batch, generator=generator) if self.permute else batch
+            batch = noisy(batch, self.noise, self.statistics, generator, by_position=not self.mixed)
+        return permuted(batch, generator) if self.permute else batch
 
 
-def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.randn(like.shape, generator=generator).to(like)
-
-
-def _check_alike(zoos: Sequence[Zoo]) -> None:
+def _check_conventions(zoos: Sequence[Zoo | MixedZoo]) -> None:
     if not zoos:
         raise ValueError("training needs at least one zoo, got none")
-    for what in ("convention", "structure"):
-        found = [zoo.convention if what == "convention" else zoo.architecture.structure for zoo in zoos]
-        for zoo, value in zip(zoos, found, strict=True):
-            if value != found[0]:
-                raise ValueError(
-                    f"zoos of one run must share their {what}: {zoos[0].path} has {found[0]}, {zoo.path} has {value}"
-                )
-
-
-def _read(zoo: Zoo, split: str) -> NetworkStack:
-    rows = zoo.rows(split)
-    x, edge_attr = zoo.stack(rows)
-    y = torch.full((len(rows),), -1) if zoo.table["label"].null_count else zoo.labels(rows)
-    return NetworkStack(zoo.architecture, x, edge_attr, y, zoo.images(rows), _columns(zoo, rows.tolist()))
-
-
-def _columns(zoo: Zoo, rows: list[int]) -> dict[str, Tensor]:
-    """The numeric columns of the zoo's table, null as NaN."""
-    columns = {}
-    table = zoo.table.take(rows)
-    for name in table.column_names:
-        values = table[name].to_pylist()
-        if name not in ("id", "label") and all(isinstance(v, (int, float)) or v is None for v in values):
-            columns[name] = torch.tensor([float("nan") if v is None else float(v) for v in values])
-    return columns
-
-
-def _joined(parts: list[NetworkStack]) -> NetworkStack:
-    if len(parts) == 1:
-        return parts[0]
-    images = [part.images for part in parts if part.images is not None]
-    shared = [name for name in parts[0].columns if all(name in part.columns for part in parts)]
-    return NetworkStack(
-        parts[0].architecture,
-        torch.cat([part.x for part in parts]),
-        torch.cat([part.edge_attr for part in parts]),
-        torch.cat([part.y for part in parts]),
-        torch.cat(images) if len(images) == len(parts) else None,
-        {name: torch.cat([part.columns[name] for part in parts]) for name in shared},
-    )
+    for zoo in zoos:
+        if zoo.convention != zoos[0].convention:
+            raise ValueError(
+                f"zoos of one run must share their convention: {zoos[0].path} has {zoos[0].convention}, {zoo.path} has "
+                f"{zoo.convention}"
+            )

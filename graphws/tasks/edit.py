@@ -49,7 +49,7 @@ class EditTask(LightningModule):
         model: nn.Module,
         operation: str = "dilation",
         *,
-        architecture: Architecture | None = None,
+        architecture: Architecture | tuple[Architecture, ...] | None = None,
         learning_rate: float = 1e-3,
         weight_decay: float = 1e-3,
         patience: int = 5,
@@ -61,6 +61,11 @@ class EditTask(LightningModule):
             raise ValueError(f"unknown image operation {operation!r}; known: {', '.join(IMAGE_OPERATIONS)}")
         if architecture is None:
             raise ValueError("an EditTask needs the architecture of the input networks, got none")
+        if not isinstance(architecture, Architecture):
+            raise ValueError(
+                f"an EditTask edits networks of one architecture, which it renders together; got a mix of "
+                f"{len(architecture)}: {', '.join(map(str, architecture[:3]))}"
+            )
         k = getattr(model, "out_channels", None)
         if not isinstance(k, int) or k < 1:
             raise ValueError(f"{type(model).__name__} must have out_channels, the number k of edits, >= 1; found {k}")

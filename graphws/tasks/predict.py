@@ -15,6 +15,7 @@ from graphws.architecture import Architecture
 from graphws.batch import Batch
 from graphws.expressivity.targets.named import NAMED, named_target
 from graphws.tasks.common import check_checkpoint, check_facts, data_of, facts_of, optimisers, step_plateau
+from graphws.tasks.stacks import in_parts
 from graphws.tasks.standardise import Standardised
 
 __all__ = ["PredictTask"]
@@ -32,7 +33,8 @@ class PredictTask(LightningModule):
         target: ``"label"``, a numeric column of the zoo's table, or a functional of the weights that is computed
             (:func:`~graphws.expressivity.targets.named_target`), as ``"rank:2"``.
         kind: ``"classification"`` or ``"regression"``.
-        architecture: Of the input networks; ``graphws fit`` fills it in from the zoo.
+        architecture: Of the input networks, or several architectures of a mix; ``graphws fit`` fills it in from the
+            zoo.
         learning_rate: Of AdamW.
         weight_decay: Of AdamW.
         patience: Epochs without a better validation loss after which the learning rate is halved.
@@ -51,7 +53,7 @@ class PredictTask(LightningModule):
         target: str = "label",
         kind: Literal["classification", "regression"] = "classification",
         *,
-        architecture: Architecture | None = None,
+        architecture: Architecture | tuple[Architecture, ...] | None = None,
         learning_rate: float = 1e-3,
         weight_decay: float = 1e-3,
         patience: int = 5,
@@ -72,7 +74,9 @@ class PredictTask(LightningModule):
         self.target = target
         self.architecture = architecture
         self.monitor, self.mode = ("val/accuracy", "max") if kind == "classification" else ("val/loss", "min")
-        self.standardised = Standardised(model, architecture=architecture)
+        self.standardised = Standardised(
+            model, architecture=architecture if isinstance(architecture, Architecture) else None
+        )
         self.optimiser = {
             "learning_rate": learning_rate,
             "weight_decay": weight_decay,
@@ -140,8 +144,7 @@ class PredictTask(LightningModule):
             self.standardised.set_statistics(data.statistics)
             self.standardised.set_references(data.split("train").batch(torch.arange(1)))
             if self.kind == "regression":
-                train = data.split("train")
-                wanted = self.wanted(train.batch(torch.arange(len(train)))).double()
+                wanted = torch.cat([self.wanted(batch) for batch in in_parts(data.split("train"))]).double()
                 self.target_mean.copy_(wanted.mean())
                 self.target_std.copy_(wanted.std().clamp_min(torch.finfo(torch.float32).eps))
         self.trained_on = facts_of(data)

@@ -80,19 +80,18 @@ def checkpoint_path(root: str | Path, which: str) -> Path:
 
 
 def preflight(task: EditTask | PredictTask, data: ZooDataModule, split: str) -> None:
-    """Run the model on two networks before anything is written, so that a misfit is said at once.
+    """Run the model on a few networks before anything is written, so that a misfit is said at once.
 
     Raises:
         ValueError: If the model does not take networks of this architecture.
     """
-    stack = data.split(split)
-    batch = stack.batch(torch.arange(min(2, len(stack))))
+    batch = data.sample(split)
     training = task.training
     if task.trained_on is None:
-        task.standardised.set_references(batch)  # for these two; a fit sets them anew, in standard units
+        task.standardised.set_references(batch)  # for these; a fit sets them anew, in standard units
     with torch.no_grad():
         task.eval()(batch)
-        if isinstance(task, EditTask) and stack.images is None:
+        if isinstance(task, EditTask) and not data.split(split).has_images:
             raise ValueError(f"an EditTask needs images, zoo {data.zoos[0].path} has none")
         if isinstance(task, PredictTask):
             task.wanted(batch)
@@ -168,7 +167,8 @@ def _setup(task: EditTask | PredictTask, data: ZooDataModule, config: dict[str, 
             "options": options,
             "hash": data.data_hash,
             "convention": data.convention,
-            "architecture": json.loads(data.architecture.to_json()),
+            "architecture": None if data.mixed else json.loads(data.architecture.to_json()),
+            "architectures": len(data.architectures),
             "train": len(data.split("train")),
             "val": len(data.split("val")),
             "test": len(data.split("test")),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -10,9 +12,10 @@ from torch import Tensor, nn
 
 from graphws.architecture import Architecture
 from graphws.batch import Batch
+from graphws.grouping import by_structure
 from graphws.models.aligned import Aligned
 from graphws.models.common import symmetry_of
-from graphws.topology import topology
+from graphws.tasks.roles import role_counts, roles_of
 
 __all__ = ["Standardised", "Statistics"]
 
@@ -21,11 +24,12 @@ __all__ = ["Standardised", "Statistics"]
 class Statistics:
     """Mean and standard deviation of the biases of each node group and of the weights of each edge block.
 
-    One value a group or block, not one an entry: so standardising commutes with the permutation symmetry.
+    One value a group or block, not one an entry: so standardising commutes with the permutation symmetry. Of networks
+    of several architectures one a role of groups or blocks, see :func:`~graphws.tasks.roles.roles_of`.
 
     Shapes:
-        node_mean, node_std [groups]; edge_mean, edge_std [blocks]. A part without spread has std 1, a group
-        without biases mean 0 and std 1.
+        node_mean, node_std [groups]; edge_mean, edge_std [blocks]. A part without spread has std 1, one without
+        values mean 0 and std 1.
     """
 
     node_mean: Tensor
@@ -36,29 +40,65 @@ class Statistics:
     @classmethod
     def of(cls, architecture: Architecture, x: Tensor, edge_attr: Tensor) -> Statistics:
         """Measure stacked networks, x [n, N, 1] and edge_attr [n, E, 1]."""
-        nodes = [_moments(x[:, part]) for part in architecture.node_slices]
-        for index, group in enumerate(architecture.groups):
-            if not group.has_bias:
-                nodes[index] = (0.0, 1.0)
-        edges = [_moments(edge_attr[:, part]) for part in architecture.edge_slices]
-        columns = [torch.tensor([pair[i] for pair in parts]) for parts in (nodes, edges) for i in (0, 1)]
-        return cls(*columns)
+        return cls.measure([Batch.from_stack(architecture, x, edge_attr)], architecture)
 
     @classmethod
-    def identity(cls, architecture: Architecture) -> Statistics:
+    def measure(cls, batches: Iterable[Batch], architecture: Architecture | None) -> Statistics:
+        """Measure batches, one after the other.
+
+        Args:
+            batches: Together the networks.
+            architecture: Of all of them, or None for networks of any: then of roles.
+        """
+        moments = tuple([Moments() for _ in range(count)] for count in role_counts(architecture))
+        for batch in batches:
+            for part in by_structure(batch):
+                structure, views = part.batch.structure, (part.batch.dense_nodes(), part.batch.dense_edges())
+                has_values = [group.has_bias for group in structure.groups], [True] * len(structure.blocks)
+                roles = roles_of(structure, by_position=architecture is not None)
+                for known, values, own, present in zip(moments, views, roles, has_values, strict=True):
+                    for value, role, there in zip(values, own, present, strict=True):
+                        if there:
+                            known[role].add(value)
+        columns = ([getattr(m, name) for m in known] for known in moments for name in ("mean", "unit"))
+        return cls(*map(torch.tensor, columns))
+
+    @classmethod
+    def identity(cls, architecture: Architecture | None) -> Statistics:
         """Mean 0 and standard deviation 1 throughout."""
-        groups, blocks = len(architecture.groups), len(architecture.blocks)
+        groups, blocks = role_counts(architecture)
         return cls(torch.zeros(groups), torch.ones(groups), torch.zeros(blocks), torch.ones(blocks))
 
 
-def _moments(values: Tensor) -> tuple[float, float]:
-    mean = float(values.double().mean())
-    std = float(values.double().std()) if values.numel() > 1 else 0.0
-    return mean, std if std > 0 else 1.0
+class Moments:
+    """Mean and standard deviation of values that come in parts, in float64."""
+
+    def __init__(self) -> None:
+        self.count, self.mean, self.std = 0, 0.0, 0.0
+
+    @property
+    def unit(self) -> float:
+        """The standard deviation, 1 where there is no spread."""
+        return self.std if self.std > 0 else 1.0
+
+    def add(self, values: Tensor) -> None:
+        """Values of any shape more (Chan, Golub and LeVeque 1983, for two parts)."""
+        more = values.numel()
+        if not more:
+            return
+        mean, std = float(values.double().mean()), float(values.double().std()) if more > 1 else 0.0
+        before, count = self.count, self.count + more
+        if before:
+            gap = mean - self.mean
+            squares = self.std**2 * (before - 1) + std**2 * (more - 1) + gap**2 * before * more / count
+            mean, std = self.mean + gap * more / count, math.sqrt(squares / (count - 1))
+        self.count, self.mean, self.std = count, mean, std
 
 
 class Standardised(nn.Module):
     """A weight-space network that reads standardised weights: (v - mean) / std, by node group and edge block.
+
+    Built without an architecture it takes networks of any, by the roles of their groups and blocks.
 
     Under a model that keeps more than permutations (sign flips, scalings) the means stay zero: a shift would break
     that symmetry. What the model reads is a :meth:`~graphws.Batch.reading`, so it can still evaluate the networks.
@@ -68,7 +108,7 @@ class Standardised(nn.Module):
 
     Args:
         model: Weight-space network.
-        architecture: Of the input networks.
+        architecture: Of the input networks, None where they are of any.
 
     Shapes:
         - **input:** Batch with ``x`` [N, 1] and ``edge_attr`` [E, 1].
@@ -80,10 +120,10 @@ class Standardised(nn.Module):
     edge_mean: Tensor
     edge_std: Tensor
 
-    def __init__(self, model: nn.Module, *, architecture: Architecture) -> None:
+    def __init__(self, model: nn.Module, *, architecture: Architecture | None) -> None:
         super().__init__()
         self.model = model
-        self.structure = architecture.structure
+        self.structure = None if architecture is None else architecture.structure
         for name, value in vars(Statistics.identity(architecture)).items():
             self.register_buffer(name, value)
 
@@ -116,23 +156,31 @@ class Standardised(nn.Module):
                 hook.remove()
 
     def forward(self, batch: Batch) -> Batch | Tensor:
-        if batch.structure.widths != self.structure.widths:
+        if self.structure is not None and batch.structure.widths != self.structure.widths:
             raise ValueError(f"this model was built for {self.structure}, the batch holds {batch.structure}")
-        node_std, edge_std = self._by_node(self.node_std), self._by_edge(self.edge_std)
-        x = (_stacked(batch.x, batch) - self._by_node(self.node_mean)) / node_std
-        edge_attr = (_stacked(batch.edge_attr, batch) - self._by_edge(self.edge_mean)) / edge_std
+        node_std, edge_std = self._at(batch, self.node_std, 0), self._at(batch, self.edge_std, 1)
+        x = (_stacked(batch.x, batch) - self._at(batch, self.node_mean, 0)) / node_std
+        edge_attr = (_stacked(batch.edge_attr, batch) - self._at(batch, self.edge_mean, 1)) / edge_std
         out = self.model(batch.reading(x.flatten(0, 1), edge_attr.flatten(0, 1)))
         if isinstance(out, Tensor):
             return out
         x, edge_attr = _stacked(out.x, batch) * node_std, _stacked(out.edge_attr, batch) * edge_std
         return batch.replace(x.flatten(0, 1), edge_attr.flatten(0, 1))
 
-    def _by_node(self, values: Tensor) -> Tensor:
-        return values.index_select(0, topology(self.structure, values.device).node_group).view(1, -1, 1)
+    def _at(self, batch: Batch, values: Tensor, which: int) -> Tensor:
+        """One value a role at every node (0) or edge (1) of stacked networks, [1, rows, 1]."""
+        structures = [batch.structure] if batch.is_homogeneous else [arch.structure for arch in batch.architectures]
+        columns = {structure: self._column(structure, values, which) for structure in dict.fromkeys(structures)}
+        return torch.cat([columns[structure] for structure in structures]).view(1, -1, 1)
 
-    def _by_edge(self, values: Tensor) -> Tensor:
-        return values.index_select(0, topology(self.structure, values.device).edge_block).view(1, -1, 1)
+    def _column(self, structure: Architecture, values: Tensor, which: int) -> Tensor:
+        roles = roles_of(structure, by_position=self.structure is not None)[which]
+        parts = (structure.node_slices, structure.edge_slices)[which]
+        sizes = torch.tensor([part.stop - part.start for part in parts], device=values.device)
+        own = values[torch.tensor(roles, dtype=torch.long, device=values.device)]
+        return own.repeat_interleave(sizes, output_size=(structure.num_nodes, structure.num_edges)[which])
 
 
 def _stacked(features: Tensor, batch: Batch) -> Tensor:
-    return features.unflatten(0, (batch.num_graphs, -1))
+    """[B, rows of one, C] of networks of one structure, [1, rows of all, C] of a mix."""
+    return features.unflatten(0, (batch.num_graphs if batch.is_homogeneous else 1, -1))

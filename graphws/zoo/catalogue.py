@@ -94,6 +94,21 @@ class Catalogue:
             raise ValueError(f"{self.path}: this zoo's networks have no labels")
         return self._labels[rows]
 
+    def stack(self, which: Rows) -> tuple[Tensor, Tensor]:
+        """Values of a split or of given rows of equal structure: x [n, N, C] and edge_attr [n, E, C] in float32.
+
+        Raises:
+            ValueError: As :meth:`rows`, if the networks are of different sizes, or if a shard is altered (named).
+        """
+        rows = self.rows(which)
+        return self._gather(self._shards, rows, "x").float(), self._gather(self._shards, rows, "edge_attr").float()
+
+    @cached_property
+    def members(self) -> Tensor:
+        """Index of each network's architecture in ``architectures``, long [n]."""
+        owners = torch.tensor([shard.entry["architecture"] for shard in self._shards])
+        return owners.repeat_interleave(torch.tensor([shard.count for shard in self._shards]))
+
     def verify(self) -> list[str]:
         """What is wrong with the files now, checksums and values included; see :func:`graphws.zoo.verify_zoo`."""
         from graphws.zoo.checking import verify_zoo
@@ -138,6 +153,22 @@ class Catalogue:
             good[mine] = self._good[i][within]
         return good
 
+    def _gather(self, shards: Sequence[Shard], rows: Tensor, name: str) -> Tensor:
+        """Rows of a stacked tensor; only the pages of these rows are read."""
+        places = list(located(shards, rows))
+        first = shards[places[0][0] if places else 0]
+        like = first.tensors()[name]
+        out = like.new_empty(len(rows), *like.shape[1:])
+        for i, mine, within in places:
+            part = shards[i].tensors()[name]
+            if part.shape[1:] != like.shape[1:] or part.dtype != like.dtype:
+                raise ValueError(
+                    f"networks of different sizes, or a damaged shard: {name!r} is {list(part.shape[1:])} of "
+                    f"{part.dtype} in {shards[i].path}, {list(like.shape[1:])} of {like.dtype} in {first.path}"
+                )
+            out[mine] = part[within]
+        return out
+
     def _report_nonfinite(self, rows: Tensor, of: int) -> None:
         names = ", ".join(map(str, rows[:NAMED].tolist())) + (", ..." if len(rows) > NAMED else "")
         text = f"{self.path}: {len(rows)} of {of} networks have NaN or infinite weights: rows {names}"
@@ -149,9 +180,12 @@ class Catalogue:
 
 
 def located(shards: Sequence[Shard], rows: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Each shard that holds some of the rows: its index, which rows they are (bool [n]), and where they lie in it."""
+    """Each shard that holds some of the rows: its index, which of them (indices, ascending), and where they lie in it.
+
+    In O(n log n) of n rows, however many shards there are.
+    """
     starts = torch.tensor([0, *(shard.count for shard in shards)]).cumsum(0)
-    owner = torch.bucketize(rows, starts, right=True) - 1
-    for i in owner.unique().tolist():
-        mine = owner == i
+    owner, order = (torch.bucketize(rows, starts, right=True) - 1).sort(stable=True)
+    found, counts = owner.unique_consecutive(return_counts=True)
+    for i, mine in zip(found.tolist(), order.split(counts.tolist()), strict=True):
         yield i, mine, rows[mine] - starts[i]

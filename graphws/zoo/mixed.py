@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from graphws.batch import Batch
 from graphws.graph import NetGraph
@@ -25,12 +23,6 @@ class MixedZoo(Catalogue):
     Use :func:`open_mixed`.
     """
 
-    @cached_property
-    def members(self) -> Tensor:
-        """Index of each network's architecture in ``architectures``, long [n]."""
-        owners = torch.tensor([shard.entry["architecture"] for shard in self._shards])
-        return owners.repeat_interleave(torch.tensor([shard.count for shard in self._shards]))
-
     def graphs(self, which: Rows) -> list[NetGraph]:
         """The networks of a split or of given rows, in order, in float32; with ``y`` where the zoo has labels.
 
@@ -43,7 +35,7 @@ class MixedZoo(Catalogue):
         for i, mine, within in located(self._shards, rows):
             tensors = self._shards[i].tensors()
             architecture = self.architectures[self._shards[i].entry["architecture"]]
-            for place, row in zip(mine.nonzero().flatten().tolist(), within.tolist(), strict=True):
+            for place, row in zip(mine.tolist(), within.tolist(), strict=True):
                 x, edge_attr = (tensors[name][row].to(torch.float32, copy=True) for name in ("x", "edge_attr"))
                 found[place] = NetGraph(architecture, x, edge_attr, **attributes[place])
         return [found[place] for place in range(len(rows))]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
 
 from graphws.architecture import Architecture
 from graphws.batch import Batch
-from graphws.zoo.catalogue import Catalogue, Rows, located
+from graphws.zoo.catalogue import Catalogue, Rows
 from graphws.zoo.conventions import CONVENTIONS
 from graphws.zoo.shards import Shard
 
@@ -53,15 +52,6 @@ class Zoo(Catalogue):
         """
         return cls(path, allow_nonfinite=allow_nonfinite)
 
-    def stack(self, which: Rows) -> tuple[Tensor, Tensor]:
-        """Values of a split or of given rows: x [n, N, C] and edge_attr [n, E, C] in float32.
-
-        Raises:
-            ValueError: As :meth:`rows`, or if a shard is altered (named).
-        """
-        rows = self.rows(which)
-        return self._gather(self._shards, rows, "x").float(), self._gather(self._shards, rows, "edge_attr").float()
-
     def images(self, which: Rows) -> Tensor | None:
         """What the networks of a split or of given rows draw, [n, H, W, C] in float32 in the convention's pixel range.
 
@@ -85,16 +75,3 @@ class Zoo(Catalogue):
 
     def __repr__(self) -> str:
         return f"Zoo({self.path}, {self.count:,} x {self.architecture}, convention={self.convention})"
-
-    def _gather(self, shards: Sequence[Shard], rows: Tensor, name: str) -> Tensor:
-        """Rows of a stacked tensor; only the pages of these rows are read."""
-        first = shards[0].tensors()[name]
-        out = first.new_empty(len(rows), *first.shape[1:])
-        for i, mine, within in located(shards, rows):
-            part = shards[i].tensors()[name]
-            if part.shape[1:] != first.shape[1:] or part.dtype != first.dtype:
-                raise ValueError(
-                    f"damaged shard: {shards[i].path}: {name!r} differs in shape or dtype from the first one's"
-                )
-            out[mine] = part[within]
-        return out

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from graphws.architecture import Architecture
-from graphws.tasks.loader import EpochBatches, NetworkStack, make_loader
+from graphws.tasks.loader import EpochBatches, make_loader
+from graphws.tasks.stacks import NetworkStack
 
 ARCH = Architecture.mlp([1, 2, 1])
 
