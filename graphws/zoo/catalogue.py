@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from torch import Tensor
@@ -134,16 +135,16 @@ class Catalogue:
 
     @cached_property
     def _splits(self) -> dict[str, Tensor]:
-        names = self.table["split"].to_pylist()
+        names = self.table["split"]
         return {
-            split: torch.tensor([i for i, name in enumerate(names) if name == split], dtype=torch.long)
+            split: torch.from_numpy(pc.equal(names, split).to_numpy()).nonzero().flatten()
             for split in self.manifest["splits"]
         }
 
     @cached_property
     def _labels(self) -> Tensor | None:
         column = self.table["label"]
-        return None if column.null_count else torch.tensor(column.to_pylist())
+        return None if column.null_count else torch.tensor(column.to_numpy())
 
     def _finite(self, rows: Tensor) -> Tensor:
         good = torch.ones(len(rows), dtype=torch.bool)
