@@ -72,6 +72,11 @@ class _Given(NamedTuple):
     form: Tensor
     modulation: Tensor
 
+    def at(self, part: PairRows) -> _Given:
+        """Those of a chunk of pairs: pairs and what belongs to i by rows, what belongs to j by networks."""
+        by_row = self.pairs[part], self.fixed[part], self.at_query[part]
+        return _Given(*by_row, self.at_key[part[0]], self.value[part[0]], self.form, self.modulation)
+
 
 class _Attention(torch.autograd.Function):
     @staticmethod
@@ -81,16 +86,16 @@ class _Attention(torch.autograd.Function):
         new, work = given.pairs.new_empty, Buffers(given.pairs)
         weights, matrices = new(count, size, heads, size), new(count, size, heads, width + 1, channels)
         pooled, seen = new(count, size, heads, width), new(count, size, heads, channels)
-        values = _with_ones(given.value)
+        given = given._replace(value=_with_ones(given.value))
         for part in pair_chunks(given.pairs, given.form.size(1)):
-            torch.softmax(_scores(work, given, part, mask), 3, out=weights[part])
-            left = _weighed(work, weights[part], values[part[0]])
-            matrix = matrices[part]
-            torch.bmm(left.flatten(2, 3).flatten(0, 1), given.pairs[part].flatten(0, 1), out=_rows(matrix))
+            own, weight, matrix = given.at(part), weights[part], matrices[part]
+            torch.softmax(_scores(work, own, None if mask is None else mask[part[0]]), 3, out=weight)
+            left = _weighed(work, weight, own.value)
+            torch.bmm(left.flatten(2, 3).flatten(0, 1), own.pairs.flatten(0, 1), out=_rows(matrix))
             of_values = torch.mul(matrix[..., :-1, :], given.modulation, out=work("of_values", *_cut(matrix.shape)))
             torch.sum(of_values, -1, out=pooled[part])
             seen[part] = matrix[..., -1, :]
-        ctx.save_for_backward(*given, weights, matrices, mask)
+        ctx.save_for_backward(*inputs[:-1], weights, matrices, mask)
         return pooled.flatten(2), seen
 
     @staticmethod
@@ -99,34 +104,45 @@ class _Attention(torch.autograd.Function):
         given = _Given(*inputs)
         if torch.is_grad_enabled():
             return (*gradients_again(lambda *t: _definition(_Given(*t), mask), inputs, gradients), None)
-        found = _Given(*(torch.zeros_like(t) for t in inputs))
+        found = _Given(torch.empty_like(given.pairs), *(torch.zeros_like(t) for t in inputs[1:]))
         of_pooled, of_seen = gradients[0].unflatten(2, given.modulation.shape[:2]), gradients[1]
-        work, values = Buffers(given.pairs), _with_ones(given.value)
+        work, given = Buffers(given.pairs), given._replace(value=_with_ones(given.value))
         for part in pair_chunks(given.pairs, given.form.size(1)):
-            of_matrix = work("of_matrix", *matrices[part].shape)
-            torch.mul(of_pooled[part].unsqueeze(-1), given.modulation, out=of_matrix[..., :-1, :])
+            own, total, weight, matrix, above = (
+                given.at(part),
+                found.at(part),
+                weights[part],
+                matrices[part],
+                of_pooled[part],
+            )
+            of_matrix = work("of_matrix", *matrix.shape)
+            torch.mul(above.unsqueeze(-1), given.modulation, out=of_matrix[..., :-1, :])
             of_matrix[..., -1, :] = of_seen[part]
             product = work("product", *_cut(of_matrix.shape))
-            torch.mul(of_pooled[part].unsqueeze(-1), matrices[part][..., :-1, :], out=product)
+            torch.mul(above.unsqueeze(-1), matrix[..., :-1, :], out=product)
             found.modulation.add_(product.sum((0, 1)))
-            of_weights = _of_sums(work, given, (weights[part], values[part[0]]), of_matrix, found, part)
-            slopes = torch._softmax_backward_data(of_weights, weights[part], 3, of_weights.dtype)
-            found.fixed[part] = slopes
-            _of_scores(work, given, slopes, found, part)
+            of_weight = _of_sums(work, own, weight, of_matrix, total)
+            torch.ops.aten._softmax_backward_data.out(of_weight, weight, 3, of_weight.dtype, grad_input=total.fixed)
+            _of_scores(work, own, total)
         return (*found, None)
 
 
-def _scores(work: Buffers, given: _Given, part: PairRows, mask: Tensor | None) -> Tensor:
+def _scores(work: Buffers, own: _Given, mask: Tensor | None) -> Tensor:
     """[b, i, heads, j] of a chunk of pairs."""
-    own, heads = given.pairs[part], given.modulation.size(0)
-    forms = torch.mm(own.flatten(0, 2), given.form, out=work("forms", own[..., 0].numel(), given.form.size(1)))
-    of_heads = forms.view(*own.shape[:3], heads, -1).mul_(own.unsqueeze(3))
-    squares = torch.mm(_summing(own, heads), of_heads.flatten(3).flatten(0, 2).T)
-    scores = given.at_query[part] @ own.transpose(2, 3)
-    scores += squares.view(heads, *own.shape[:3]).permute(1, 2, 0, 3)
-    scores += (own.transpose(1, 2) @ given.at_key[part[0]].transpose(2, 3)).permute(0, 2, 3, 1)
-    scores += given.fixed[part]
-    return scores if mask is None else scores.masked_fill_(~mask[part[0], None, None], -math.inf)
+    shape, heads = own.pairs.shape[:3], own.modulation.size(0)
+    forms = _forms(work, own, 1)
+    forms.view(*shape, heads, -1).mul_(own.pairs.unsqueeze(3))
+    squares = torch.mm(_summing(own.pairs, heads), forms.T)
+    scores = squares.view(heads, *shape).permute(1, 2, 0, 3) + own.fixed
+    return scores if mask is None else scores.masked_fill_(~mask[:, None, None], -math.inf)
+
+
+def _forms(work: Buffers, own: _Given, times: int) -> Tensor:
+    """So many times S e_ij, and the linear forms at i and at j, as rows of pairs, [.., heads * D]."""
+    size = own.form.size(1)
+    out = work("forms", *own.pairs.shape[:3], size)
+    rows = torch.add(own.at_query.flatten(2).unsqueeze(2), own.at_key.flatten(2).unsqueeze(1), out=out).view(-1, size)
+    return torch.addmm(rows, own.pairs.flatten(0, 2), own.form, alpha=times, out=rows)
 
 
 def _weighed(work: Buffers, weights: Tensor, values: Tensor) -> Tensor:
@@ -136,33 +152,27 @@ def _weighed(work: Buffers, weights: Tensor, values: Tensor) -> Tensor:
     return torch.mul(weights, values, out=out)
 
 
-def _of_sums(
-    work: Buffers, given: _Given, read: tuple[Tensor, Tensor], of_matrix: Tensor, found: _Given, part: PairRows
-) -> Tensor:
+def _of_sums(work: Buffers, own: _Given, weights: Tensor, of_matrix: Tensor, total: _Given) -> Tensor:
     """The gradient of the weights of a chunk; writes that of its pairs by the sums and adds that of the values."""
-    weights, values = read
-    own, rows = given.pairs[part].flatten(0, 1), _rows(of_matrix)
-    left = _weighed(work, weights, values)
-    torch.bmm(left.flatten(2, 3).flatten(0, 1).transpose(1, 2), rows, out=found.pairs[part].flatten(0, 1))
+    pairs, rows = own.pairs.flatten(0, 1), _rows(of_matrix)
+    left = _weighed(work, weights, own.value)
+    torch.bmm(left.flatten(2, 3).flatten(0, 1).transpose(1, 2), rows, out=total.pairs.flatten(0, 1))
     of_left = work("of_left", *left.shape)
-    torch.bmm(rows, own.transpose(1, 2), out=of_left.flatten(2, 3).flatten(0, 1))
-    torch.mul(of_left[..., :-1, :], weights.unsqueeze(3), out=left[..., :-1, :])
-    found.value[part[0]] += left[..., :-1, :].sum(1)
-    return of_left.mul_(values.unsqueeze(1)).sum(3)
+    torch.bmm(rows, pairs.transpose(1, 2), out=of_left.flatten(2, 3).flatten(0, 1))
+    of_values = torch.mul(of_left[..., :-1, :], weights.unsqueeze(3), out=left[..., :-1, :])
+    total.value.add_(of_values.sum(1))
+    return of_left.mul_(own.value.unsqueeze(1)).sum(3)
 
 
-def _of_scores(work: Buffers, given: _Given, slopes: Tensor, found: _Given, part: PairRows) -> None:
-    """Add the gradients by the scores of a chunk, [b, i, heads, j]."""
-    own, own_by_key, result = given.pairs[part], given.pairs[part].transpose(1, 2), found.pairs[part]
-    found.at_query[part] = slopes @ own
-    found.at_key[part[0]] += slopes.permute(0, 3, 2, 1) @ own_by_key
-    outer = work("forms", *own.shape[:3], slopes.size(2), own.size(3))
-    torch.mul(slopes.transpose(2, 3).unsqueeze(4), own.unsqueeze(3), out=outer)
-    rows, outer = result.flatten(0, 2), outer.flatten(3).flatten(0, 2)
-    torch.addmm(found.form, own.flatten(0, 2).T, outer, out=found.form)
-    torch.addmm(rows, outer, given.form.T, alpha=2, out=rows)
-    result += slopes.transpose(2, 3) @ given.at_query[part]
-    result += (slopes.permute(0, 3, 1, 2) @ given.at_key[part[0]]).transpose(1, 2)
+def _of_scores(work: Buffers, own: _Given, total: _Given) -> None:
+    """Add the gradients by the scores of a chunk, whose own gradient is that of what is fixed, [b, i, heads, j]."""
+    each = total.fixed.transpose(2, 3).unsqueeze(4)
+    shape = *own.pairs.shape[:3], each.size(3), own.pairs.size(3)
+    outer = torch.mul(each, own.pairs.unsqueeze(3), out=work("outer", *shape))
+    torch.addmm(total.form, own.pairs.flatten(0, 2).T, outer.view(-1, own.form.size(1)), out=total.form)
+    torch.sum(outer, 2, out=total.at_query)
+    total.at_key.add_(outer.sum(1))
+    total.pairs.add_(_forms(work, own, 2).view(shape).mul_(each).sum(3))
 
 
 def _with_ones(values: Tensor) -> Tensor:
