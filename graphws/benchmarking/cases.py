@@ -174,9 +174,9 @@ def editing_case(
     arch = Architecture.mlp(list(layout), "sine", output_offset=0.5)
     torch.manual_seed(0)
     model = build(arch)
-    found = cost(model, arch, count) if counted else None
-    editor = OutputCapacity(model, architecture=arch).to(device)
     batch = networks(arch, count, device)
+    found = cost(model, arch, count, like=batch) if counted else None
+    editor = OutputCapacity(model, architecture=arch).to(device)
 
     def forward() -> object:
         with torch.no_grad():

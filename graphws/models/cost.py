@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from graphws.architecture import Architecture
+from graphws.batch import Batch
 from graphws.models.common import check_positive
 from graphws.models.observing import Counts, observe
 
@@ -147,14 +148,17 @@ class Cost:
         return "\n".join([title, *lines])
 
 
-def cost(model: nn.Module, architecture: Architecture | Sequence[int], batch: int = 32) -> Cost:
+def cost(
+    model: nn.Module, architecture: Architecture | Sequence[int], batch: int = 32, *, like: Batch | None = None
+) -> Cost:
     r"""What a forward and a training step of a model cost on ``batch`` networks of one architecture.
 
     One forward and one backward pass of a copy of the model run on 2 and on 3 random networks, and every operator is
     booked on the layer that calls it. All costs are affine in the number of networks, so that these two give those of
     any batch (bytes nearly, where a layer takes a large batch in chunks). They depend on shapes alone, not on values,
-    but for the matching of :class:`~graphws.models.Aligned`, which takes as many rounds as it needs. No layer's cost is
-    written down a second time beside its forward pass, and a model of one's own has a cost too.
+    but for the matching of :class:`~graphws.models.Aligned`, which takes as many rounds as it needs, and for Fourier
+    features, which cost less of small values: say by ``like`` how large they are. No layer's cost is written down a
+    second time beside its forward pass, and a model of one's own has a cost too.
 
     - FLOPs: 2 n k m a product of [n, k] and [k, m], whatever calls it; elementwise operators and sums count none, as
       they are bound by bytes. A training step is the forward and the backward pass, in which a product costs one as
@@ -170,21 +174,24 @@ def cost(model: nn.Module, architecture: Architecture | Sequence[int], batch: in
         model: Any model that reads a Batch: an operator or a functional, with options and wrappers.
         architecture: Of the input networks, or the widths (d_0, .., d_L) of MLPs with biases.
         batch: Networks a step.
+        like: Networks of that architecture whose largest values count; standard units, at most 4, where None.
 
     Raises:
-        ValueError: If ``batch`` is below 1, the model does not read such networks, or it calls a product of which no
-            formula is known.
+        ValueError: If ``batch`` is below 1, ``like`` is of another architecture, the model does not read such networks,
+            or it calls a product of which no formula is known.
     """
     check_positive(batch=batch)
     arch = architecture if isinstance(architecture, Architecture) else Architecture.mlp(list(architecture))
+    if like is not None and like.structure.widths != arch.widths:
+        raise ValueError(f"expected networks like {arch}, found {like.structure}")
     size = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
-    return Cost(type(model).__name__, str(arch), batch, size, _layers(model, _counts(model, arch, batch)))
+    return Cost(type(model).__name__, str(arch), batch, size, _layers(model, _counts(model, arch, batch, like)))
 
 
-def _counts(model: nn.Module, arch: Architecture, batch: int) -> dict[str, Counts]:
+def _counts(model: nn.Module, arch: Architecture, batch: int, like: Batch | None) -> dict[str, Counts]:
     if batch <= max(PROBES):
-        return observe(model, arch, [batch])[0]
-    few, more = observe(model, arch, PROBES)
+        return observe(model, arch, [batch], like)[0]
+    few, more = observe(model, arch, PROBES, like)
     return {path: _extrapolated(few.get(path, Counts()), more[path], batch) for path in more}
 
 

@@ -20,6 +20,8 @@ from graphws.nn.sparse_linear import SparseLinear
 
 __all__ = ["LAYER_FLOPS", "Counts", "observe"]
 
+LARGEST = 4.0  # value of a random network, in standard units
+
 
 def _sparse_flops(layer: SparseLinear, values: Tensor) -> int:
     return 2 * len(layer.values) * (values.numel() // layer.in_features)
@@ -92,7 +94,9 @@ class _Watch(TorchDispatchMode):
         return out
 
 
-def observe(model: nn.Module, architecture: Architecture, batches: Sequence[int]) -> list[dict[str, Counts]]:
+def observe(
+    model: nn.Module, architecture: Architecture, batches: Sequence[int], like: Batch | None = None
+) -> list[dict[str, Counts]]:
     """Run a forward and a backward pass of a copy of the model on random networks and count.
 
     The sum of all outputs is differentiated. The model, its buffers and the random state stay as they were; what is
@@ -102,6 +106,8 @@ def observe(model: nn.Module, architecture: Architecture, batches: Sequence[int]
         model: Any module that reads a Batch and returns a Batch or a Tensor.
         architecture: Of the networks.
         batches: How many of them, once or more.
+        like: Networks of that architecture whose largest values the random ones have, group by group and block by
+            block; :data:`LARGEST` in all of them where None.
 
     Returns:
         For each batch counts by module path, ``""`` for the model itself, in the order in which the layers first run.
@@ -111,8 +117,8 @@ def observe(model: nn.Module, architecture: Architecture, batches: Sequence[int]
     with torch.random.fork_rng(devices), torch.enable_grad(), torch.autograd.set_multithreading_enabled(False):
         model = copy.deepcopy(model).train()
         with torch.no_grad():
-            _total(model(_random_networks(model, architecture, 1)))
-        return [_observed(model, _random_networks(model, architecture, batch)) for batch in batches]
+            _total(model(_random_networks(model, architecture, 1, like)))
+        return [_observed(model, _random_networks(model, architecture, batch, like)) for batch in batches]
 
 
 def _observed(model: nn.Module, networks: Batch) -> dict[str, Counts]:
@@ -174,17 +180,26 @@ def _keeper(books: _Books) -> Callable[[Tensor], Tensor]:
     return keep
 
 
-def _random_networks(model: nn.Module, architecture: Architecture, batch: int) -> Batch:
-    """Random networks with the channels, the dtype and the device of a model."""
+def _random_networks(model: nn.Module, architecture: Architecture, batch: int, like: Batch | None) -> Batch:
+    """Random networks with the channels, the dtype and the device of a model, whose largest values are known."""
     channels = getattr(model, "in_channels", 1)
     nodes, edges = (channels, channels) if isinstance(channels, int) else channels
-    like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
-    options: dict[str, Any] = {"dtype": like.dtype, "device": like.device}
+    reference = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
+    options: dict[str, Any] = {"dtype": reference.dtype, "device": reference.device}
     x = torch.randn(batch, architecture.num_nodes, nodes, **options)
-    for group, part in zip(architecture.groups, architecture.node_slices, strict=True):
+    edge_attr = torch.randn(batch, architecture.num_edges, edges, **options)
+    found = Batch.from_stack(architecture, x, edge_attr)
+    limits = [[LARGEST] * len(views) for views in (found.dense_nodes(), found.dense_edges())]
+    if like is not None:
+        limits = [[float(v.abs().max()) for v in views] for views in (like.dense_nodes(), like.dense_edges())]
+    for views, largest in zip((found.dense_nodes(), found.dense_edges()), limits, strict=True):
+        for view, limit in zip(views, largest, strict=True):
+            view.mul_(limit / LARGEST).clamp_(-limit, limit)
+            view[(0,) * view.dim()] = limit
+    for group, view in zip(architecture.groups, found.dense_nodes(), strict=True):
         if not group.has_bias:
-            x[:, part] = 0
-    return Batch.from_stack(architecture, x, torch.randn(batch, architecture.num_edges, edges, **options))
+            view.zero_()
+    return found
 
 
 def _total(out: Any) -> Tensor:
