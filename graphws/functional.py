@@ -78,7 +78,15 @@ def group_signals(batch: Batch, inputs: Tensor) -> tuple[list[Tensor], list[Tens
 
 
 def _signals(batch: Batch, inputs: Tensor, *, folded: bool) -> tuple[list[Tensor], list[Tensor]]:
-    """As :func:`group_signals`; where folded, what enters a sine is multiplied by its frequency, in the weights."""
+    """As :func:`group_signals`; where folded, what enters a sine is multiplied by its frequency, in the weights.
+
+    Never under autocast: a sine of frequency 30 has no sense in 16 bits.
+    """
+    with torch.autocast(batch.x.device.type, enabled=False):
+        return _exact_signals(batch, inputs.to(batch.x.dtype), folded=folded)
+
+
+def _exact_signals(batch: Batch, inputs: Tensor, *, folded: bool) -> tuple[list[Tensor], list[Tensor]]:
     arch = batch.structure
     _check(batch, arch, inputs)
     nodes = [_networks_first(view) for view in batch.dense_nodes()]  # [n * k, d]

@@ -70,14 +70,15 @@ class ProbeNet(nn.Module):
 
     @property
     def probes(self) -> Tensor:
-        """The points at which the input networks are evaluated, [num_probes, input_size]."""
-        return self.generator(self.codes)
+        """The points at which the input networks are evaluated, [num_probes, input_size]; never under autocast."""
+        with torch.autocast(self.codes.device.type, enabled=False):
+            return self.generator(self.codes)
 
     def forward(self, data: Batch | NetGraph | torch_geometric.data.Batch) -> Tensor:
         networks, probes = Batch.of(data).networks, self.probes
         if networks.x.size(-1) != 1:
             raise ValueError(f"expected networks, one channel, found {networks.x.size(-1)}")
-        answers = probes.new_empty(networks.num_graphs, len(probes) * self.sizes[1])
+        answers = networks.x.new_empty(networks.num_graphs, len(probes) * self.sizes[1])
         for part in by_structure(networks):
             widths = part.batch.structure.widths
             if (widths[0], widths[-1]) != self.sizes:

@@ -103,14 +103,15 @@ def parameter_gradients(batch: Batch, inputs: Tensor, directions: Tensor) -> tup
                 f"the networks must share input and output sizes ({inputs.size(-1)}, {directions.size(-1)}), "
                 f"found {ends} in {structure}"
             )
-    if batch.is_homogeneous:
-        return _backpropagate(batch, inputs, directions)
-    nodes = batch.x.new_empty(batch.num_nodes, len(inputs))
-    edges = batch.x.new_empty(batch.num_edges, len(inputs))
-    for part in by_structure(batch):
-        of_nodes, of_edges = _backpropagate(part.batch, inputs, directions)
-        nodes, edges = nodes.index_copy(0, part.nodes, of_nodes), edges.index_copy(0, part.edges, of_edges)
-    return nodes, edges
+    with torch.autocast(batch.x.device.type, enabled=False):
+        if batch.is_homogeneous:
+            return _backpropagate(batch, inputs, directions)
+        nodes = batch.x.new_empty(batch.num_nodes, len(inputs))
+        edges = batch.x.new_empty(batch.num_edges, len(inputs))
+        for part in by_structure(batch):
+            of_nodes, of_edges = _backpropagate(part.batch, inputs, directions)
+            nodes, edges = nodes.index_copy(0, part.nodes, of_nodes), edges.index_copy(0, part.edges, of_edges)
+        return nodes, edges
 
 
 def _backpropagate(batch: Batch, inputs: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:

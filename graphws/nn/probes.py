@@ -49,6 +49,4 @@ class ProbeFeatures(nn.Module):
         for arch in dict.fromkeys(networks.architectures[:1] if networks.is_homogeneous else networks.architectures):
             if arch.groups[0].size != size:
                 raise ValueError(f"expected networks of {size} inputs, as the probes have, found {arch}")
-        with torch.autocast(self.probes.device.type, enabled=False):  # a sine of frequency 30 has no sense in 16 bits
-            values = node_values(networks, self.probes)
-        return self.norm(self.linear(values))
+        return self.norm(self.linear(node_values(networks, self.probes)))
