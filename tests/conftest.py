@@ -20,6 +20,12 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """What a test draws does not depend on those before it."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
 def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test that reaches for the network fails, wherever it runs."""
     connect = socket.socket.connect
