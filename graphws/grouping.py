@@ -43,7 +43,9 @@ def by_structure(batch: Batch) -> list[Homogeneous]:
             (start[own].unsqueeze(1) + torch.arange(size, device=device)).flatten()
             for start, size in zip(starts, (structure.num_nodes, structure.num_edges), strict=True)
         )
-        part = Batch((structure,), batch.x[nodes], batch.edge_attr[edges], num_graphs=len(own))
+        part = Batch(
+            (structure,), batch.x.index_select(0, nodes), batch.edge_attr.index_select(0, edges), num_graphs=len(own)
+        )
         found.append(Homogeneous(own, nodes, edges, part))
     return found
 

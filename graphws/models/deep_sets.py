@@ -94,7 +94,7 @@ class DeepSets(nn.Module):
     def _encodings(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Those of nodes [N, C] and of edges [E, C], the latter with the facts of the neurons at both ends."""
         source, target = batch.edge_index
-        ends = self.source_encoding(batch)[source] + self.target_encoding(batch)[target]
+        ends = self.source_encoding(batch).index_select(0, source) + self.target_encoding(batch).index_select(0, target)
         return self.node_encoding(batch), self.edge_encoding(batch) + ends
 
     def __repr__(self) -> str:
@@ -118,7 +118,10 @@ class _Layer(nn.Module):
                 for t in (nodes, edges)
             ]
         else:
-            hidden = [self.own(nodes) + shared[batch.batch], self.own(edges) + shared[batch.edge_batch]]
+            hidden = [
+                self.own(nodes) + shared.index_select(0, batch.batch),
+                self.own(edges) + shared.index_select(0, batch.edge_batch),
+            ]
         return x + self.out(F.silu(hidden[0])), edge_attr + self.out(F.silu(hidden[1]))
 
 

@@ -106,10 +106,10 @@ class StaticEncoding(nn.Module):
         if batch.is_homogeneous:
             rows = self.linear(facts(batch.structure).to(self.linear.weight))
             if self.of == "edges":
-                rows = rows[topology(batch.structure, rows.device).edge_block]
+                rows = rows.index_select(0, topology(batch.structure, rows.device).edge_block)
             return rows.repeat(batch.num_graphs, 1)
         rows = self.linear(torch.cat([facts(arch.structure) for arch in batch.architectures]).to(self.linear.weight))
-        return rows[block_of_edge(batch)] if self.of == "edges" else rows
+        return rows.index_select(0, block_of_edge(batch)) if self.of == "edges" else rows
 
 
 def block_of_edge(batch: Batch) -> Tensor:

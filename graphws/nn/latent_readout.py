@@ -71,7 +71,7 @@ class LatentReadout(nn.Module):
         edge_key_map, edge_value_map = self.of_edges.weight.chunk(2)
         queries = self.queries / math.sqrt(self.queries.size(1))
         node_logits, block_logits = node_keys @ queries.T, block_keys @ queries.T
-        edge_logits = batch.edge_attr @ (queries @ edge_key_map).T + block_logits[block_of_edge(batch)]
+        edge_logits = batch.edge_attr @ (queries @ edge_key_map).T + block_logits.index_select(0, block_of_edge(batch))
         route = _attend_dense if dense else _attend_edge_list
         of_nodes, of_edges, of_blocks = route(batch, node_logits, edge_logits, node_values, block_values)
         attended = of_nodes + of_edges @ edge_value_map.T + of_blocks
@@ -113,8 +113,8 @@ def _segment_softmax(logits: Tensor, owner: Tensor, count: int) -> Tensor:
     """Softmax of logits [T, M] over the rows of each owner."""
     index = owner.unsqueeze(1).expand_as(logits)
     top = logits.new_full((count, logits.size(1)), -torch.inf).scatter_reduce(0, index, logits.detach(), "amax")
-    weights = (logits - top[owner]).exp()
-    return weights / weights.new_zeros(top.shape).index_add(0, owner, weights)[owner]
+    weights = (logits - top.index_select(0, owner)).exp()
+    return weights / weights.new_zeros(top.shape).index_add(0, owner, weights).index_select(0, owner)
 
 
 def _sums(weights: Tensor, values: Tensor, sizes: list[int]) -> Tensor:

@@ -63,7 +63,7 @@ class LearnedEncoding(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         check_architecture(self.architecture, batch)
-        return self.table[self.orbit].repeat(batch.num_graphs, 1)
+        return self.table.index_select(0, self.orbit).repeat(batch.num_graphs, 1)
 
     def __repr__(self) -> str:
         widths = "-".join(map(str, self.architecture.widths))

@@ -46,8 +46,8 @@ def spread_parts(batch: Batch, groups: Tensor, blocks: Tensor) -> tuple[Tensor, 
     """Rows as :func:`pool_parts` gives them, broadcast to nodes [N, C] and edges [E, C] of each group and block."""
     if batch.is_homogeneous:
         shared = topology(batch.structure, groups.device)
-        pairs = (groups, shared.node_group), (blocks, shared.edge_block)
-        nodes, edges = (rows.unflatten(0, (batch.num_graphs, -1))[:, part].flatten(0, 1) for rows, part in pairs)
+        pairs, shape = ((groups, shared.node_group), (blocks, shared.edge_block)), (batch.num_graphs, -1)
+        nodes, edges = (rows.unflatten(0, shape).index_select(1, part).flatten(0, 1) for rows, part in pairs)
         return nodes, edges
     graphs = batch.architectures
     at_nodes = _part_index(batch.node_group, batch.batch, [len(a.groups) for a in graphs])

@@ -39,7 +39,7 @@ class PairLayout(NamedTuple):
     def node_rows(self, values: Tensor) -> Tensor:
         """[B, n, C] as node rows [N, C]."""
         rows = values.flatten(0, 1)
-        return rows if self.node is None else rows[self.node]
+        return rows if self.node is None else rows.index_select(0, self.node)
 
     def pairs(self, values: Tensor, other: Tensor) -> Tensor:
         """Edge rows [E, C] as [B, n, n, C] by (target, source), parallel edges summed; ``other`` [C] at other pairs."""
@@ -48,7 +48,7 @@ class PairLayout(NamedTuple):
 
     def edge_rows(self, values: Tensor) -> Tensor:
         """[B, n, n, C] as edge rows [E, C]; parallel edges read the same pair."""
-        return values.flatten(0, 2)[self.pair]
+        return values.flatten(0, 2).index_select(0, self.pair)
 
 
 def pair_layout(batch: Batch) -> PairLayout:

@@ -122,7 +122,7 @@ def write_taps(batch: Batch, states: Tensor, linear: nn.Linear | SparseLinear) -
     out = states.new_empty(batch.num_edges, weight.size(0))
     for part, edges, rows in _places(batch):
         arch, values, start = part.structure, [], 0
-        own = states[rows].unflatten(0, (part.num_graphs, -1))
+        own = states.index_select(0, rows).unflatten(0, (part.num_graphs, -1))
         for i, block in enumerate(arch.blocks):
             out_size, into, taps = arch.block_shape(i)
             waves = tap_waves(block.kernel, weight.size(1)).to(weight)
