@@ -159,7 +159,7 @@ class _Write(torch.autograd.Function):
                 (above,) = gradients_again(_plain_pools(ctx.pool), written[:1], gradients)
             found = gradients_again(_plain_product(ctx.rectify, above.dtype), (values, matrix), (above,))
             return (*found, above.sum(2), above.sum(1), of_old, None, None)
-        pieces = _empty_pools(gradients[0].to(matrix.dtype))
+        pieces = _empty_pools(gradients[0], matrix.dtype)
         of_values = torch.empty_like(values) if ctx.needs_input_grad[0] else None
         of_matrix = torch.zeros_like(matrix, dtype=torch.float32 if matrix.dtype.itemsize < 4 else matrix.dtype)
         work, again = Buffers(matrix), Buffers(gradients[0])
@@ -212,10 +212,11 @@ def _product(left: Tensor, right: Tensor, out: Tensor) -> None:
         out.copy_(product(left, right))
 
 
-def _empty_pools(values: Tensor) -> tuple[Tensor, Tensor]:
+def _empty_pools(values: Tensor, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
     """Of the shapes of the pools over sources and over targets."""
     count, targets, sources, channels = values.shape
-    return values.new_empty(count, targets, channels), values.new_empty(count, sources, channels)
+    rows, columns = (values.new_empty(count, size, channels, dtype=dtype) for size in (targets, sources))
+    return rows, columns
 
 
 def _pool(values: Tensor, pool: Pool, rows: Tensor, columns: Tensor) -> None:
