@@ -11,7 +11,7 @@ from graphws.architecture import Architecture
 from graphws.batch import Batch
 from graphws.graph import NetGraph
 from graphws.models.common import check_positive, repr_with_parameters
-from graphws.nn.equivariant_block import EquivariantBlock, add_residually
+from graphws.nn.equivariant_block import EquivariantBlock, through
 from graphws.nn.equivariant_linear import (
     EquivariantLinear,
     as_architecture,
@@ -99,10 +99,10 @@ class DWS(nn.Module):
     def forward(self, data: Batch | NetGraph | torch_geometric.data.Batch) -> Batch:
         batch = Batch.of(data)
         check_architecture(self.architecture, batch)
-        first, *hidden, last = list(self.attentions) or (len(self.blocks) + 2) * [None]
+        first, *others = list(self.attentions) or (len(self.blocks) + 2) * [None]
         tensors = self.first.on_parts(to_parts(batch, self.parts), first)
-        tensors = add_residually(self.blocks, tensors, hidden, residual=self.residual)
-        return to_batch(batch, self.parts, self.last(tensors, last))
+        tensors = through([*self.blocks, self.last], tensors, others, residual=self.residual)
+        return to_batch(batch, self.parts, tensors)
 
     def __repr__(self) -> str:
         return repr_with_parameters(self)

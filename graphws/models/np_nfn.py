@@ -12,7 +12,7 @@ from graphws.architecture import Architecture
 from graphws.batch import Batch
 from graphws.graph import NetGraph
 from graphws.models.common import check_positive, repr_with_parameters
-from graphws.nn.equivariant_block import EquivariantBlock, add_residually
+from graphws.nn.equivariant_block import EquivariantBlock, through
 from graphws.nn.equivariant_linear import (
     EquivariantLinear,
     as_architecture,
@@ -103,8 +103,8 @@ class NPNFN(nn.Module):
             tensors = fourier_linear(self.fourier, self.first, tensors)
         if self.encoding is not None:
             tensors = self.encoding(tensors)
-        tensors = add_residually(self.blocks, tensors, residual=self.residual)
-        return to_batch(batch, self.parts, self.last(tensors))
+        tensors = through([*self.blocks, self.last], tensors, residual=self.residual)
+        return to_batch(batch, self.parts, tensors)
 
     def __repr__(self) -> str:
         return repr_with_parameters(self)

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from graphws.architecture import Architecture
 from graphws.nn.equivariant_linear import EquivariantLinear
-from graphws.nn.parts import Space, pool_part
+from graphws.nn.parts import Pools, Space, pool_part
 from graphws.nn.primitives import Pool, layer_norm
 from graphws.nn.set_attention import NeuronAttention
 
-__all__ = ["EquivariantBlock", "add_residually"]
+__all__ = ["EquivariantBlock", "through"]
 
 
 class EquivariantBlock(nn.Module):
@@ -46,23 +46,38 @@ class EquivariantBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.linear = EquivariantLinear(architecture, in_channels, out_channels, space=space, pool=pool, sparse=sparse)
+        self.normalises = norm
         self.norms = nn.ModuleList(layer_norm(in_channels, norm) for _ in self.linear.parts)
 
     def forward(
         self, tensors: Sequence[Tensor], attention: NeuronAttention | None = None, *, residual: bool = False
     ) -> list[Tensor]:
-        read = zip(self.linear.parts, tensors, self.norms, strict=True)
-        pools = [pool_part(part, tensor, self.linear.pool, norm) for part, tensor, norm in read]
-        return self.linear.on_pools(pools, attention, old=tensors if residual else None)
+        pools = self.read(tensors)
+        return self.linear.on_pools(pools, attention, old=tensors if residual else None, rectify=not self.normalises)
+
+    def read(self, tensors: Sequence[Tensor]) -> list[Pools]:
+        """What the linear layer reads."""
+        both = zip(self.linear.parts, tensors, self.norms, strict=True)
+        return [pool_part(part, tensor, self.linear.pool, norm) for part, tensor, norm in both]
 
 
-def add_residually(
-    blocks: nn.ModuleList, tensors: list[Tensor], attentions: Sequence[nn.Module | None] = (), *, residual: bool = True
+def through(
+    blocks: Sequence[EquivariantBlock],
+    tensors: list[Tensor],
+    attentions: Sequence[nn.Module | None] = (),
+    *,
+    residual: bool = True,
 ) -> list[Tensor]:
-    """Each block's output added to its input, block after block; ``attentions`` has one entry a block, or none.
+    """Each block but the last added to its input, one after the other; ``attentions`` has an entry a block, or none.
 
     Without ``residual`` each block's output is the input of the next.
     """
-    for block, attention in zip(blocks, attentions or [None] * len(blocks), strict=True):
+    *hidden, last = zip(blocks, attentions or [None] * len(blocks), strict=True)
+    if not residual and not any(block.normalises for block in blocks):
+        pools = blocks[0].read(tensors)
+        for block, attention in hidden:
+            pools = block.linear.to_pools(pools, attention, rectify=True)
+        return last[0].linear.on_pools(pools, last[1], rectify=True)
+    for block, attention in hidden:
         tensors = block(tensors, attention, residual=residual)
-    return tensors
+    return last[0](tensors, last[1])

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from graphws.architecture import Architecture
 from graphws.batch import Batch
-from graphws.nn.matrix_passes import write_matrix
-from graphws.nn.parts import Part, Pools, Space, parts_of, pool_part, to_batch, to_parts
+from graphws.nn.matrix_passes import write_and_pool, write_matrix
+from graphws.nn.parts import Part, Pools, Space, parts_of, pool_part, pools_of_pair, to_batch, to_parts
 from graphws.nn.primitives import Pool
 from graphws.nn.sparse_linear import SparseLinear
 
@@ -126,6 +126,7 @@ class EquivariantLinear(nn.Module):
         at_neurons: Callable[[int, Tensor], Tensor] | None = None,
         *,
         old: Sequence[Tensor] | None = None,
+        rectify: bool = False,
         bases: Sequence[Tensor | None] | None = None,
     ) -> list[Tensor]:
         """The layer on what :func:`pool_part` makes of each part.
@@ -134,10 +135,40 @@ class EquivariantLinear(nn.Module):
             pools: Of each part.
             at_neurons: As for :meth:`on_parts`.
             old: [B, axes.., out_channels] each, added to the result.
+            rectify: Whether parts with two permuted axes are still to be rectified, as a block without norm has them.
             bases: For parts that are not channels but the coefficients [.., n] of vectors of channels, these vectors,
                 [n, in_channels]; not for sparse maps.
         """
-        pieces: list[dict[tuple[int, ...], Tensor]] = [{} for _ in self.parts]
+        pieces, matrices = self._map(pools, at_neurons, bases)
+        olds: Sequence[Tensor | None] = [None] * len(self.parts) if old is None else old
+        return [
+            _write(part, pools[i][part.free_axes], matrices.get(part.free_axes), pieces[i], olds[i], rectify)
+            for i, part in enumerate(self.parts)
+        ]
+
+    def to_pools(
+        self,
+        pools: Sequence[Pools],
+        at_neurons: Callable[[int, Tensor], Tensor] | None = None,
+        *,
+        rectify: bool = False,
+        bases: Sequence[Tensor | None] | None = None,
+    ) -> list[Pools]:
+        """What :func:`pool_part` makes of the rectified result of :meth:`on_pools`, while that is in the cache."""
+        pieces, matrices = self._map(pools, at_neurons, bases)
+        return [
+            _write_and_pool(part, pools[i][part.free_axes], matrices.get(part.free_axes), pieces[i], rectify, self.pool)
+            for i, part in enumerate(self.parts)
+        ]
+
+    def _map(
+        self,
+        pools: Sequence[Pools],
+        at_neurons: Callable[[int, Tensor], Tensor] | None,
+        bases: Sequence[Tensor | None] | None,
+    ) -> tuple[list[Pools], dict[tuple[int, ...], Tensor | nn.Module]]:
+        """Of each part the mapped pools of the sets of fewer than two axes, and the matrices of the pairs."""
+        pieces: list[Pools] = [{} for _ in self.parts]
         matrices: dict[tuple[int, ...], Tensor | nn.Module] = {}
         for index_set, matrix in zip(self.index_sets, self.maps, strict=True):
             members = [i for i in range(len(self.parts)) if index_set in pools[i]]
@@ -153,11 +184,7 @@ class EquivariantLinear(nn.Module):
             sizes = [self.parts[i].fixed * self.out_channels for i in members]
             for i, piece in zip(members, mapped.split(sizes, -1), strict=True):
                 pieces[i][index_set] = piece
-        olds: Sequence[Tensor | None] = [None] * len(self.parts) if old is None else old
-        return [
-            _write(part, pools[i][part.free_axes], matrices.get(part.free_axes), pieces[i], olds[i])
-            for i, part in enumerate(self.parts)
-        ]
+        return pieces, matrices
 
     def __repr__(self) -> str:
         widths = "-".join(map(str, self.architecture.widths))
@@ -198,14 +225,16 @@ def _folded(matrix: Tensor, blocks: Sequence[tuple[int, Tensor | None]]) -> Tens
     columns = matrix.split([size for size, _ in blocks], 1)
     return torch.cat(
         [
-            block if basis is None else (block.unflatten(1, (-1, basis.size(1))) @ basis.T).flatten(1)
+            block if basis is None else (block.reshape(-1, basis.size(1)) @ basis.T).view(len(block), -1)
             for block, (_, basis) in zip(columns, blocks, strict=True)
         ],
         1,
     )
 
 
-def _write(part: Part, full: Tensor, matrix: Tensor | nn.Module | None, pieces: Pools, old: Tensor | None) -> Tensor:
+def _write(
+    part: Part, full: Tensor, matrix: Tensor | nn.Module | None, pieces: Pools, old: Tensor | None, rectify: bool
+) -> Tensor:
     """The sum of the pieces of a part, [B, T.., fixed * C] each, and of the map of pairs, on [B, axes.., C]."""
     common = pieces[()]
     if matrix is None:
@@ -219,6 +248,17 @@ def _write(part: Part, full: Tensor, matrix: Tensor | nn.Module | None, pieces: 
     target, source = part.free_axes
     rows, columns = pieces[target,] + common.unsqueeze(1), pieces[source,]
     if isinstance(matrix, Tensor):
-        return write_matrix(full, matrix, (rows, columns), old)
-    value = matrix(full) + rows.unsqueeze(2) + columns.unsqueeze(1)
+        return write_matrix(full, matrix, (rows, columns), old, rectify=rectify)
+    value = matrix(nn.functional.relu(full) if rectify else full) + rows.unsqueeze(2) + columns.unsqueeze(1)
     return value if old is None else old + value
+
+
+def _write_and_pool(
+    part: Part, full: Tensor, matrix: Tensor | nn.Module | None, pieces: Pools, rectify: bool, pool: Pool
+) -> Pools:
+    """``pool_part`` of the rectified result of :func:`_write`."""
+    if not isinstance(matrix, Tensor):
+        return pool_part(part, _write(part, full, matrix, pieces, None, rectify), pool, nn.Identity())
+    target, source = part.free_axes
+    rows = pieces[target,] + pieces[()].unsqueeze(1), pieces[source,]
+    return pools_of_pair(part, write_and_pool(full, matrix, rows, pool, rectify=rectify), pool)

@@ -54,14 +54,29 @@ class FourierFeatures(nn.Module):
         torch.cos(angles, out=cosines)
         return out
 
-    def expansion(self, values: Tensor) -> tuple[Tensor, Tensor] | None:
-        r"""Factors T [.., n] and C [n, 2 * count] of the features, T C, equal to them within rounding.
+    def expansions(self, tensors: Sequence[Tensor]) -> list[tuple[Tensor, Tensor] | None]:
+        r"""Factors T [.., n] and C [n, 2 * count] of the features T C of each tensor, equal to them within rounding.
 
         Features of one number in [-X, X] are band-limited: T are the Chebyshev polynomials of values / X, and the
         coefficients C, Bessel functions of :math:`2 \pi X B`, vanish from an order of about :math:`2 \pi X \max |B|`
         on. So a linear map of the features is one of n numbers. None where that saves nothing: values are few, of
         several channels or far from zero, or need a gradient.
         """
+        bands = [self._band(values) for values in tensors]
+        chosen = [(values, *band) for values, band in zip(tensors, bands, strict=True) if band is not None]
+        if not chosen:
+            return [None] * len(tensors)
+        scaled = torch.cat([values.flatten() / radius for values, radius, _ in chosen])
+        basis = _chebyshev(scaled, max(len(coefficients) for *_, coefficients in chosen))
+        columns = basis.split([values.numel() for values, *_ in chosen], 1)
+        found = iter(
+            (own[: len(coefficients)].unflatten(1, values.shape[:-1]).movedim(0, -1), coefficients)
+            for own, (values, _, coefficients) in zip(columns, chosen, strict=True)
+        )
+        return [None if band is None else next(found) for band in bands]
+
+    def _band(self, values: Tensor) -> tuple[float, Tensor] | None:
+        """The largest absolute value X and the coefficients C of :meth:`expansions`."""
         if self.frequencies.size(0) > 1 or values.requires_grad or values.device.type != "cpu":
             return None
         if values.size(0) == 0 or values[0].numel() < FEW:
@@ -73,10 +88,7 @@ class FourierFeatures(nn.Module):
         coefficients = self._coefficients(radius, math.ceil(1.15 * angle + 8 * angle ** (1 / 3) + 20))
         needed = (coefficients.abs().amax(1) > torch.finfo(values.dtype).eps / 8).nonzero()
         size = int(needed.max()) + 1
-        if size > SHARE * self.out_channels:
-            return None
-        basis = _chebyshev(values.flatten() / radius, size).unflatten(1, values.shape[:-1])
-        return basis.movedim(0, -1), coefficients[:size].to(self.frequencies.dtype)
+        return None if size > SHARE * self.out_channels else (radius, coefficients[:size].to(self.frequencies.dtype))
 
     def _coefficients(self, radius: float, size: int) -> Tensor:
         """Those of the Chebyshev polynomials on [-radius, radius] in each feature, [size, 2 * count], float64."""
@@ -96,18 +108,15 @@ def _chebyshev(values: Tensor, size: int) -> Tensor:
     out = values.new_empty(size, len(values))
     for order in range(size):
         out[order] = last
-        last, now = now, torch.addcmul(-last, twice, now)
+        last, now = now, last.neg_().addcmul_(twice, now)
     return out
 
 
 def fourier_linear(fourier: FourierFeatures, linear: EquivariantLinear, tensors: Sequence[Tensor]) -> list[Tensor]:
     """A linear layer on the features of each part, whose expansion is read in their place where that is cheaper."""
-    read: list[Tensor] = []
-    bases: list[Tensor | None] = []
     folds = linear.pool != "max" and isinstance(linear.maps, nn.ParameterList)
-    for tensor in tensors:
-        values, basis = (fourier.expansion(tensor) if folds else None) or (fourier(tensor), None)
-        read.append(values)
-        bases.append(basis)
+    expanded = fourier.expansions(tensors) if folds else [None] * len(tensors)
+    read = [fourier(t) if found is None else found[0] for t, found in zip(tensors, expanded, strict=True)]
+    bases = [None if found is None else found[1] for found in expanded]
     pools = [pool_part(part, values, linear.pool) for part, values in zip(linear.parts, read, strict=True)]
     return linear.on_pools(pools, bases=bases)

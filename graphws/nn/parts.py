@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from graphws.architecture import Architecture
 from graphws.batch import Batch
-from graphws.nn.matrix_passes import pooled_matrix, rectified_matrix
+from graphws.nn.matrix_passes import MatrixPools, pooled_matrix, pools_of_rectified, rectified_matrix
 from graphws.nn.primitives import Pool, pool_dims
 
-__all__ = ["Part", "Pools", "Space", "parts_of", "pool_part", "to_batch", "to_parts"]
+__all__ = ["Part", "Pools", "Space", "parts_of", "pool_part", "pools_of_pair", "to_batch", "to_parts"]
 
 Space = Literal["dws", "np"]
 Pools = dict[tuple[int, ...], Tensor]  # by set of permuted axes
@@ -88,14 +88,30 @@ def to_batch(batch: Batch, parts: Sequence[Part], tensors: Sequence[Tensor]) -> 
 
 
 def pool_part(part: Part, tensor: Tensor, pool: Pool, norm: nn.Module | None = None) -> Pools:
-    """A part pooled to every set T of its permuted axes, [B, T.., fixed * C]; with a norm, ``relu(norm(part))`` is."""
+    """A part pooled to every set T of its permuted axes, [B, T.., fixed * C]; with a norm, ``relu(norm(part))`` is.
+
+    Where the norm is an identity and both axes are permuted, the part itself is returned as it is: the layer rectifies
+    it where it reads it.
+    """
     free = [axis + 1 for axis, is_free in enumerate(part.permuted) if is_free]
     if len(free) == 2:
-        found = pooled_matrix(tensor, pool) if norm is None else rectified_matrix(tensor, norm, pool)
-        full, rows, columns = found
-        target, source = part.free_axes
-        return {part.free_axes: full, (target,): rows, (source,): columns, (): pool_dims(rows, (1,), pool)}
+        return pools_of_pair(part, _pooled(tensor, pool, norm), pool)
     tensor = tensor if norm is None else nn.functional.relu(norm(tensor))
     fixed = [axis + 1 for axis, is_free in enumerate(part.permuted) if not is_free]
     full = tensor.permute(0, *free, *fixed, -1).flatten(1 + len(free))
     return {part.free_axes: full, (): pool_dims(full, (1,) if free else (), pool)}
+
+
+def pools_of_pair(part: Part, found: MatrixPools, pool: Pool) -> Pools:
+    """What :func:`pool_part` returns of a part with two permuted axes and its pools over each of them."""
+    full, rows, columns = found
+    target, source = part.free_axes
+    return {part.free_axes: full, (target,): rows, (source,): columns, (): pool_dims(rows, (1,), pool)}
+
+
+def _pooled(values: Tensor, pool: Pool, norm: nn.Module | None) -> MatrixPools:
+    if norm is None:
+        return pooled_matrix(values, pool)
+    if isinstance(norm, nn.LayerNorm):
+        return rectified_matrix(values, norm, pool)
+    return pools_of_rectified(values, pool)

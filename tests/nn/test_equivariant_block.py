@@ -1,9 +1,10 @@
+import pytest
 import torch
 from torch import nn
 
 from graphws import Architecture
 from graphws.nn import SparseLinear
-from graphws.nn.equivariant_block import EquivariantBlock, add_residually
+from graphws.nn.equivariant_block import EquivariantBlock, through
 from graphws.nn.set_attention import NeuronAttention
 
 
@@ -19,30 +20,57 @@ def test_a_block_normalises_rectifies_and_maps():
     assert (block.linear.space, block.linear.pool) == ("np", "sum")
 
 
-def test_blocks_are_added_one_after_the_other_each_with_its_attention():
+def test_blocks_are_added_one_after_the_other_each_with_its_attention_but_for_the_last():
     arch = Architecture.mlp([2, 3, 1])
-    blocks = nn.ModuleList(EquivariantBlock(arch, 4, 4) for _ in range(2)).double()
+    blocks = nn.ModuleList([*(EquivariantBlock(arch, 4, 4) for _ in range(2)), EquivariantBlock(arch, 4, 3)]).double()
     attentions = nn.ModuleList(NeuronAttention(block.linear, 4, 2) for block in blocks).double()
-    start = [torch.randn(2, *part.sizes, 4, dtype=torch.float64) for part in blocks[0].linear.parts]
+    start = draw(blocks[0])
     for given in ((), attentions):
         expected = start
         for n, block in enumerate(blocks):
             update = block(expected, given[n] if given else None)
-            expected = [old + new for old, new in zip(expected, update, strict=True)]
-        found = add_residually(blocks, start, given)
-        assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+            expected = update if n == 2 else [old + new for old, new in zip(expected, update, strict=True)]
+        assert_same(through(blocks, start, given), expected)
 
 
-def test_without_norm_and_residual_blocks_are_relu_and_maps():
-    arch = Architecture.mlp([2, 3, 1])
-    blocks = nn.ModuleList(EquivariantBlock(arch, 4, 4, norm=False) for _ in range(2)).double()
-    start = [torch.randn(2, *part.sizes, 4, dtype=torch.float64) for part in blocks[0].linear.parts]
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("attends", [False, True])
+@pytest.mark.parametrize("space", ["np", "dws"])
+def test_without_norm_and_residual_blocks_are_relu_and_maps(space, attends, sparse):
+    arch = Architecture.mlp([2, 3, 4, 1])
+    made = (EquivariantBlock(arch, 4, 4, space=space, norm=False, sparse=sparse, pool="max") for _ in range(3))
+    blocks = nn.ModuleList(made).double()
+    for parameter in blocks.parameters():
+        nn.init.normal_(parameter)
+    for linear in (linear for linear in blocks.modules() if isinstance(linear, SparseLinear)):
+        rows = torch.arange(linear.out_features)
+        linear.set_entries(rows, rows % linear.in_features, torch.randn(len(rows), dtype=torch.float64))
+    attentions = [NeuronAttention(block.linear, 4, 2).double() if attends else None for block in blocks]
+    start = draw(blocks[0])
     expected = start
-    for block in blocks:
-        expected = block.linear.on_parts([tensor.clamp(min=0) for tensor in expected])
-    found = add_residually(blocks, start, residual=False)
-    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
-    assert not torch.allclose(found[0], add_residually(blocks, start)[0], atol=1e-3)
+    for block, attention in zip(blocks, attentions, strict=True):
+        expected = block.linear.on_parts([tensor.clamp(min=0) for tensor in expected], attention)
+    found = through(blocks, start, attentions, residual=False)
+    assert_same(found, expected)
+    assert_same(blocks[0](start), blocks[0].linear.on_parts([tensor.clamp(min=0) for tensor in start]))
+    assert not torch.allclose(found[0], through(blocks, start, attentions)[0], atol=1e-3)
     assert not [key for key in blocks.state_dict() if "norm" in key]
-    sparse = EquivariantBlock(arch, 4, 5, sparse=True).linear
-    assert all(isinstance(linear, SparseLinear) for linear in sparse.maps)
+    assert all(isinstance(linear, SparseLinear) for linear in blocks[0].linear.maps) == sparse
+
+
+def test_without_norm_alone_what_was_read_is_added_as_it_was():
+    blocks = nn.ModuleList(EquivariantBlock(Architecture.mlp([2, 3, 4, 1]), 4, 4, norm=False) for _ in range(2))
+    start = draw(blocks.double()[0])
+    middle = blocks[0].linear.on_parts([tensor.clamp(min=0) for tensor in start])
+    middle = [old + new for old, new in zip(start, middle, strict=True)]
+    expected = blocks[1].linear.on_parts([tensor.clamp(min=0) for tensor in middle])
+    assert_same(through(blocks, start), expected)
+
+
+def draw(block):
+    return [torch.randn(2, *part.sizes, 4, dtype=torch.float64) for part in block.linear.parts]
+
+
+def assert_same(found, expected):
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
