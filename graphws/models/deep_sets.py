@@ -12,6 +12,7 @@ from graphws.graph import NetGraph
 from graphws.models.common import channel_pair, check_positive, repr_with_parameters
 from graphws.nn.encoding import StaticEncoding
 from graphws.nn.primitives import takes_dense_route
+from graphws.nn.products import Linear
 from graphws.nn.taps import pair_batch, read_taps, write_taps
 
 __all__ = ["DeepSets"]
@@ -58,15 +59,15 @@ class DeepSets(nn.Module):
         check_positive(hidden_channels=hidden_channels, num_layers=num_layers, out_channels=out_channels)
         self.in_channels, self.out_channels = in_channels, out_channels
         node_channels, edge_channels = channel_pair(in_channels)
-        self.node_in = nn.Linear(node_channels, hidden_channels, bias=False)
-        self.edge_in = nn.Linear(edge_channels, hidden_channels, bias=False)
+        self.node_in = Linear(node_channels, hidden_channels, bias=False)
+        self.edge_in = Linear(edge_channels, hidden_channels, bias=False)
         self.node_encoding = StaticEncoding(hidden_channels, of="nodes")
         self.edge_encoding = StaticEncoding(hidden_channels, of="edges")
         self.source_encoding = StaticEncoding(hidden_channels, of="nodes")
         self.target_encoding = StaticEncoding(hidden_channels, of="nodes")
         self.layers = nn.ModuleList(_Layer(hidden_channels) for _ in range(num_layers))
         self.norm = nn.LayerNorm(hidden_channels)
-        self.out = nn.Linear(hidden_channels, out_channels)
+        self.out = Linear(hidden_channels, out_channels)
 
     def forward(self, data: Batch | NetGraph | torch_geometric.data.Batch, *, dense: bool | None = None) -> Batch:
         """Read a batch; ``dense`` forces the dense or the edge-list route, which give the same numbers.
@@ -105,9 +106,9 @@ class _Layer(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(channels)
-        self.own = nn.Linear(channels, channels)
-        self.of_mean = nn.Linear(channels, channels, bias=False)
-        self.out = nn.Linear(channels, channels)
+        self.own = Linear(channels, channels)
+        self.of_mean = Linear(channels, channels, bias=False)
+        self.out = Linear(channels, channels)
 
     def forward(self, batch: Batch, x: Tensor, edge_attr: Tensor, *, dense: bool) -> tuple[Tensor, Tensor]:
         nodes, edges = self.norm(x), self.norm(edge_attr)

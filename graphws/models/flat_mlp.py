@@ -15,6 +15,7 @@ from graphws.batch import Batch
 from graphws.graph import NetGraph
 from graphws.models.common import check_positive, repr_with_parameters
 from graphws.nn.equivariant_linear import as_architecture, check_architecture, parts_of, to_batch, to_parts
+from graphws.nn.products import Linear
 
 __all__ = ["FlatMLP", "FlatMLPFunctional", "dense_layers"]
 
@@ -25,8 +26,8 @@ def dense_layers(in_channels: int, hidden_channels: int, num_layers: int, out_ch
     widths = [in_channels, *[hidden_channels] * num_layers]
     layers: list[nn.Module] = []
     for before, after in pairwise(widths):
-        layers += [nn.Linear(before, after), nn.LayerNorm(after), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Linear(widths[-1], out_channels))
+        layers += [Linear(before, after), nn.LayerNorm(after), nn.ReLU()]
+    return nn.Sequential(*layers, Linear(widths[-1], out_channels))
 
 
 class _Flat(nn.Module):

@@ -16,6 +16,7 @@ from graphws.models.common import check_positive, repr_with_parameters
 from graphws.nn.equivariant_linear import as_architecture, check_architecture, parts_of
 from graphws.nn.fourier_features import FourierFeatures
 from graphws.nn.io_encoding import IOEncoding, IOEncodingKind
+from graphws.nn.products import Linear
 from graphws.nn.weight_attention import WeightAttention, from_entries, to_entries
 
 __all__ = ["NFT"]
@@ -73,13 +74,13 @@ class NFT(nn.Module):
         self.in_channels, self.out_channels = in_channels, out_channels
         self.parts = parts_of(arch, "np")
         self.fourier = FourierFeatures(in_channels, hidden_channels, fourier_scale) if fourier_scale else None
-        self.embed = nn.Linear(self.fourier.out_channels if self.fourier else in_channels, hidden_channels)
+        self.embed = Linear(self.fourier.out_channels if self.fourier else in_channels, hidden_channels)
         self.part_encoding = nn.Parameter(torch.randn(len(self.parts), hidden_channels))
         self.io_encoding = IOEncoding(arch, hidden_channels, self.parts, kind=io_encoding)
         self.blocks = nn.ModuleList(_Block(arch, hidden_channels, num_heads) for _ in range(num_layers))
         self.norm = nn.LayerNorm(hidden_channels)
-        self.bias_out = nn.Linear(hidden_channels, out_channels) if self._num_biases else None
-        self.weight_out = nn.Linear(hidden_channels, out_channels)
+        self.bias_out = Linear(hidden_channels, out_channels) if self._num_biases else None
+        self.weight_out = Linear(hidden_channels, out_channels)
 
     @property
     def _num_biases(self) -> int:
@@ -115,8 +116,8 @@ class _Block(nn.Module):
         super().__init__()
         self.attention_norm, self.feed_forward_norm = nn.LayerNorm(channels), nn.LayerNorm(channels)
         self.attention = WeightAttention(architecture, channels, num_heads=num_heads)
-        self.expand = nn.Linear(channels, EXPANSION * channels)
-        self.contract = nn.Linear(EXPANSION * channels, channels)
+        self.expand = Linear(channels, EXPANSION * channels)
+        self.contract = Linear(EXPANSION * channels, channels)
 
     def forward(self, entries: Tensor) -> Tensor:
         entries = entries + self.attention.on_entries(self.attention_norm(entries))

@@ -11,6 +11,7 @@ from graphws.graph import NetGraph
 from graphws.models.common import channel_pair, check_positive, repr_with_parameters
 from graphws.nn.encoding import StaticEncoding
 from graphws.nn.probes import ProbeFeatures
+from graphws.nn.products import Linear
 from graphws.nn.relational_attention import RelationalLayer, pair_layout
 from graphws.nn.taps import pair_batch, read_taps, write_taps
 
@@ -64,8 +65,8 @@ class NGT(nn.Module):
         check_positive(edge_channels=pairs, num_heads=num_heads)
         self.in_channels, self.out_channels = in_channels, out_channels
         of_nodes, of_edges = channel_pair(in_channels)
-        self.node_in = nn.Linear(of_nodes, hidden_channels, bias=False)
-        self.edge_in = nn.Linear(of_edges, pairs, bias=False)
+        self.node_in = Linear(of_nodes, hidden_channels, bias=False)
+        self.edge_in = Linear(of_edges, pairs, bias=False)
         self.node_encoding = StaticEncoding(hidden_channels, of="nodes")
         self.edge_encoding = StaticEncoding(pairs, of="edges")
         self.no_edge = nn.Parameter(torch.randn(pairs))
@@ -75,7 +76,7 @@ class NGT(nn.Module):
             for _ in range(num_layers)
         )
         self.node_norm, self.edge_norm = nn.LayerNorm(hidden_channels), nn.LayerNorm(pairs)
-        self.node_out, self.edge_out = nn.Linear(hidden_channels, out_channels), nn.Linear(pairs, out_channels)
+        self.node_out, self.edge_out = Linear(hidden_channels, out_channels), Linear(pairs, out_channels)
 
     def forward(self, data: Batch | NetGraph | torch_geometric.data.Batch) -> Batch:
         """Read a batch.

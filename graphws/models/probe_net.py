@@ -12,6 +12,7 @@ from graphws.graph import NetGraph
 from graphws.grouping import by_structure
 from graphws.models.common import check_positive, repr_with_parameters
 from graphws.models.flat_mlp import dense_layers
+from graphws.nn.products import Linear
 
 __all__ = ["ProbeNet"]
 
@@ -64,8 +65,8 @@ class ProbeNet(nn.Module):
         self.out_channels = out_channels
         self.sizes = (input_size, output_size)
         self.codes = nn.Parameter(torch.randn(num_probes, latent_channels))
-        inner = [nn.Linear(latent_channels, latent_channels) for _ in range(generator_layers - 1)]
-        self.generator = nn.Sequential(*inner, nn.Linear(latent_channels, input_size))
+        inner = [Linear(latent_channels, latent_channels) for _ in range(generator_layers - 1)]
+        self.generator = nn.Sequential(*inner, Linear(latent_channels, input_size))
         self.mlp = dense_layers(num_probes * output_size, hidden_channels, num_layers, out_channels)
 
     @property

@@ -13,6 +13,7 @@ from graphws.graph import NetGraph
 from graphws.models.common import channel_pair, check_positive, repr_with_parameters
 from graphws.nn.encoding import StaticEncoding
 from graphws.nn.primitives import check_plain_blocks
+from graphws.nn.products import Linear
 from graphws.nn.reciprocal import reciprocal_edges
 from graphws.nn.scale_equivariant import ReScaleEq, ScaleEq, bounded, check_symmetry, fixed_nodes
 from graphws.nn.scale_message_passing import ScaleMessagePassing
@@ -71,8 +72,8 @@ class ScaleGMN(nn.Module):
         self.bidirectional = bidirectional
         node_channels, edge_channels = channel_pair(in_channels)
         width, directions = hidden_channels, 2 if bidirectional else 1
-        self.node_in = nn.Linear(node_channels, width, bias=False)
-        self.edge_in = nn.ModuleList(nn.Linear(edge_channels, width, bias=False) for _ in range(directions))
+        self.node_in = Linear(node_channels, width, bias=False)
+        self.edge_in = nn.ModuleList(Linear(edge_channels, width, bias=False) for _ in range(directions))
         self.node_encoding = StaticEncoding(3 * width, of="nodes")
         self.edge_encoding = StaticEncoding(directions * width, of="edges")
         layer = partial(ScaleMessagePassing, symmetry=symmetry, bidirectional=bidirectional, checkpoint=checkpoint)

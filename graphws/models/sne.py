@@ -16,6 +16,7 @@ from graphws.grouping import Homogeneous, by_structure
 from graphws.models.common import check_positive, repr_with_parameters
 from graphws.models.flat_mlp import dense_layers
 from graphws.nn.encoding import FREQUENCIES, StaticEncoding, sinusoids
+from graphws.nn.products import Linear
 from graphws.nn.set_encoder import SetEncoder
 
 __all__ = ["SNE"]
@@ -61,8 +62,8 @@ class SNE(nn.Module):
         check_positive(hidden_channels=hidden_channels, num_layers=num_layers, out_channels=out_channels)
         check_positive(chunk_size=chunk_size, num_heads=num_heads, in_channels=in_channels)
         self.in_channels, self.out_channels, self.chunk_size = in_channels, out_channels, chunk_size
-        self.embed = nn.Linear(chunk_size * in_channels, hidden_channels)
-        self.position = nn.Linear(2 * FREQUENCIES, hidden_channels, bias=False)
+        self.embed = Linear(chunk_size * in_channels, hidden_channels)
+        self.position = Linear(2 * FREQUENCIES, hidden_channels, bias=False)
         self.layer_encoding = StaticEncoding(hidden_channels, of="groups")
         self.within = SetEncoder(hidden_channels, num_layers, num_heads=num_heads)
         self.between = SetEncoder(hidden_channels, num_layers, num_heads=num_heads)

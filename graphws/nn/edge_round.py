@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from graphws.nn.chunks import Chunks, Part, Working, collect, spread, working_dtype
 from graphws.nn.edge_states import AffineMap
 from graphws.nn.normalisation import NormedRows, empty_stats, folded
-from graphws.nn.products import add_product
+from graphws.nn.products import add_product, product
 from graphws.nn.second_order import gradients_again
 from graphws.nn.sparse_linear import SparseLinear
 
@@ -172,7 +172,7 @@ class _Steps:
         """W ê + s + t of a chunk, written where it is kept."""
         rows, part = self.kept[index] if self.kept else self.work("before", index, self.width, self.plan.dtype)
         self.chunks.spread(index, self.ends[0][index], self.ends[1][index], part)
-        return torch.addmm(rows, normed, self.weight.T, out=rows)
+        return add_product(rows, normed, self.weight.T)
 
     def hidden(self, index: int, before: Tensor, out: Tensor | None = None) -> tuple[Tensor, Part]:
         if out is None or out.dtype != self.plan.dtype:
@@ -259,17 +259,16 @@ class _Backward:
             self.of_out[1] += update.sum(0)
             update = update.to(self.plan.dtype)
             add_product(self.of_out[0], update.T, steps.hidden(index, before)[0])
-            torch.addmm(rows, update, steps.out[0], out=rows)
+            add_product(rows, update, steps.out[0])
         return rows, part
 
     def _of_rows(self, index: int, slope: Tensor, out: Tensor) -> None:
         """Write the gradient with respect to e."""
         steps = self.steps
         if self.plan.eps is None and not self.plan.residual and out.dtype == self.plan.dtype:
-            torch.mm(slope, steps.weight, out=out)
+            product(slope, steps.weight, out=out)
             return
-        gradient, _ = steps.work("of_rows", index, out.size(1), self.plan.dtype)
-        gradient = steps.normed.backward(index, torch.mm(slope, steps.weight, out=gradient))
+        gradient = steps.normed.backward(index, product(slope, steps.weight))
         if self.plan.residual and self.of_updated:
             torch.add(gradient, self.of_updated[index], out=out)
         else:

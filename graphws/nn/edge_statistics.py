@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from graphws.nn.chunks import Chunks, Part, Working, collect, spread, working_dtype
 from graphws.nn.edge_states import AffineMap
 from graphws.nn.normalisation import NormedRows, empty_stats, folded
-from graphws.nn.products import add_product
+from graphws.nn.products import add_product, product
 from graphws.nn.second_order import gradients_again
 
 __all__ = ["edge_statistics"]
@@ -154,8 +154,8 @@ class _Steps:
         scale, message = (self.kept[i][index] if self.kept else self.buffer(n, index) for i, n in enumerate(names))
         between = self.between(index)
         if normed is not None:
-            torch.addmm(self.maps[1], normed, self.maps[0].T, out=scale[0])
-            torch.addmm(self.maps[3], normed, self.maps[2].T, out=message[0])
+            product(normed, self.maps[0].T, self.maps[1], out=scale[0])
+            product(normed, self.maps[2].T, self.maps[3], out=message[0])
             message[0].addcmul_(scale[0], between[0])
         return [between, scale, message]
 
@@ -237,8 +237,8 @@ class _Backward:
             return
         direct = step.plan.eps is None and out.dtype == slope.dtype
         of_rows = out if direct else step.work("of rows", index, out.size(1), slope.dtype)[0]
-        torch.mm(of_scale, step.maps[0], out=of_rows)
-        torch.addmm(of_rows, slope, step.maps[2], out=of_rows)
+        product(of_scale, step.maps[0], out=of_rows)
+        add_product(of_rows, slope, step.maps[2])
         if not direct:
             out.copy_(step.normed.backward(index, of_rows))
 

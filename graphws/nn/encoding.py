@@ -14,6 +14,7 @@ from graphws.activation import ACTIVATIONS
 from graphws.architecture import Architecture
 from graphws.batch import Batch
 from graphws.components import KINDS
+from graphws.nn.products import Linear
 from graphws.topology import topology
 
 __all__ = ["StaticEncoding", "block_facts", "block_of_edge", "group_facts", "node_facts"]
@@ -95,7 +96,7 @@ class StaticEncoding(nn.Module):
     def __init__(self, channels: int, *, of: Literal["nodes", "edges", "groups", "blocks"]) -> None:
         super().__init__()
         self.of = of
-        self.linear = nn.Linear(FACTS[of][1], channels)
+        self.linear = Linear(FACTS[of][1], channels)
 
     def of_blocks(self, structure: Architecture) -> Tensor:
         """The encodings of the edge blocks of an architecture, [number of blocks, channels]; for edges and blocks."""

@@ -15,6 +15,7 @@ from graphws.batch import Batch
 from graphws.nn.matrix_passes import write_and_pool, write_matrix
 from graphws.nn.parts import Part, Pools, Space, parts_of, pool_part, pools_of_pair, to_batch, to_parts
 from graphws.nn.primitives import Pool
+from graphws.nn.products import linear
 from graphws.nn.sparse_linear import SparseLinear
 
 __all__ = ["EquivariantLinear", "Part", "Space", "as_architecture", "parts_of", "to_batch", "to_parts"]
@@ -216,7 +217,7 @@ def _index_sets(parts: Sequence[Part]) -> list[tuple[int, ...]]:
 
 def _mapped(joined: Tensor, matrix: Tensor | nn.Module, bias: Tensor | None) -> Tensor:
     if isinstance(matrix, Tensor):
-        return nn.functional.linear(joined, matrix, bias)
+        return linear(joined, matrix, bias)
     return matrix(joined) if bias is None else matrix(joined) + bias
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from graphws.batch import Batch
 from graphws.nn.encoding import StaticEncoding, block_of_edge
+from graphws.nn.products import Linear
 
 __all__ = ["LatentReadout"]
 
@@ -49,15 +50,15 @@ class LatentReadout(nn.Module):
         if num_latents < 1:
             raise ValueError(f"num_latents must be at least 1, got {num_latents}")
         self.queries = nn.Parameter(torch.randn(num_latents, hidden_channels))
-        self.of_nodes = nn.Linear(in_channels, 2 * hidden_channels, bias=False)  # keys and values
-        self.of_edges = nn.Linear(in_channels, 2 * hidden_channels, bias=False)
+        self.of_nodes = Linear(in_channels, 2 * hidden_channels, bias=False)  # keys and values
+        self.of_edges = Linear(in_channels, 2 * hidden_channels, bias=False)
         self.node_encoding = StaticEncoding(2 * hidden_channels, of="nodes")
         self.block_encoding = StaticEncoding(2 * hidden_channels, of="blocks")
         self.norm = nn.LayerNorm(hidden_channels)
-        self.expand = nn.Linear(hidden_channels, 2 * hidden_channels)
-        self.contract = nn.Linear(2 * hidden_channels, hidden_channels)
-        self.hidden = nn.Linear(num_latents * hidden_channels, hidden_channels)
-        self.out = nn.Linear(hidden_channels, out_channels)
+        self.expand = Linear(hidden_channels, 2 * hidden_channels)
+        self.contract = Linear(2 * hidden_channels, hidden_channels)
+        self.hidden = Linear(num_latents * hidden_channels, hidden_channels)
+        self.out = Linear(hidden_channels, out_channels)
 
     def forward(self, batch: Batch, *, dense: bool | None = None) -> Tensor:
         """Read a batch; ``dense`` forces the dense or the edge-list route, which give the same numbers."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from graphws.nn.buffers import Buffers, even_slices
 from graphws.nn.normalisation import normalise
 from graphws.nn.primitives import Pool, pool_dims
-from graphws.nn.products import add_product
+from graphws.nn.products import add_product, product
 from graphws.nn.second_order import gradients_again
 
 __all__ = ["MatrixPools", "pooled_matrix", "pools_of_rectified", "rectified_matrix", "write_and_pool", "write_matrix"]
@@ -205,11 +205,12 @@ def _unrectify(gradient: Tensor, rectified: Tensor) -> None:
 
 def _product(left: Tensor, right: Tensor, out: Tensor) -> None:
     """Write a product, to a tensor of any dtype."""
-    product = torch.mul if right.size(0) == 1 else torch.mm  # the same; faster
-    if out.dtype == left.dtype:
+    if right.size(0) > 1:
         product(left, right, out=out)
+    elif out.dtype == left.dtype:
+        torch.mul(left, right, out=out)  # the same; faster
     else:
-        out.copy_(product(left, right))
+        out.copy_(left * right)
 
 
 def _empty_pools(values: Tensor, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:

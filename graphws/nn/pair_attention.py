@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from graphws.nn.buffers import Buffers, PairRows, pair_chunks
+from graphws.nn.products import add_product, product
 from graphws.nn.second_order import gradients_again
 
 __all__ = ["pair_attention"]
@@ -118,9 +119,9 @@ class _Attention(torch.autograd.Function):
             of_matrix = work("of_matrix", *matrix.shape)
             torch.mul(above.unsqueeze(-1), given.modulation, out=of_matrix[..., :-1, :])
             of_matrix[..., -1, :] = of_seen[part]
-            product = work("product", *_cut(of_matrix.shape))
-            torch.mul(above.unsqueeze(-1), matrix[..., :-1, :], out=product)
-            found.modulation.add_(product.sum((0, 1)))
+            terms = work("terms", *_cut(of_matrix.shape))
+            torch.mul(above.unsqueeze(-1), matrix[..., :-1, :], out=terms)
+            found.modulation.add_(terms.sum((0, 1)))
             of_weight = _of_sums(work, own, weight, of_matrix, total)
             torch.ops.aten._softmax_backward_data.out(of_weight, weight, 3, of_weight.dtype, grad_input=total.fixed)
             _of_scores(work, own, total)
@@ -132,7 +133,7 @@ def _scores(work: Buffers, own: _Given, mask: Tensor | None) -> Tensor:
     shape, heads = own.pairs.shape[:3], own.modulation.size(0)
     forms = _forms(work, own, 1)
     forms.view(*shape, heads, -1).mul_(own.pairs.unsqueeze(3))
-    squares = torch.mm(_summing(own.pairs, heads), forms.T)
+    squares = product(_summing(own.pairs, heads), forms.T)
     scores = squares.view(heads, *shape).permute(1, 2, 0, 3) + own.fixed
     return scores if mask is None else scores.masked_fill_(~mask[:, None, None], -math.inf)
 
@@ -142,7 +143,7 @@ def _forms(work: Buffers, own: _Given, times: int) -> Tensor:
     size = own.form.size(1)
     out = work("forms", *own.pairs.shape[:3], size)
     rows = torch.add(own.at_query.flatten(2).unsqueeze(2), own.at_key.flatten(2).unsqueeze(1), out=out).view(-1, size)
-    return torch.addmm(rows, own.pairs.flatten(0, 2), own.form, alpha=times, out=rows)
+    return add_product(rows, own.pairs.flatten(0, 2), times * own.form)
 
 
 def _weighed(work: Buffers, weights: Tensor, values: Tensor) -> Tensor:
@@ -169,7 +170,7 @@ def _of_scores(work: Buffers, own: _Given, total: _Given) -> None:
     each = total.fixed.transpose(2, 3).unsqueeze(4)
     shape = *own.pairs.shape[:3], each.size(3), own.pairs.size(3)
     outer = torch.mul(each, own.pairs.unsqueeze(3), out=work("outer", *shape))
-    torch.addmm(total.form, own.pairs.flatten(0, 2).T, outer.view(-1, own.form.size(1)), out=total.form)
+    add_product(total.form, own.pairs.flatten(0, 2).T, outer.view(-1, own.form.size(1)))
     torch.sum(outer, 2, out=total.at_query)
     total.at_key.add_(outer.sum(1))
     total.pairs.add_(_forms(work, own, 2).view(shape).mul_(each).sum(3))

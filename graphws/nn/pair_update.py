@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from graphws.nn.buffers import Buffers, PairRows, pair_chunks
+from graphws.nn.products import add_product, product
 from graphws.nn.second_order import gradients_again
 
 __all__ = ["PairUpdate", "pair_update"]
@@ -76,19 +77,19 @@ class _Update(torch.autograd.Function):
         for part in pair_chunks(pairs, width):
             own, rows = kept.rows(part), out[part].flatten(0, 2)
             torch.add(target[part].unsqueeze(2), source[part[0]].unsqueeze(1), out=kept.before[part])
-            torch.addmm(own.before, normed[part].flatten(0, 2), maps.forth.T, out=own.before)
-            torch.addmm(own.before, _reversed(work, normed, part), maps.back.T, out=own.before)
+            add_product(own.before, normed[part].flatten(0, 2), maps.forth.T)
+            add_product(own.before, _reversed(work, normed, part), maps.back.T)
             hidden, found = work("hidden", len(rows), width), work("normed", len(rows), channels)
             torch.ops.aten.gelu.out(own.before, out=hidden)
             torch.add(pairs[part].flatten(0, 2), maps.out_bias, out=own.middle)
-            torch.addmm(own.middle, hidden, maps.out.T, out=own.middle)
+            add_product(own.middle, hidden, maps.out.T)
             torch.ops.aten.native_layer_norm.out(
                 own.middle, [channels], maps.norm, maps.norm_bias, eps, out0=found, out1=own.mean, out2=own.scale
             )
-            torch.addmm(maps.expand_bias, found, maps.expand.T, out=own.expanded)
+            product(found, maps.expand.T, maps.expand_bias, out=own.expanded)
             torch.ops.aten.gelu.out(own.expanded, out=hidden)
             torch.add(own.middle, maps.contract_bias, out=rows)
-            torch.addmm(rows, hidden, maps.contract.T, out=rows)
+            add_product(rows, hidden, maps.contract.T)
         ctx.eps = eps
         ctx.save_for_backward(pairs, normed, *others, *kept)
         return out
@@ -106,10 +107,10 @@ class _Update(torch.autograd.Function):
         for part in pair_chunks(pairs, maps.out.size(1)):
             slope = _update_slopes(work, kept.rows(part), above[part], (maps, of_maps), of_pairs[part].flatten(0, 2))
             reverse, one = _reversed(work, normed, part), of_normed[part].flatten(0, 2)
-            torch.addmm(of_maps.forth, slope.T, normed[part].flatten(0, 2), out=of_maps.forth)
-            torch.addmm(of_maps.back, slope.T, reverse, out=of_maps.back)
-            torch.addmm(one, slope, maps.forth, out=one)
-            other = torch.mm(slope, maps.back, out=reverse).view(above[part].shape)
+            add_product(of_maps.forth, slope.T, normed[part].flatten(0, 2))
+            add_product(of_maps.back, slope.T, reverse)
+            add_product(one, slope, maps.forth)
+            other = product(slope, maps.back, out=reverse).view(above[part].shape)
             of_normed[part[0], :, part[1]] += other.transpose(1, 2)
             slope = slope.view(*other.shape[:3], -1)
             torch.sum(slope, 2, out=of_ends[0][part])
@@ -125,14 +126,14 @@ def _update_slopes(
     above = above.flatten(0, 2)
     hidden, slope = work("hidden", *own.before.shape), work("slope", *own.before.shape)
     torch.ops.aten.gelu.out(own.expanded, out=hidden)
-    torch.addmm(total.contract, above.T, hidden, out=total.contract)
-    torch.mm(above, given.contract, out=slope)
+    add_product(total.contract, above.T, hidden)
+    product(above, given.contract, out=slope)
     torch.ops.aten.gelu_backward.grad_input(slope, own.expanded, grad_input=slope)
     found = work("normed", *own.middle.shape)
     torch.sub(own.middle, own.mean, out=found).mul_(own.scale)
-    torch.addmm(total.expand, slope.T, torch.addcmul(given.norm_bias, found, given.norm), out=total.expand)
+    add_product(total.expand, slope.T, torch.addcmul(given.norm_bias, found, given.norm))
     of_middle, *of_norm = torch.ops.aten.native_layer_norm_backward(
-        torch.mm(slope, given.expand, out=found),
+        product(slope, given.expand, out=found),
         *(own.middle, given.norm.shape, own.mean, own.scale, given.norm, given.norm_bias, [True] * 3),
     )
     torch.add(of_middle, above, out=out)
@@ -142,8 +143,8 @@ def _update_slopes(
     for result, term in zip((total.norm, total.norm_bias), of_norm, strict=True):
         result += term
     torch.ops.aten.gelu.out(own.before, out=hidden)
-    torch.addmm(total.out, out.T, hidden, out=total.out)
-    torch.mm(out, given.out, out=slope)
+    add_product(total.out, out.T, hidden)
+    product(out, given.out, out=slope)
     return torch.ops.aten.gelu_backward.grad_input(slope, own.before, grad_input=slope)
 
 

@@ -16,6 +16,7 @@ from graphws.nn.edge_round import RoundPlan, edge_round
 from graphws.nn.edge_states import AffineMap, EdgeStates
 from graphws.nn.edge_statistics import edge_statistics
 from graphws.nn.primitives import layer_norm
+from graphws.nn.products import Linear, linear
 
 __all__ = ["PNA", "Neighbourhoods", "neighbourhoods"]
 
@@ -77,15 +78,15 @@ class PNA(nn.Module):
         self.node_norm = nn.LayerNorm(channels)
         self.new_norm = layer_norm(channels, edge_update)
         self.edge_norm = layer_norm(channels, not plain_edges)
-        self.message_source = nn.Linear(channels, channels, bias=False)  # S
-        self.message_target = nn.Linear(channels, channels)  # T
-        self.scale, self.shift = nn.Linear(channels, channels), nn.Linear(channels, channels)  # D, H
-        self.node_in, self.node_out = nn.Linear(9 * channels, update), nn.Linear(update, channels)  # N, U
+        self.message_source = Linear(channels, channels, bias=False)  # S
+        self.message_target = Linear(channels, channels)  # T
+        self.scale, self.shift = Linear(channels, channels), Linear(channels, channels)  # D, H
+        self.node_in, self.node_out = Linear(9 * channels, update), Linear(update, channels)  # N, U
         if not edge_update:
             return
-        self.from_source = nn.Linear(channels, channels, bias=False)  # P
-        self.from_target = nn.Linear(channels, channels, bias=False)  # Q
-        self.from_edges, self.edge_out = nn.Linear(channels, channels), nn.Linear(channels, channels)  # A, V
+        self.from_source = Linear(channels, channels, bias=False)  # P
+        self.from_target = Linear(channels, channels, bias=False)  # Q
+        self.from_edges, self.edge_out = Linear(channels, channels), Linear(channels, channels)  # A, V
 
     def forward(
         self, batch: Batch, x: Tensor, edge_attrs: Sequence[Tensor], *, dense: bool
@@ -133,12 +134,12 @@ class PNA(nn.Module):
     def _unit_inputs(self, batch: Batch, normed: Tensor, found: Tensor, amplification: Tensor) -> Tensor:
         """N [x̂, s, a s]; as a is one number a group of an architecture, N_1 s + a N_2 s is (N_1 + a N_2) s there."""
         own, plain, amplified = self.node_in.weight.split([normed.size(1), found.size(1), found.size(1)], 1)
-        inner = F.linear(normed, own, self.node_in.bias)
+        inner = linear(normed, own, self.node_in.bias)
         if not batch.is_homogeneous:
-            return inner + F.linear(found, plain) + amplification * F.linear(found, amplified)
+            return inner + linear(found, plain) + amplification * linear(found, amplified)
         groups = found.unflatten(0, (batch.num_graphs, -1)).split(batch.structure.widths, 1)
         scalers = [amplification[part.start] for part in batch.structure.node_slices]
-        units = [F.linear(g, plain + a * amplified) for g, a in zip(groups, scalers, strict=True)]
+        units = [linear(g, plain + a * amplified) for g, a in zip(groups, scalers, strict=True)]
         return inner + torch.cat(units, 1).flatten(0, 1)
 
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from graphws.batch import Batch
 from graphws.functional import node_values
+from graphws.nn.products import Linear
 
 __all__ = ["ProbeFeatures"]
 
@@ -36,7 +37,7 @@ class ProbeFeatures(nn.Module):
             if size < 1:
                 raise ValueError(f"{name} must be at least 1, got {size}")
         self.probes = nn.Parameter(torch.empty(num_probes, input_size).uniform_(-1, 1))
-        self.linear, self.norm = nn.Linear(num_probes, channels), nn.LayerNorm(channels)
+        self.linear, self.norm = Linear(num_probes, channels), nn.LayerNorm(channels)
 
     def forward(self, batch: Batch) -> Tensor:
         """Evaluate the networks of a batch at the probes.

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from graphws.batch import Batch
 from graphws.nn.encoding import StaticEncoding
+from graphws.nn.products import Linear
 from graphws.topology import topology
 
 __all__ = ["Readout", "mean_over_parts", "pool_parts", "spread_parts"]
@@ -74,12 +75,12 @@ class Readout(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, *, hidden_channels: int = 64) -> None:
         super().__init__()
-        self.of_groups = nn.Linear(in_channels, hidden_channels, bias=False)
-        self.of_blocks = nn.Linear(in_channels, hidden_channels, bias=False)
+        self.of_groups = Linear(in_channels, hidden_channels, bias=False)
+        self.of_blocks = Linear(in_channels, hidden_channels, bias=False)
         self.group_encoding = StaticEncoding(hidden_channels, of="groups")
         self.block_encoding = StaticEncoding(hidden_channels, of="blocks")
-        self.hidden = nn.Linear(2 * hidden_channels, hidden_channels)
-        self.out = nn.Linear(hidden_channels, out_channels)
+        self.hidden = Linear(2 * hidden_channels, hidden_channels)
+        self.out = Linear(hidden_channels, out_channels)
 
     def forward(self, batch: Batch) -> Tensor:
         groups, blocks = pool_parts(batch)

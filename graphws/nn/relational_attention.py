@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from graphws.batch import Batch
 from graphws.nn.pair_attention import pair_attention
 from graphws.nn.pair_update import PairUpdate, pair_update
+from graphws.nn.products import Linear
 
 __all__ = ["PairLayout", "RelationalAttention", "RelationalLayer", "pair_layout"]
 
@@ -104,11 +105,11 @@ class RelationalAttention(nn.Module):
             what = "hidden_channels" if attention_channels is None else "attention_channels"
             raise ValueError(f"{what} must be a multiple of num_heads, got {inner} and {num_heads}")
         self.num_heads = num_heads
-        self.from_nodes = nn.Linear(channels, 3 * inner, bias=False)  # Q, K, V
+        self.from_nodes = Linear(channels, 3 * inner, bias=False)  # Q, K, V
         self.query_edges, self.key_edges, self.value_edges, self.modulation = (  # Q', K', V', M
-            nn.Linear(edge_channels, inner, bias=False) for _ in range(4)
+            Linear(edge_channels, inner, bias=False) for _ in range(4)
         )
-        self.out = nn.Linear(inner, channels)
+        self.out = Linear(inner, channels)
 
     def forward(self, x: Tensor, edges: Tensor, mask: Tensor | None = None) -> Tensor:
         heads = (self.num_heads, self.out.in_features // self.num_heads)
@@ -149,10 +150,10 @@ class RelationalLayer(nn.Module):
             channels, edge_channels, num_heads=num_heads, attention_channels=attention_channels
         )
         self.node_mlp, self.edge_mlp = _mlp(channels), _mlp(edge_channels)
-        self.from_edge = nn.Linear(edge_channels, 2 * edge_channels)  # A
-        self.from_reverse = nn.Linear(edge_channels, 2 * edge_channels, bias=False)  # R
-        self.from_nodes = nn.Linear(channels, 4 * edge_channels, bias=False)  # T and S
-        self.edge_out = nn.Linear(2 * edge_channels, edge_channels)  # U
+        self.from_edge = Linear(edge_channels, 2 * edge_channels)  # A
+        self.from_reverse = Linear(edge_channels, 2 * edge_channels, bias=False)  # R
+        self.from_nodes = Linear(channels, 4 * edge_channels, bias=False)  # T and S
+        self.edge_out = Linear(2 * edge_channels, edge_channels)  # U
 
     def forward(self, x: Tensor, edges: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         normed = self.edge_norm(edges)
@@ -171,4 +172,4 @@ class RelationalLayer(nn.Module):
 
 
 def _mlp(channels: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(channels, 2 * channels), nn.GELU(), nn.Linear(2 * channels, channels))
+    return nn.Sequential(Linear(channels, 2 * channels), nn.GELU(), Linear(2 * channels, channels))

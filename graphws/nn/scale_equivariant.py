@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from graphws.architecture import NodeGroup
 from graphws.batch import Batch
+from graphws.nn.products import Linear
 from graphws.scaling import ScalingKind, check_scaling, is_scaled
 
 __all__ = [
@@ -105,10 +106,10 @@ class ScaleInv(nn.Module):
         super().__init__()
         hidden = out_channels if hidden_channels is None else hidden_channels
         self.symmetry = symmetry
-        self.odd = nn.Linear(in_channels, hidden, bias=False)
-        self.context = nn.Linear(context_channels, hidden, bias=False) if context_channels else None
+        self.odd = Linear(in_channels, hidden, bias=False)
+        self.context = Linear(context_channels, hidden, bias=False) if context_channels else None
         self.bias = nn.Parameter(torch.empty(hidden).uniform_(-1, 1))
-        self.out = nn.Linear(hidden, out_channels)
+        self.out = Linear(hidden, out_channels)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         shift = self.bias if self.context is None else self.bias + self.context(context)
@@ -141,7 +142,7 @@ class ScaleEq(nn.Module):
         hidden_channels: int | None = None,
     ) -> None:
         super().__init__()
-        self.gamma = nn.Linear(in_channels, out_channels, bias=False)
+        self.gamma = Linear(in_channels, out_channels, bias=False)
         self.invariant = ScaleInv(
             in_channels,
             out_channels,
@@ -169,7 +170,7 @@ class ReScaleEq(nn.Module):
 
     def __init__(self, in_channels: Sequence[int], out_channels: int) -> None:
         super().__init__()
-        self.maps = nn.ModuleList(nn.Linear(channels, out_channels, bias=False) for channels in in_channels)
+        self.maps = nn.ModuleList(Linear(channels, out_channels, bias=False) for channels in in_channels)
 
     def forward(self, *inputs: Tensor) -> Tensor:
         out = self.maps[0](inputs[0])

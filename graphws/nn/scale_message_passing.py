@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from graphws.batch import Batch
 from graphws.nn.chunks import chunks_of
 from graphws.nn.primitives import node_degrees
+from graphws.nn.products import Linear
 from graphws.nn.scale_equivariant import ReScaleEq, ScaleEq, ScaleInv
 from graphws.nn.scale_round import ScaleEnds, ScaleMaps, scale_round
 from graphws.scaling import ScalingKind
@@ -45,12 +46,12 @@ class ScaleMessages(nn.Module):
         super().__init__()
         self.symmetry, self.checkpoint = symmetry, checkpoint
         self.product = ReScaleEq((channels, channels), hidden_channels)  # A and S
-        self.from_product = nn.Linear(hidden_channels, hidden_channels, bias=False)
-        self.from_receiver = nn.Linear(channels, hidden_channels, bias=False)
+        self.from_product = Linear(hidden_channels, hidden_channels, bias=False)
+        self.from_receiver = Linear(channels, hidden_channels, bias=False)
         self.ends = ScaleInv(
             channels, 2 * hidden_channels, symmetry=symmetry, context_channels=channels, hidden_channels=hidden_channels
         )
-        self.edge_out = nn.Linear(hidden_channels, channels, bias=False)
+        self.edge_out = Linear(hidden_channels, channels, bias=False)
 
     def forward(
         self, batch: Batch, x: Tensor, context: Tensor, edges: Tensor, *, backward: bool, dense: bool

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from graphws.batch import Batch
+from graphws.nn.products import Linear
 from graphws.nn.scale_equivariant import ScaleInv, fixed_nodes
 from graphws.scaling import ScalingKind
 
@@ -32,8 +33,8 @@ class ScaleInvariantReadout(nn.Module):
         super().__init__()
         self.of_nodes = ScaleInv(in_channels, hidden_channels, symmetry=symmetry)
         self.of_edges = ScaleInv(in_channels, hidden_channels, symmetry=symmetry)
-        self.fixed_nodes = nn.Linear(in_channels, hidden_channels, bias=False)
-        self.fixed_edges = nn.Linear(in_channels, hidden_channels, bias=False)
+        self.fixed_nodes = Linear(in_channels, hidden_channels, bias=False)
+        self.fixed_edges = Linear(in_channels, hidden_channels, bias=False)
         self.readout = readout
 
     def forward(self, batch: Batch) -> Tensor:

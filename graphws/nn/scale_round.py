@@ -12,6 +12,7 @@ from torch import Tensor
 from graphws.nn.chunks import Chunks, Part, Working, collect, spread, working_dtype
 from graphws.nn.edge_round import ACTIVATIONS
 from graphws.nn.products import add_product
+from graphws.nn.products import product as matrix_product
 from graphws.nn.scale_equivariant import canonical_size, gate
 from graphws.nn.second_order import gradients_again
 from graphws.scaling import ScalingKind
@@ -140,7 +141,7 @@ class _Steps:
         """A e and p; ``made`` where A e may have been kept."""
         edge = self.kept[0][index] if self.kept else self.buffer("edge", index)
         if not (made and self.kept):
-            torch.mm(self.edges[index].to(self.plan.dtype), self.maps.edge.T, out=edge.rows)
+            matrix_product(self.edges[index].to(self.plan.dtype), self.maps.edge.T, out=edge.rows)
         product = self.buffer("product", index)
         for own, sender, out in zip(edge.part, self.at_senders(index, self.ends.sender), product.part, strict=True):
             torch.mul(own, sender, out=out)
@@ -155,7 +156,7 @@ class _Steps:
             self._measure(index, product.rows)
         for receiver, out in zip(self.at_receivers(index, self.ends.receiver), odd.part, strict=True):
             out.copy_(receiver.expand_as(out))
-        torch.addmm(odd.rows, product.rows, self.maps.product.T, out=odd.rows)
+        add_product(odd.rows, product.rows, self.maps.product.T)
         odd.rows.mul_(self.inverse[index])
         return odd.rows
 
@@ -232,7 +233,7 @@ class _Backward:
         of_edge, of_product, slope = (steps.buffer(n, index) for n in ("of edge", "of product", "slope"))
         torch.mul(edge.rows, hidden.rows, out=slope.rows)
         add_product(self.of_maps.out, update.T, slope.rows)
-        torch.mm(update, steps.maps.out, out=of_edge.rows)
+        matrix_product(update, steps.maps.out, out=of_edge.rows)
         torch.mul(of_edge.rows, edge.rows, out=slope.rows)
         of_edge.rows.mul_(hidden.rows)
         at = [steps.at_receivers(index, t) for t in self.of_sums]
@@ -265,7 +266,7 @@ class _Backward:
         chunks.reduce(index, of_odd.part, self.nodes.receiver[index], way, "sum")
         chunks.reduce(index, chunks.working(of_square), self.nodes.square[index], way, "sum")
         add_product(self.of_maps.product, of_odd.rows.T, product.rows)
-        torch.addmm(of_product.rows, of_odd.rows, steps.maps.product, out=of_product.rows)
+        add_product(of_product.rows, of_odd.rows, steps.maps.product)
         of_product.rows.addcmul_(product.rows, (of_square * (2 / odd.size(1))).to(odd.dtype))
 
     def _of_product(self, index: int, edge: _Rows, of_product: _Rows, of_edge: _Rows, out: Tensor) -> None:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from graphws.nn.equivariant_linear import EquivariantLinear
+from graphws.nn.products import Linear, linear
 from graphws.nn.second_order import gradients_again
 
 __all__ = ["NeuronAttention", "SetAttention", "attend"]
@@ -41,12 +42,12 @@ class SetAttention(nn.Module):
         if heads < 1 or channels % heads:
             raise ValueError(f"the heads of an attention must divide the {channels} channels, got {heads}")
         self.heads = heads
-        self.query_value = nn.Linear(in_channels, 2 * channels)
-        self.key = nn.Linear(in_channels, channels, bias=False)
-        self.out = nn.Linear(channels, channels)
+        self.query_value = Linear(in_channels, 2 * channels)
+        self.key = Linear(in_channels, channels, bias=False)
+        self.out = Linear(channels, channels)
 
     def forward(self, elements: Tensor) -> Tensor:
-        joint = F.linear(
+        joint = linear(
             elements,
             torch.cat([self.query_value.weight, self.key.weight]),
             F.pad(self.query_value.bias, (0, self.key.out_features)),
@@ -139,7 +140,7 @@ class NeuronAttention(nn.Module):
             {axis: SetAttention(size * linear.in_channels, channels, heads) for axis, size in fixed.items()}
         )
         self.outs = nn.ModuleDict(
-            {axis: nn.Linear(channels, size * linear.out_channels, bias=False) for axis, size in fixed.items()}
+            {axis: Linear(channels, size * linear.out_channels, bias=False) for axis, size in fixed.items()}
         )
 
     def forward(self, axis: int, elements: Tensor) -> Tensor:

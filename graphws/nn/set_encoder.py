@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from graphws.nn.products import Linear
+
 __all__ = ["AttentionBlock", "SetEncoder"]
 
 
@@ -34,10 +36,10 @@ class AttentionBlock(nn.Module):
         self.num_heads = num_heads
         self.query_norm, self.key_norm = nn.LayerNorm(channels), nn.LayerNorm(channels)
         self.norm = nn.LayerNorm(channels)
-        self.query = nn.Linear(channels, channels)
-        self.key_value = nn.Linear(channels, 2 * channels)
-        self.out = nn.Linear(channels, channels)
-        self.mlp = nn.Sequential(nn.Linear(channels, 2 * channels), nn.GELU(), nn.Linear(2 * channels, channels))
+        self.query = Linear(channels, channels)
+        self.key_value = Linear(channels, 2 * channels)
+        self.out = Linear(channels, channels)
+        self.mlp = nn.Sequential(Linear(channels, 2 * channels), nn.GELU(), Linear(2 * channels, channels))
 
     def forward(self, queries: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
         query = self._heads(self.query(self.query_norm(queries)))

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from graphws.nn.products import Linear
+
 __all__ = ["SparseLinear", "linear"]
 
 CHUNK = 2**22  # numbers gathered at once for the gradient of the entries
@@ -130,7 +132,7 @@ class SparseLinear(nn.Module):
 
 def linear(in_features: int, out_features: int, *, bias: bool = True, sparse: bool = False) -> nn.Linear | SparseLinear:
     """A linear map that stores its whole matrix, or one that stores the entries it is given."""
-    return (SparseLinear if sparse else nn.Linear)(in_features, out_features, bias=bias)
+    return (SparseLinear if sparse else Linear)(in_features, out_features, bias=bias)
 
 
 class _Product(torch.autograd.Function):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from graphws.architecture import Architecture
 from graphws.batch import Batch
 from graphws.nn.equivariant_linear import Part, as_architecture, check_architecture, parts_of, to_batch, to_parts
+from graphws.nn.products import Linear
 
 __all__ = ["WeightAttention", "from_entries", "split_entries", "to_entries"]
 
@@ -66,7 +67,7 @@ class WeightAttention(nn.Module):
         self.architecture = as_architecture(architecture)
         self.channels, self.num_heads = channels, num_heads
         self.parts = parts_of(self.architecture, "np")
-        self.qkv = nn.Linear(channels, 3 * channels)
+        self.qkv = Linear(channels, 3 * channels)
 
     def forward(self, batch: Batch) -> Batch:
         check_architecture(self.architecture, batch)

@@ -26,7 +26,7 @@ class MixedZoo(Catalogue):
     def graphs(self, which: Rows) -> list[NetGraph]:
         """The networks of a split or of given rows, in order, in float32; with ``y`` where the zoo has labels.
 
-        A list that PyG's DataLoader takes too: models read its batches. :class:`~graphws.tasks.ZooDataModule` is faster.
+        A list that PyG's DataLoader takes too: models read its batches. :class:`~graphws.tasks.ZooDataModule` is faster
 
         Raises:
             ValueError: As :meth:`rows`, or if a shard is altered (named).

@@ -1,7 +1,39 @@
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from graphws.nn.products import NARROW, add_product
+from graphws import Architecture
+from graphws.benchmarking.cases import networks
+from graphws.models import GMN, NGGNN, NGT, NPNFN, ScaleGMN
+from graphws.nn import products
+from graphws.nn.products import NARROW, Linear, add_product, by_blas, linear, product
+
+needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
+
+
+@pytest.fixture
+def onednn(monkeypatch):
+    """All products of float32 are oneDNN's; what it was called with."""
+    calls, inner = [], products._INNER
+
+    def record(left, right, *rest):
+        calls.append((tuple(left.shape), tuple(right.shape)))
+        return inner(left, right, *rest)
+
+    monkeypatch.setattr(products, "_INNER", record)
+    monkeypatch.setattr(products, "WORTH", 1)
+    monkeypatch.setattr(products, "onednn_pays", lambda: True)
+    return calls
+
+
+def factor(rows, columns, kind):
+    if kind == "transposed":
+        return torch.randn(columns, rows).T
+    if kind == "slice":
+        return torch.randn(rows, columns + 3)[:, 2:-1]
+    return torch.randn(rows, columns)
 
 
 @pytest.mark.parametrize("columns", [1, NARROW, NARROW + 1, 20])
@@ -25,3 +57,120 @@ def test_a_view_is_written_in_place():
     torch.testing.assert_close(out[:, 2:4], left @ right)
     assert not out[:, :2].any()
     assert not out[:, 4:].any()
+
+
+@needs_onednn
+@pytest.mark.parametrize("right_kind", ["plain", "transposed", "slice"])
+@pytest.mark.parametrize("left_kind", ["plain", "transposed", "slice"])
+@pytest.mark.parametrize("sizes", [(40, 17, 9), (9, 40, 17), (17, 9, 40)])
+def test_onednn_multiplies_factors_of_any_layout(onednn, sizes, left_kind, right_kind):
+    rows, inner, columns = sizes
+    left, right = factor(rows, inner, left_kind), factor(inner, columns, right_kind)
+    expected = left.double() @ right.double()
+    bias, total = torch.randn(columns), torch.randn(rows, columns)
+    wide = total.double()
+    found = [
+        (product(left, right), expected),
+        (product(left, right, bias), expected + bias),
+        (product(left, right, out=torch.empty(rows, columns)), expected),
+        (add_product(wide.clone(), left, right), wide + expected),
+        (add_product(total.clone(), left, right), total + expected),
+    ]
+    assert len(onednn) == len(found)
+    for value, wanted in found:
+        torch.testing.assert_close(value.double(), wanted, rtol=1e-5, atol=1e-5)
+
+
+@needs_onednn
+def test_only_what_pays_is_onednns(onednn):
+    left, right = torch.randn(8, 5), torch.randn(5, 6)
+    with by_blas():
+        product(left, right)
+        with by_blas():
+            product(left, right)
+        product(left, right)
+    product(left.double(), right.double())
+    product(left[:, :1], right[:1])
+    product(left, right[:, :1])
+    with torch.autocast("cpu", torch.bfloat16):
+        linear(left, right.T)
+    assert not onednn
+    product(left, right)
+    linear(left, right.T)
+    assert len(onednn) == 2
+
+
+def test_intel_and_unknown_processors_keep_mkl(monkeypatch):
+    for vendor, capability, pays in (
+        ("AuthenticAMD", "AVX512", True),
+        ("GenuineIntel", "AVX512", False),
+        ("AuthenticAMD", "AVX2", False),
+        ("", "AVX512", False),
+    ):
+        monkeypatch.setattr(products, "_vendor", lambda vendor=vendor: vendor)
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda capability=capability: capability)
+        monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
+        monkeypatch.setattr(products, "_INNER", object())
+        assert products.onednn_pays.__wrapped__() == pays
+
+
+@needs_onednn
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_a_linear_layer_has_torchs_values_and_gradients_of_both_orders(onednn, with_bias):
+    layer, rows = Linear(13, 7, bias=with_bias), torch.randn(3, 5, 13, requires_grad=True)
+    inputs = [rows, *layer.parameters()]
+
+    def both_orders(function):
+        out = function(rows)
+        first = torch.autograd.grad(out, inputs, torch.cos(out), create_graph=True)
+        return [out, *first, *torch.autograd.grad(sum((g**3).sum() for g in first), inputs)]
+
+    found = both_orders(layer)
+    assert onednn
+    for own, wanted in zip(found, both_orders(lambda t: F.linear(t, layer.weight, layer.bias)), strict=True):
+        torch.testing.assert_close(own, wanted, rtol=1e-5, atol=1e-5 * max(1.0, float(wanted.abs().max())))
+
+
+def test_a_linear_layer_loads_where_torchs_did():
+    plain = nn.Linear(5, 4)
+    own = Linear(5, 4)
+    own.load_state_dict(plain.state_dict())
+    rows = torch.randn(6, 5)
+    assert torch.equal(own(rows), plain(rows))
+
+
+@needs_onednn
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda arch: GMN(16, 2, 2),
+        lambda arch: NGGNN(16, 2, 2),
+        lambda arch: NGT(16, 2, 2),
+        lambda arch: ScaleGMN(16, 2, 2, symmetry="sign"),
+        lambda arch: NPNFN(16, 2, 2, architecture=arch),
+    ],
+    ids=["GMN", "NGGNN", "NGT", "ScaleGMN", "NPNFN"],
+)
+def test_models_have_the_same_outputs_and_gradients_by_either_library(onednn, build):
+    batch = networks(Architecture.mlp([2, 12, 9, 1], "sine"), 5)
+    model = build(batch.structure)
+
+    def run():
+        model.zero_grad()
+        out = model(batch)
+        (out.x.square().sum() + out.edge_attr.square().sum()).backward()
+        return [out.x.detach(), out.edge_attr.detach(), *(p.grad.clone() for p in model.parameters())]
+
+    found = run()
+    assert len(onednn) > 20
+    with by_blas():
+        wanted = run()
+    for own, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-3, atol=1e-4 * max(1.0, float(other.abs().max())))
+
+
+@needs_onednn
+def test_torchs_counter_sees_the_products_of_onednn(onednn):
+    with FlopCounterMode(display=False) as counter:
+        product(torch.randn(8, 5), torch.randn(5, 6))
+    assert counter.get_total_flops() == 2 * 8 * 5 * 6
