@@ -17,6 +17,7 @@ from graphws.nn.second_order import gradients_again
 
 __all__ = ["MatrixPools", "pooled_matrix", "pools_of_rectified", "rectified_matrix", "write_and_pool", "write_matrix"]
 
+
 CACHE = 2**21  # bytes of the largest tensor of a chunk, a thread; measured best of 2^18 to 2^25
 
 MatrixPools = tuple[Tensor, Tensor, Tensor]  # values [B, t, s, C], their pools over s [B, t, C] and over t [B, s, C]
@@ -139,10 +140,12 @@ class _Write(torch.autograd.Function):
         work, again = Buffers(matrix), Buffers(out)
         for part in _chunks(values, out):
             result = out[part]
-            torch.add(targets[part].unsqueeze(2), sources[part].unsqueeze(1), out=result)
+            found = product(_read(values[part], rectify, work).flatten(0, 2), matrix.T).view(*result.shape)
+            found += targets[part].unsqueeze(2)
             if old is not None:
-                result += old[part]
-            add_product(result.flatten(0, 2), _read(values[part], rectify, work).flatten(0, 2), matrix.T)
+                torch.add(old[part], found.add_(sources[part].unsqueeze(1)), out=result)
+            else:
+                torch.add(found, sources[part].unsqueeze(1), out=result)
             if pool is not None:
                 _pool(_read(result, True, again), pool, *(t[part] for t in pools))
         ctx.old, ctx.rectify, ctx.pool = old is not None, rectify, pool
@@ -173,9 +176,8 @@ class _Write(torch.autograd.Function):
             rows = rows.flatten(0, 2)
             add_product(of_matrix, rows.T, read.flatten(0, 2))
             if of_values is not None:
-                _product(rows, matrix, of_values[part].flatten(0, 2))
-                if ctx.rectify:
-                    _unrectify(of_values[part], read)
+                found = rows * matrix if matrix.size(0) == 1 else product(rows, matrix)  # the same; faster
+                _write_gradient(found, read.flatten(0, 2) if ctx.rectify else None, of_values[part].flatten(0, 2))
         return (of_values, of_matrix.to(matrix.dtype), *pieces, of_old, None, None)
 
 
@@ -203,14 +205,14 @@ def _unrectify(gradient: Tensor, rectified: Tensor) -> None:
     torch.ops.aten.threshold_backward.grad_input(gradient, rectified.to(gradient.dtype), 0, grad_input=gradient)
 
 
-def _product(left: Tensor, right: Tensor, out: Tensor) -> None:
-    """Write a product, to a tensor of any dtype."""
-    if right.size(0) > 1:
-        product(left, right, out=out)
-    elif out.dtype == left.dtype:
-        torch.mul(left, right, out=out)  # the same; faster
+def _write_gradient(gradient: Tensor, rectified: Tensor | None, out: Tensor) -> None:
+    """Write a gradient, where there is a rectified tensor that of what was rectified, to a tensor of any dtype."""
+    if rectified is None:
+        out.copy_(gradient)
+    elif gradient.dtype == out.dtype:
+        torch.ops.aten.threshold_backward.grad_input(gradient, rectified, 0, grad_input=out)
     else:
-        out.copy_(left * right)
+        out.copy_(torch.ops.aten.threshold_backward(gradient, rectified, 0))
 
 
 def _empty_pools(values: Tensor, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:

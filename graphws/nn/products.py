@@ -18,6 +18,7 @@ from graphws.nn.second_order import gradients_again
 __all__ = ["Linear", "add_product", "by_blas", "linear", "onednn_pays", "product"]
 
 NARROW = 8  # columns
+PIECE = 2**17  # numbers that are transposed at once
 WORTH = 2**20  # multiplications of a product, from which on oneDNN's call of some 10 us pays
 
 _INNER = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
@@ -81,7 +82,9 @@ def product(left: Tensor, right: Tensor, bias: Tensor | None = None, *, out: Ten
 def add_product(total: Tensor, left: Tensor, right: Tensor) -> Tensor:
     """Add a product to a total, which may be of a wider dtype; one of few columns is faster transposed."""
     if _takes_onednn(left, right):
-        return total.add_(_inner(left, right, None))
+        for own, other in _pieces(left, right):
+            total.add_(_inner(own, other, None))
+        return total
     if right.size(1) <= NARROW < left.size(0):
         return total.add_((right.T @ left.T).T)
     if left.dtype == total.dtype:
@@ -89,13 +92,22 @@ def add_product(total: Tensor, left: Tensor, right: Tensor) -> Tensor:
     return total.add_(left @ right)
 
 
+def _pieces(left: Tensor, right: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """A product as a sum of those of fewer inner rows, where they are many: what is transposed stays in the cache."""
+    size = max(1, PIECE // min(left.size(0), right.size(1)))
+    if left.is_contiguous() or left.size(1) <= size:
+        return iter([(left, right)])
+    return zip(left.split(size, 1), right.split(size), strict=True)
+
+
 def _inner(left: Tensor, right: Tensor, bias: Tensor | None) -> Tensor:
     """oneDNN's product.
 
-    It copies a left factor that is not contiguous, so of two such factors the smaller one is the left, and is slow
-    where the right one is a slice.
+    It copies a left factor that is not contiguous: where the result is small beside the factors, as that of a sum over
+    many rows, the smaller one is made the left. And it is slow where the right one is a slice.
     """
-    if bias is None and not left.is_contiguous() and right.size(1) < left.size(0):
+    rows, inner = left.shape
+    if bias is None and not left.is_contiguous() and right.size(1) < rows < inner:
         return _inner(right.T, left.T, None).T
     if not right.is_contiguous() and not right.T.is_contiguous():
         right = right.contiguous()
