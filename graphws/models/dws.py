@@ -20,6 +20,7 @@ from graphws.nn.equivariant_linear import (
     to_batch,
     to_parts,
 )
+from graphws.nn.parts import pool_part
 from graphws.nn.primitives import Pool
 from graphws.nn.set_attention import NeuronAttention
 
@@ -99,9 +100,10 @@ class DWS(nn.Module):
     def forward(self, data: Batch | NetGraph | torch_geometric.data.Batch) -> Batch:
         batch = Batch.of(data)
         check_architecture(self.architecture, batch)
-        first, *others = list(self.attentions) or (len(self.blocks) + 2) * [None]
-        tensors = self.first.on_parts(to_parts(batch, self.parts), first)
-        tensors = through([*self.blocks, self.last], tensors, others, residual=self.residual)
+        both = zip(self.parts, to_parts(batch, self.parts), strict=True)
+        pools = [pool_part(part, tensor, self.first.pool) for part, tensor in both]
+        blocks, attentions = [*self.blocks, self.last], list(self.attentions)
+        tensors = through(self.first, blocks, pools, attentions, residual=self.residual)
         return to_batch(batch, self.parts, tensors)
 
     def __repr__(self) -> str:

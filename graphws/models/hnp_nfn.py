@@ -20,7 +20,7 @@ from graphws.nn.equivariant_linear import (
     to_batch,
     to_parts,
 )
-from graphws.nn.fourier_features import FourierFeatures, fourier_linear
+from graphws.nn.fourier_features import FourierFeatures, feature_pools
 
 __all__ = ["HNPNFN"]
 
@@ -88,12 +88,8 @@ class HNPNFN(nn.Module):
     def forward(self, data: Batch | NetGraph | torch_geometric.data.Batch) -> Batch:
         batch = Batch.of(data)
         check_architecture(self.architecture, batch)
-        tensors = to_parts(batch, self.parts)
-        if self.fourier is None:
-            tensors = self.first.on_parts(tensors)
-        else:
-            tensors = fourier_linear(self.fourier, self.first, tensors)
-        tensors = through([*self.blocks, self.last], tensors, residual=self.residual)
+        pools, bases = feature_pools(self.fourier, self.first, to_parts(batch, self.parts))
+        tensors = through(self.first, [*self.blocks, self.last], pools, residual=self.residual, bases=bases)
         return to_batch(batch, self.parts, tensors)
 
     def __repr__(self) -> str:

@@ -21,7 +21,7 @@ from graphws.nn.equivariant_linear import (
     to_batch,
     to_parts,
 )
-from graphws.nn.fourier_features import FourierFeatures, fourier_linear
+from graphws.nn.fourier_features import FourierFeatures, feature_pools
 from graphws.nn.io_encoding import IOEncoding
 
 __all__ = ["NPNFN"]
@@ -96,14 +96,10 @@ class NPNFN(nn.Module):
     def forward(self, data: Batch | NetGraph | torch_geometric.data.Batch) -> Batch:
         batch = Batch.of(data)
         check_architecture(self.architecture, batch)
-        tensors = to_parts(batch, self.parts)
-        if self.fourier is None:
-            tensors = self.first.on_parts(tensors)
-        else:
-            tensors = fourier_linear(self.fourier, self.first, tensors)
-        if self.encoding is not None:
-            tensors = self.encoding(tensors)
-        tensors = through([*self.blocks, self.last], tensors, residual=self.residual)
+        pools, bases = feature_pools(self.fourier, self.first, to_parts(batch, self.parts))
+        shifts = None if self.encoding is None else self.encoding.shifts(self.parts)
+        blocks = [*self.blocks, self.last]
+        tensors = through(self.first, blocks, pools, residual=self.residual, bases=bases, shifts=shifts)
         return to_batch(batch, self.parts, tensors)
 
     def __repr__(self) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from graphws.architecture import Architecture
-from graphws.nn.equivariant_linear import EquivariantLinear
+from graphws.nn.equivariant_linear import EquivariantLinear, Shifts
 from graphws.nn.parts import Pools, Space, pool_part
 from graphws.nn.primitives import Pool, layer_norm
 from graphws.nn.set_attention import NeuronAttention
@@ -53,7 +53,7 @@ class EquivariantBlock(nn.Module):
         self, tensors: Sequence[Tensor], attention: NeuronAttention | None = None, *, residual: bool = False
     ) -> list[Tensor]:
         pools = self.read(tensors)
-        return self.linear.on_pools(pools, attention, old=tensors if residual else None, rectify=not self.normalises)
+        return self.linear.on_pools(pools, attention, old=tensors if residual else None)
 
     def read(self, tensors: Sequence[Tensor]) -> list[Pools]:
         """What the linear layer reads."""
@@ -62,22 +62,34 @@ class EquivariantBlock(nn.Module):
 
 
 def through(
+    first: EquivariantLinear,
     blocks: Sequence[EquivariantBlock],
-    tensors: list[Tensor],
-    attentions: Sequence[nn.Module | None] = (),
+    pools: Sequence[Pools],
+    attentions: Sequence[NeuronAttention | None] = (),
     *,
     residual: bool = True,
+    bases: Sequence[Tensor | None] | None = None,
+    shifts: Shifts | None = None,
 ) -> list[Tensor]:
-    """Each block but the last added to its input, one after the other; ``attentions`` has an entry a block, or none.
+    """A linear layer and then each block, one after the other; those between the first and the last are residual.
 
-    Without ``residual`` each block's output is the input of the next.
+    Args:
+        first: The linear layer.
+        blocks: At least one.
+        pools: What the layer reads.
+        attentions: One a layer, the first included, each may be None; or none at all.
+        residual: Whether blocks but the last are added to what they read.
+        bases: Of the first layer, as in :meth:`EquivariantLinear.on_pools`.
+        shifts: Of the first layer.
     """
-    *hidden, last = zip(blocks, attentions or [None] * len(blocks), strict=True)
+    attention, *others = attentions or (len(blocks) + 1) * [None]
+    *hidden, last = zip(blocks, others, strict=True)
     if not residual and not any(block.normalises for block in blocks):
-        pools = blocks[0].read(tensors)
-        for block, attention in hidden:
-            pools = block.linear.to_pools(pools, attention, rectify=True)
-        return last[0].linear.on_pools(pools, last[1], rectify=True)
-    for block, attention in hidden:
-        tensors = block(tensors, attention, residual=residual)
+        pools = first.to_pools(pools, attention, bases=bases, shifts=shifts)
+        for block, own in hidden:
+            pools = block.linear.to_pools(pools, own)
+        return last[0].linear.on_pools(pools, last[1])
+    tensors = first.on_pools(pools, attention, bases=bases, shifts=shifts)
+    for block, own in hidden:
+        tensors = block(tensors, own, residual=residual)
     return last[0](tensors, last[1])

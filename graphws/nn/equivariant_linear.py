@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import get_args
 
@@ -18,7 +18,9 @@ from graphws.nn.primitives import Pool
 from graphws.nn.products import linear
 from graphws.nn.sparse_linear import SparseLinear
 
-__all__ = ["EquivariantLinear", "Part", "Space", "as_architecture", "parts_of", "to_batch", "to_parts"]
+__all__ = ["EquivariantLinear", "Part", "Shifts", "Space", "as_architecture", "parts_of", "to_batch", "to_parts"]
+
+Shifts = Mapping[tuple[int, int], Tensor]  # by the index of a part and a permuted axis of it, [d, out_channels]
 
 
 def as_architecture(architecture: Architecture | Sequence[int]) -> Architecture:
@@ -127,8 +129,8 @@ class EquivariantLinear(nn.Module):
         at_neurons: Callable[[int, Tensor], Tensor] | None = None,
         *,
         old: Sequence[Tensor] | None = None,
-        rectify: bool = False,
         bases: Sequence[Tensor | None] | None = None,
+        shifts: Shifts | None = None,
     ) -> list[Tensor]:
         """The layer on what :func:`pool_part` makes of each part.
 
@@ -136,14 +138,14 @@ class EquivariantLinear(nn.Module):
             pools: Of each part.
             at_neurons: As for :meth:`on_parts`.
             old: [B, axes.., out_channels] each, added to the result.
-            rectify: Whether parts with two permuted axes are still to be rectified, as a block without norm has them.
             bases: For parts that are not channels but the coefficients [.., n] of vectors of channels, these vectors,
                 [n, in_channels]; not for sparse maps.
+            shifts: Rows that are added to the result, one to each neuron of an axis.
         """
-        pieces, matrices = self._map(pools, at_neurons, bases)
+        pieces, matrices = self._map(pools, at_neurons, bases, shifts)
         olds: Sequence[Tensor | None] = [None] * len(self.parts) if old is None else old
         return [
-            _write(part, pools[i][part.free_axes], matrices.get(part.free_axes), pieces[i], olds[i], rectify)
+            _write(part, pools[i][part.free_axes], matrices.get(part.free_axes), pieces[i], olds[i])
             for i, part in enumerate(self.parts)
         ]
 
@@ -152,13 +154,13 @@ class EquivariantLinear(nn.Module):
         pools: Sequence[Pools],
         at_neurons: Callable[[int, Tensor], Tensor] | None = None,
         *,
-        rectify: bool = False,
         bases: Sequence[Tensor | None] | None = None,
+        shifts: Shifts | None = None,
     ) -> list[Pools]:
         """What :func:`pool_part` makes of the rectified result of :meth:`on_pools`, while that is in the cache."""
-        pieces, matrices = self._map(pools, at_neurons, bases)
+        pieces, matrices = self._map(pools, at_neurons, bases, shifts)
         return [
-            _write_and_pool(part, pools[i][part.free_axes], matrices.get(part.free_axes), pieces[i], rectify, self.pool)
+            _write_and_pool(part, pools[i][part.free_axes], matrices.get(part.free_axes), pieces[i], self.pool)
             for i, part in enumerate(self.parts)
         ]
 
@@ -167,6 +169,7 @@ class EquivariantLinear(nn.Module):
         pools: Sequence[Pools],
         at_neurons: Callable[[int, Tensor], Tensor] | None,
         bases: Sequence[Tensor | None] | None,
+        shifts: Shifts | None,
     ) -> tuple[list[Pools], dict[tuple[int, ...], Tensor | nn.Module]]:
         """Of each part the mapped pools of the sets of fewer than two axes, and the matrices of the pairs."""
         pieces: list[Pools] = [{} for _ in self.parts]
@@ -185,6 +188,8 @@ class EquivariantLinear(nn.Module):
             sizes = [self.parts[i].fixed * self.out_channels for i in members]
             for i, piece in zip(members, mapped.split(sizes, -1), strict=True):
                 pieces[i][index_set] = piece
+        for (i, axis), rows in (shifts or {}).items():
+            pieces[i][axis,] = pieces[i][axis,] + rows
         return pieces, matrices
 
     def __repr__(self) -> str:
@@ -226,16 +231,14 @@ def _folded(matrix: Tensor, blocks: Sequence[tuple[int, Tensor | None]]) -> Tens
     columns = matrix.split([size for size, _ in blocks], 1)
     return torch.cat(
         [
-            block if basis is None else (block.reshape(-1, basis.size(1)) @ basis.T).view(len(block), -1)
+            block if basis is None else linear(block.reshape(-1, basis.size(1)), basis).view(len(block), -1)
             for block, (_, basis) in zip(columns, blocks, strict=True)
         ],
         1,
     )
 
 
-def _write(
-    part: Part, full: Tensor, matrix: Tensor | nn.Module | None, pieces: Pools, old: Tensor | None, rectify: bool
-) -> Tensor:
+def _write(part: Part, full: Tensor, matrix: Tensor | nn.Module | None, pieces: Pools, old: Tensor | None) -> Tensor:
     """The sum of the pieces of a part, [B, T.., fixed * C] each, and of the map of pairs, on [B, axes.., C]."""
     common = pieces[()]
     if matrix is None:
@@ -249,17 +252,15 @@ def _write(
     target, source = part.free_axes
     rows, columns = pieces[target,] + common.unsqueeze(1), pieces[source,]
     if isinstance(matrix, Tensor):
-        return write_matrix(full, matrix, (rows, columns), old, rectify=rectify)
-    value = matrix(nn.functional.relu(full) if rectify else full) + rows.unsqueeze(2) + columns.unsqueeze(1)
+        return write_matrix(full, matrix, (rows, columns), old)
+    value = matrix(full) + rows.unsqueeze(2) + columns.unsqueeze(1)
     return value if old is None else old + value
 
 
-def _write_and_pool(
-    part: Part, full: Tensor, matrix: Tensor | nn.Module | None, pieces: Pools, rectify: bool, pool: Pool
-) -> Pools:
+def _write_and_pool(part: Part, full: Tensor, matrix: Tensor | nn.Module | None, pieces: Pools, pool: Pool) -> Pools:
     """``pool_part`` of the rectified result of :func:`_write`."""
     if not isinstance(matrix, Tensor):
-        return pool_part(part, _write(part, full, matrix, pieces, None, rectify), pool, nn.Identity())
+        return pool_part(part, _write(part, full, matrix, pieces, None), pool, nn.Identity())
     target, source = part.free_axes
     rows = pieces[target,] + pieces[()].unsqueeze(1), pieces[source,]
-    return pools_of_pair(part, write_and_pool(full, matrix, rows, pool, rectify=rectify), pool)
+    return pools_of_pair(part, write_and_pool(full, matrix, rows, pool), pool)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from graphws.nn.equivariant_linear import EquivariantLinear
-from graphws.nn.parts import pool_part
+from graphws.nn.parts import Pools, pool_part
 
-__all__ = ["FourierFeatures", "fourier_linear"]
+__all__ = ["FourierFeatures", "feature_pools"]
 
 FEW = 16  # values a network, below which their features are worked out one by one
 SHARE = 0.6  # of the features, that may be needed for the expansion to pay
@@ -70,7 +70,7 @@ class FourierFeatures(nn.Module):
         basis = _chebyshev(scaled, max(len(coefficients) for *_, coefficients in chosen))
         columns = basis.split([values.numel() for values, *_ in chosen], 1)
         found = iter(
-            (own[: len(coefficients)].unflatten(1, values.shape[:-1]).movedim(0, -1), coefficients)
+            (own[: len(coefficients)].T.contiguous().unflatten(0, values.shape[:-1]), coefficients)
             for own, (values, _, coefficients) in zip(columns, chosen, strict=True)
         )
         return [None if band is None else next(found) for band in bands]
@@ -112,11 +112,19 @@ def _chebyshev(values: Tensor, size: int) -> Tensor:
     return out
 
 
-def fourier_linear(fourier: FourierFeatures, linear: EquivariantLinear, tensors: Sequence[Tensor]) -> list[Tensor]:
-    """A linear layer on the features of each part, whose expansion is read in their place where that is cheaper."""
-    folds = linear.pool != "max" and isinstance(linear.maps, nn.ParameterList)
-    expanded = fourier.expansions(tensors) if folds else [None] * len(tensors)
-    read = [fourier(t) if found is None else found[0] for t, found in zip(tensors, expanded, strict=True)]
-    bases = [None if found is None else found[1] for found in expanded]
-    pools = [pool_part(part, values, linear.pool) for part, values in zip(linear.parts, read, strict=True)]
-    return linear.on_pools(pools, bases=bases)
+def feature_pools(
+    fourier: FourierFeatures | None, linear: EquivariantLinear, tensors: Sequence[Tensor]
+) -> tuple[list[Pools], list[Tensor | None]]:
+    """What a linear layer reads of the features of each part, or of the parts themselves.
+
+    Returns:
+        Its pools, and for each part the basis that they are coefficients of, where that is cheaper; or None.
+    """
+    bases: list[Tensor | None] = [None] * len(tensors)
+    if fourier is not None:
+        folds = linear.pool != "max" and isinstance(linear.maps, nn.ParameterList)
+        expanded = fourier.expansions(tensors) if folds else [None] * len(tensors)
+        tensors = [fourier(t) if found is None else found[0] for t, found in zip(tensors, expanded, strict=True)]
+        bases = [None if found is None else found[1] for found in expanded]
+    both = zip(linear.parts, tensors, strict=True)
+    return [pool_part(part, values, linear.pool) for part, values in both], bases

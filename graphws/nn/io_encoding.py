@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from graphws.architecture import Architecture
 from graphws.nn.encoding import FREQUENCIES, sinusoids
-from graphws.nn.equivariant_linear import Part
+from graphws.nn.equivariant_linear import Part, Shifts
 
 __all__ = ["IOEncoding", "IOEncodingKind"]
 
@@ -68,7 +68,16 @@ class IOEncoding(nn.Module):
 
     def forward(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         out = list(tensors)
-        for n, ((i, axis), table) in enumerate(zip(self.places, self.tables, strict=True)):
-            rows = self.get_buffer(f"slots_{n}") @ table if self.kind == "sinusoidal" else table
+        for (i, axis), rows in zip(self.places, self._rows(), strict=True):
             out[i] = out[i] + (rows if axis == out[i].dim() - 3 else rows.unsqueeze(1))
         return out
+
+    def shifts(self, parts: Sequence[Part]) -> Shifts:
+        """What is added, for a linear layer to add: rows by part and axis. All these axes must be permuted."""
+        return {(i, parts[i].axes[axis]): rows for (i, axis), rows in zip(self.places, self._rows(), strict=True)}
+
+    def _rows(self) -> list[Tensor]:
+        """Of each place an encoding a neuron, [d, channels]."""
+        if self.kind == "learned":
+            return list(self.tables)
+        return [self.get_buffer(f"slots_{n}") @ table for n, table in enumerate(self.tables)]

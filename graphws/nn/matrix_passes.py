@@ -15,7 +15,7 @@ from graphws.nn.primitives import Pool, pool_dims
 from graphws.nn.products import add_product, product
 from graphws.nn.second_order import gradients_again
 
-__all__ = ["MatrixPools", "pooled_matrix", "pools_of_rectified", "rectified_matrix", "write_and_pool", "write_matrix"]
+__all__ = ["MatrixPools", "pooled_matrix", "rectified_matrix", "write_and_pool", "write_matrix"]
 
 
 CACHE = 2**21  # bytes of the largest tensor of a chunk, a thread; measured best of 2^18 to 2^25
@@ -39,14 +39,7 @@ def rectified_matrix(values: Tensor, norm: nn.LayerNorm, pool: Pool) -> MatrixPo
     return _Rectify.apply(values.to(norm.weight.dtype), norm.weight, norm.bias, norm.eps, pool)
 
 
-def pools_of_rectified(values: Tensor, pool: Pool) -> MatrixPools:
-    """Values as they are and the pools of ``relu(values)``, which :func:`write_matrix` makes again where it reads."""
-    return _RectifiedPools.apply(values, pool)
-
-
-def write_matrix(
-    values: Tensor, matrix: Tensor, pieces: tuple[Tensor, Tensor], old: Tensor | None = None, *, rectify: bool = False
-) -> Tensor:
+def write_matrix(values: Tensor, matrix: Tensor, pieces: tuple[Tensor, Tensor], old: Tensor | None = None) -> Tensor:
     """``values @ matrix.T`` with a row added to each target, one to each source, and the ``old`` values.
 
     Args:
@@ -54,16 +47,13 @@ def write_matrix(
         matrix: [out, in].
         pieces: Of targets [B, t, out] and of sources [B, s, out], whose dtype is that of the product.
         old: [B, t, s, out], or None.
-        rectify: Whether ``relu(values)`` is what the matrix maps; it is never stored.
     """
-    return _Write.apply(values, matrix.to(pieces[0].dtype), *pieces, old, rectify, None)[0]
+    return _Write.apply(values, matrix.to(pieces[0].dtype), *pieces, old, None)[0]
 
 
-def write_and_pool(
-    values: Tensor, matrix: Tensor, pieces: tuple[Tensor, Tensor], pool: Pool, *, rectify: bool = False
-) -> MatrixPools:
-    """``pools_of_rectified(write_matrix(..), pool)`` in one pass."""
-    return _Write.apply(values, matrix.to(pieces[0].dtype), *pieces, None, rectify, pool)
+def write_and_pool(values: Tensor, matrix: Tensor, pieces: tuple[Tensor, Tensor], pool: Pool) -> MatrixPools:
+    """``relu(write_matrix(..))`` and its pools over each axis in one pass; nothing else is kept."""
+    return _Write.apply(values, matrix.to(pieces[0].dtype), *pieces, None, pool)
 
 
 class _Rectify(torch.autograd.Function):
@@ -101,28 +91,6 @@ class _Rectify(torch.autograd.Function):
         return (of_values, *of_affine, None, None)
 
 
-class _RectifiedPools(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, pool: Pool) -> MatrixPools:
-        pools, work = _empty_pools(values), Buffers(values)
-        for part in _chunks(values):
-            _pool(_read(values[part], True, work), pool, *(t[part] for t in pools))
-        ctx.pool = pool
-        ctx.save_for_backward(values, *pools)
-        return (values.view_as(values), *pools)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        values, *pools = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            return (*gradients_again(_plain_pools(ctx.pool), (values,), gradients), None)
-        of_values, work = torch.empty_like(values), Buffers(values)
-        for part in _chunks(values):
-            written, above = [t[part] for t in (values, *pools)], [t[part] for t in gradients]
-            _merge(written, above, ctx.pool, work, of_values[part])
-        return of_values, None
-
-
 class _Write(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -132,23 +100,21 @@ class _Write(torch.autograd.Function):
         targets: Tensor,
         sources: Tensor,
         old: Tensor | None,
-        rectify: bool,
         pool: Pool | None,
     ) -> tuple[Tensor, ...]:
         out = values.new_empty(*values.shape[:3], matrix.size(0), dtype=matrix.dtype if old is None else old.dtype)
         pools = () if pool is None else _empty_pools(out)
-        work, again = Buffers(matrix), Buffers(out)
         for part in _chunks(values, out):
             result = out[part]
-            found = product(_read(values[part], rectify, work).flatten(0, 2), matrix.T).view(*result.shape)
+            found = product(values[part].to(matrix.dtype).flatten(0, 2), matrix.T).view(*result.shape)
             found += targets[part].unsqueeze(2)
             if old is not None:
                 torch.add(old[part], found.add_(sources[part].unsqueeze(1)), out=result)
             else:
                 torch.add(found, sources[part].unsqueeze(1), out=result)
             if pool is not None:
-                _pool(_read(result, True, again), pool, *(t[part] for t in pools))
-        ctx.old, ctx.rectify, ctx.pool = old is not None, rectify, pool
+                _pool(result.clamp_min_(0), pool, *(t[part] for t in pools))
+        ctx.old, ctx.pool = old is not None, pool
         ctx.save_for_backward(values, matrix, *((out, *pools) if pools else ()))
         return (out, *pools)
 
@@ -160,25 +126,23 @@ class _Write(torch.autograd.Function):
             above: Any = gradients[0]
             if written:
                 (above,) = gradients_again(_plain_pools(ctx.pool), written[:1], gradients)
-            found = gradients_again(_plain_product(ctx.rectify, above.dtype), (values, matrix), (above,))
-            return (*found, above.sum(2), above.sum(1), of_old, None, None)
+            found = gradients_again(_plain_product(above.dtype), (values, matrix), (above,))
+            return (*found, above.sum(2), above.sum(1), of_old, None)
         pieces = _empty_pools(gradients[0], matrix.dtype)
         of_values = torch.empty_like(values) if ctx.needs_input_grad[0] else None
         of_matrix = torch.zeros_like(matrix, dtype=torch.float32 if matrix.dtype.itemsize < 4 else matrix.dtype)
-        work, again = Buffers(matrix), Buffers(gradients[0])
+        work = Buffers(gradients[0])
         for part in _chunks(values, gradients[0]):
             above = gradients[0][part]
             if written:
-                above = again("above", *above.shape)
-                _merge([t[part] for t in written], [t[part] for t in gradients], ctx.pool, again, above)
-            rows, read = above.to(matrix.dtype), _read(values[part], ctx.rectify, work)
+                above = _merge([t[part] for t in written], [t[part] for t in gradients], ctx.pool, work)
+            rows, read = above.to(matrix.dtype), values[part].to(matrix.dtype)
             _pool(rows, "sum", *(piece[part] for piece in pieces))
             rows = rows.flatten(0, 2)
             add_product(of_matrix, rows.T, read.flatten(0, 2))
             if of_values is not None:
-                found = rows * matrix if matrix.size(0) == 1 else product(rows, matrix)  # the same; faster
-                _write_gradient(found, read.flatten(0, 2) if ctx.rectify else None, of_values[part].flatten(0, 2))
-        return (of_values, of_matrix.to(matrix.dtype), *pieces, of_old, None, None)
+                _product(rows, matrix, of_values[part].flatten(0, 2))
+        return (of_values, of_matrix.to(matrix.dtype), *pieces, of_old, None)
 
 
 def _chunks(*tensors: Tensor) -> list[slice]:
@@ -190,29 +154,19 @@ def _chunks(*tensors: Tensor) -> list[slice]:
     return even_slices(count, CACHE * torch.get_num_threads() // max(size, 1))
 
 
-def _read(values: Tensor, rectify: bool, work: Buffers) -> Tensor:
-    """A chunk, or its rectified values in a working tensor, of that one's dtype."""
-    if not rectify:
-        return values.to(work.like.dtype)
-    out = work("rectified", *values.shape)
-    if values.dtype == out.dtype:
-        return torch.clamp_min(values, 0, out=out)
-    return out.copy_(values).clamp_min_(0)
-
-
 def _unrectify(gradient: Tensor, rectified: Tensor) -> None:
     """The gradient of what was rectified, in the place of that of the result."""
     torch.ops.aten.threshold_backward.grad_input(gradient, rectified.to(gradient.dtype), 0, grad_input=gradient)
 
 
-def _write_gradient(gradient: Tensor, rectified: Tensor | None, out: Tensor) -> None:
-    """Write a gradient, where there is a rectified tensor that of what was rectified, to a tensor of any dtype."""
-    if rectified is None:
-        out.copy_(gradient)
-    elif gradient.dtype == out.dtype:
-        torch.ops.aten.threshold_backward.grad_input(gradient, rectified, 0, grad_input=out)
+def _product(left: Tensor, right: Tensor, out: Tensor) -> None:
+    """Write a product, to a tensor of any dtype."""
+    if right.size(0) > 1:
+        product(left, right, out=out)
+    elif out.dtype == left.dtype:
+        torch.mul(left, right, out=out)  # the same; faster
     else:
-        out.copy_(torch.ops.aten.threshold_backward(gradient, rectified, 0))
+        out.copy_(left * right)
 
 
 def _empty_pools(values: Tensor, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
@@ -246,9 +200,10 @@ def _unpool(
     if pool != "max":
         sizes = (1, 1) if pool == "sum" else (values.size(2), values.size(1))
         rows, columns = (gradient / size for gradient, size in zip(gradients, sizes, strict=True))
-        torch.add(rows.unsqueeze(2), columns.unsqueeze(1), out=out)
-        if own is not None:
-            out += own
+        if own is None:
+            torch.add(rows.unsqueeze(2), columns.unsqueeze(1), out=out)
+        else:
+            torch.add(own, rows.unsqueeze(2), out=out).add_(columns.unsqueeze(1))
         return
     largest, before = work("largest", *values.shape), own
     for axis, found, gradient in ((2, pools[0], gradients[0]), (1, pools[1], gradients[1])):
@@ -259,12 +214,12 @@ def _unpool(
         )
 
 
-def _merge(written: Sequence[Tensor], gradients: Sequence[Tensor], pool: Pool, work: Buffers, out: Tensor) -> None:
-    """Write the gradient of values from those of themselves and of the pools of what they rectify to."""
-    read = _read(written[0], True, work)
-    _unpool(read, written[1:], gradients[1:], pool, out, work)
-    _unrectify(out, read)
-    out += gradients[0]
+def _merge(written: Sequence[Tensor], gradients: Sequence[Tensor], pool: Pool, work: Buffers) -> Tensor:
+    """The gradient of what was rectified from those of the rectified values and of their pools."""
+    out = work("above", *written[0].shape)
+    _unpool(written[0], written[1:], gradients[1:], pool, out, work, gradients[0])
+    _unrectify(out, written[0])
+    return out
 
 
 def _plain_rectify(eps: float, pool: Pool) -> Any:
@@ -277,12 +232,8 @@ def _plain_rectify(eps: float, pool: Pool) -> Any:
 
 
 def _plain_pools(pool: Pool) -> Any:
-    return lambda values: (values, *pooled_matrix(F.relu(values), pool)[1:])
+    return lambda values: pooled_matrix(F.relu(values), pool)
 
 
-def _plain_product(rectify: bool, dtype: torch.dtype) -> Any:
-    def product(values: Tensor, matrix: Tensor) -> Tensor:
-        read = (F.relu(values) if rectify else values).to(matrix.dtype)
-        return F.linear(read, matrix).to(dtype)
-
-    return product
+def _plain_product(dtype: torch.dtype) -> Any:
+    return lambda values, matrix: F.linear(values.to(matrix.dtype), matrix).to(dtype)

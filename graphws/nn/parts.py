@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from graphws.architecture import Architecture
 from graphws.batch import Batch
-from graphws.nn.matrix_passes import MatrixPools, pooled_matrix, pools_of_rectified, rectified_matrix
+from graphws.nn.matrix_passes import MatrixPools, pooled_matrix, rectified_matrix
 from graphws.nn.primitives import Pool, pool_dims
 
 __all__ = ["Part", "Pools", "Space", "parts_of", "pool_part", "pools_of_pair", "to_batch", "to_parts"]
@@ -88,11 +88,7 @@ def to_batch(batch: Batch, parts: Sequence[Part], tensors: Sequence[Tensor]) -> 
 
 
 def pool_part(part: Part, tensor: Tensor, pool: Pool, norm: nn.Module | None = None) -> Pools:
-    """A part pooled to every set T of its permuted axes, [B, T.., fixed * C]; with a norm, ``relu(norm(part))`` is.
-
-    Where the norm is an identity and both axes are permuted, the part itself is returned as it is: the layer rectifies
-    it where it reads it.
-    """
+    """A part pooled to every set T of its permuted axes, [B, T.., fixed * C]; with a norm, ``relu(norm(part))`` is."""
     free = [axis + 1 for axis, is_free in enumerate(part.permuted) if is_free]
     if len(free) == 2:
         return pools_of_pair(part, _pooled(tensor, pool, norm), pool)
@@ -114,4 +110,4 @@ def _pooled(values: Tensor, pool: Pool, norm: nn.Module | None) -> MatrixPools:
         return pooled_matrix(values, pool)
     if isinstance(norm, nn.LayerNorm):
         return rectified_matrix(values, norm, pool)
-    return pools_of_rectified(values, pool)
+    return pooled_matrix(nn.functional.relu(values), pool)

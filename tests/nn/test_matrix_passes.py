@@ -8,7 +8,6 @@ from torch import nn
 from graphws.nn import matrix_passes
 from graphws.nn.matrix_passes import (
     pooled_matrix,
-    pools_of_rectified,
     rectified_matrix,
     write_and_pool,
     write_matrix,
@@ -31,9 +30,8 @@ def pools(values, pool):
     return values, POOLS[pool](values, 2), POOLS[pool](values, 1)
 
 
-def defined(values, matrix, targets, sources, old=None, rectify=False):
-    read = values.clamp(min=0) if rectify else values
-    out = torch.einsum("btsc,oc->btso", read, matrix) + targets.unsqueeze(2) + sources.unsqueeze(1)
+def defined(values, matrix, targets, sources, old=None):
+    out = torch.einsum("btsc,oc->btso", values, matrix) + targets.unsqueeze(2) + sources.unsqueeze(1)
     return out if old is None else out + old
 
 
@@ -74,52 +72,42 @@ def test_the_normalised_and_rectified_values_and_their_pools(pool):
     agree(lambda values, *_: rectified_matrix(values, norm, pool), definition, inputs)
 
 
-@pytest.mark.usefixtures("chunks")
-@pytest.mark.parametrize("pool", POOLS)
-def test_the_pools_of_rectified_values(pool):
-    def definition(values):
-        return values, *pools(values.clamp(min=0), pool)[1:]
-
-    agree(lambda values: pools_of_rectified(values, pool), definition, (draw(*SIZE),))
-
-
 def test_a_maximum_of_zero_has_no_gradient():
-    values = -draw(*SIZE).detach().abs()
+    values, pieces = -draw(*SIZE).detach().abs(), (-torch.ones(5, 3, 2), -torch.ones(5, 4, 2))
     values.requires_grad_()
-    _, rows, columns = pools_of_rectified(values, "max")
+    matrix = torch.eye(2, dtype=torch.float64)
+    full, rows, columns = write_and_pool(values, matrix, tuple(t.double() for t in pieces), "max")
+    assert not any(t.any() for t in (full, rows, columns))
     (gradient,) = torch.autograd.grad(rows.sum() + columns.sum(), values)
     assert torch.equal(gradient, torch.zeros_like(values))
 
 
 @pytest.mark.usefixtures("chunks")
-@pytest.mark.parametrize("rectify", [False, True])
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_writing(rectify, residual, channels):
+def test_writing(residual, channels):
     count, targets, sources, _ = SIZE
     inputs = [draw(*SIZE), draw(channels, 2), draw(count, targets, channels), draw(count, sources, channels)]
     if residual:
         inputs.append(draw(count, targets, sources, channels))
 
     def function(values, matrix, rows, columns, old=None):
-        return write_matrix(values, matrix, (rows, columns), old, rectify=rectify)
+        return write_matrix(values, matrix, (rows, columns), old)
 
-    agree(function, lambda *given: defined(*given, rectify=rectify), inputs)
+    agree(function, defined, inputs)
 
 
 @pytest.mark.usefixtures("chunks")
-@pytest.mark.parametrize("rectify", [False, True])
 @pytest.mark.parametrize("pool", POOLS)
-def test_writing_and_pooling_what_the_next_layer_reads(rectify, pool):
+def test_writing_and_pooling_what_the_next_layer_reads(pool):
     count, targets, sources, _ = SIZE
     inputs = draw(*SIZE), draw(3, 2), draw(count, targets, 3), draw(count, sources, 3)
 
     def function(values, matrix, rows, columns):
-        return write_and_pool(values, matrix, (rows, columns), pool, rectify=rectify)
+        return write_and_pool(values, matrix, (rows, columns), pool)
 
     def definition(*given):
-        out = defined(*given, rectify=rectify)
-        return out, *pools(out.clamp(min=0), pool)[1:]
+        return pools(defined(*given).clamp(min=0), pool)
 
     agree(function, definition, inputs)
 
@@ -128,11 +116,11 @@ def test_derivatives_agree_with_differences():
     inputs = draw(2, 2, 3, 2), draw(3, 2), draw(2, 2, 3), draw(2, 3, 3)
 
     def function(values, matrix, rows, columns):
-        return write_and_pool(values, matrix, (rows, columns), "mean", rectify=True)
+        return write_and_pool(values, matrix, (rows, columns), "mean")
 
     assert torch.autograd.gradcheck(function, inputs)
     assert torch.autograd.gradgradcheck(function, inputs)
-    assert torch.autograd.gradcheck(lambda values: pools_of_rectified(values, "max"), inputs[:1])
+    assert torch.autograd.gradcheck(lambda *given: write_and_pool(given[0], given[1], given[2:], "max"), inputs)
 
 
 def test_without_a_gradient_of_the_values_the_matrix_has_one():
@@ -147,23 +135,24 @@ def test_the_product_has_the_dtype_of_the_pieces_and_gradients_that_of_their_ten
     values = torch.randn(*SIZE, requires_grad=True)
     matrix = torch.randn(3, 2, requires_grad=True)
     pieces = torch.randn(5, 3, 3, dtype=torch.bfloat16), torch.randn(5, 4, 3, dtype=torch.bfloat16)
-    out = write_matrix(values, matrix, pieces, rectify=True)
+    out = write_matrix(values, matrix, pieces)
     assert out.dtype == torch.bfloat16
-    exact = defined(values, matrix, *(piece.float() for piece in pieces), rectify=True)
+    exact = defined(values, matrix, *(piece.float() for piece in pieces))
     torch.testing.assert_close(out.float(), exact, rtol=0.05, atol=0.05)
     found, expected = (torch.autograd.grad(t.sum(), (values, matrix)) for t in (out.float(), exact))
     for a, b in zip(found, expected, strict=True):
         assert a.dtype == torch.float32
         torch.testing.assert_close(a, b, rtol=0.05, atol=0.3)
     old = torch.randn(5, 3, 4, 3)
-    assert write_matrix(values, matrix, pieces, old, rectify=True).dtype == torch.float32
+    assert write_matrix(values, matrix, pieces, old).dtype == torch.float32
 
 
-def test_the_rectified_values_are_not_kept():
+def test_only_the_rectified_values_are_kept():
     values, matrix = torch.randn(*SIZE, requires_grad=True), torch.randn(3, 2, requires_grad=True)
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
-        full, *_ = pools_of_rectified(values, "mean")
-        write_and_pool(full, matrix, (torch.randn(5, 3, 3), torch.randn(5, 4, 3)), "mean", rectify=True)
+        full, *_ = write_and_pool(values, matrix, (torch.randn(5, 3, 3), torch.randn(5, 4, 3)), "mean")
+        write_and_pool(full, torch.randn(3, 3), (torch.randn(5, 3, 3), torch.randn(5, 4, 3)), "mean")
     large = [t for t in kept if t.dim() == 4]
-    assert len({t.data_ptr() for t in large}) == 2  # the values and the result
+    assert len({t.data_ptr() for t in large}) == 3  # what the first reads, and both results
+    assert all(bool((t.detach() >= 0).all()) for t in large if t.data_ptr() != values.data_ptr())
