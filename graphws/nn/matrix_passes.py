@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from graphws.nn.buffers import Buffers, even_slices
+from graphws.nn.kernels import POOLS, call, usable
 from graphws.nn.normalisation import normalise
 from graphws.nn.primitives import Pool, pool_dims
 from graphws.nn.products import add_product, product
@@ -59,13 +60,16 @@ def write_and_pool(values: Tensor, matrix: Tensor, pieces: tuple[Tensor, Tensor]
 class _Rectify(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, weight: Tensor, bias: Tensor, eps: float, pool: Pool) -> MatrixPools:
-        out, (rows, columns) = torch.empty_like(values), _empty_pools(values)
+        out, (rows, columns) = values.new_empty(values.shape), _empty_pools(values)
         stats = values.new_empty(2, *values.shape[:3], 1)
-        for part in _chunks(values):
-            result = out[part]
-            normalise(values[part].flatten(0, 2), eps, result.flatten(0, 2), *(t[part].flatten(0, 2) for t in stats))
-            torch.addcmul(bias, result, weight, out=result).clamp_min_(0)
-            _pool(result, pool, rows[part], columns[part])
+        if usable(values, weight, bias):
+            values = values.contiguous()
+            call("rectify_rows", values, weight, bias, eps, *stats, out, rows, columns, POOLS[pool], *values.shape)
+        else:
+            for part in _chunks(values):
+                _rectify(
+                    values[part], (weight, bias), eps, stats[:, part], out[part], (rows[part], columns[part]), pool
+                )
         ctx.eps, ctx.pool = eps, pool
         ctx.save_for_backward(values, weight, bias, stats, out, rows, columns)
         return out, rows, columns
@@ -75,6 +79,8 @@ class _Rectify(torch.autograd.Function):
         values, weight, bias, stats, out, *pools = ctx.saved_tensors
         if torch.is_grad_enabled():  # the gradient of the gradient takes the plain way
             return (*gradients_again(_plain_rectify(ctx.eps, ctx.pool), (values, weight, bias), gradients), None, None)
+        if usable(values, *gradients):
+            return (*_unrectified(values, weight, stats, (out, *pools), gradients, ctx.pool), None, None)
         of_values, work = torch.empty_like(values), Buffers(values)
         of_affine = [torch.zeros_like(weight), torch.zeros_like(weight)]
         for part in _chunks(values):
@@ -107,13 +113,8 @@ class _Write(torch.autograd.Function):
         for part in _chunks(values, out):
             result = out[part]
             found = product(values[part].to(matrix.dtype).flatten(0, 2), matrix.T).view(*result.shape)
-            found += targets[part].unsqueeze(2)
-            if old is not None:
-                torch.add(old[part], found.add_(sources[part].unsqueeze(1)), out=result)
-            else:
-                torch.add(found, sources[part].unsqueeze(1), out=result)
-            if pool is not None:
-                _pool(result.clamp_min_(0), pool, *(t[part] for t in pools))
+            before = None if old is None else old[part]
+            _write(found, before, result, (targets[part], sources[part]), [t[part] for t in pools], pool)
         ctx.old, ctx.pool = old is not None, pool
         ctx.save_for_backward(values, matrix, *((out, *pools) if pools else ()))
         return (out, *pools)
@@ -128,17 +129,18 @@ class _Write(torch.autograd.Function):
                 (above,) = gradients_again(_plain_pools(ctx.pool), written[:1], gradients)
             found = gradients_again(_plain_product(above.dtype), (values, matrix), (above,))
             return (*found, above.sum(2), above.sum(1), of_old, None)
+        gradients = tuple(gradient.contiguous() for gradient in gradients)
         pieces = _empty_pools(gradients[0], matrix.dtype)
         of_values = torch.empty_like(values) if ctx.needs_input_grad[0] else None
         of_matrix = torch.zeros_like(matrix, dtype=torch.float32 if matrix.dtype.itemsize < 4 else matrix.dtype)
         work = Buffers(gradients[0])
         for part in _chunks(values, gradients[0]):
-            above = gradients[0][part]
+            above, sums = gradients[0][part], [piece[part] for piece in pieces]
             if written:
-                above = _merge([t[part] for t in written], [t[part] for t in gradients], ctx.pool, work)
-            rows, read = above.to(matrix.dtype), values[part].to(matrix.dtype)
-            _pool(rows, "sum", *(piece[part] for piece in pieces))
-            rows = rows.flatten(0, 2)
+                above = _merge([t[part] for t in written], [t[part] for t in gradients], ctx.pool, work, sums)
+            else:
+                _pool(above.to(matrix.dtype), "sum", *sums)
+            rows, read = above.to(matrix.dtype).flatten(0, 2), values[part].to(matrix.dtype)
             add_product(of_matrix, rows.T, read.flatten(0, 2))
             if of_values is not None:
                 _product(rows, matrix, of_values[part].flatten(0, 2))
@@ -152,6 +154,65 @@ def _chunks(*tensors: Tensor) -> list[slice]:
         return [slice(0, count)]
     size = max(tensor[:1].numel() * tensor.element_size() for tensor in tensors)
     return even_slices(count, CACHE * torch.get_num_threads() // max(size, 1))
+
+
+def _rectify(
+    values: Tensor,
+    affine: tuple[Tensor, Tensor],
+    eps: float,
+    stats: Tensor,
+    out: Tensor,
+    pools: tuple[Tensor, Tensor],
+    pool: Pool,
+) -> None:
+    """Write ``relu(norm(values))``, its pools and the statistics of the norm."""
+    normalise(values.flatten(0, 2), eps, out.flatten(0, 2), *(t.flatten(0, 2) for t in stats))
+    torch.addcmul(affine[1], out, affine[0], out=out).clamp_min_(0)
+    _pool(out, pool, *pools)
+
+
+def _unrectified(
+    values: Tensor,
+    weight: Tensor,
+    stats: Tensor,
+    written: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    pool: Pool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of values, weight and bias of what was rectified, from those of the result and of its pools."""
+    count, targets, sources, channels = values.shape
+    values, of_values = values.contiguous(), values.new_empty(values.shape)
+    work, affine = values.new_empty(count, targets + sources, channels), values.new_empty(2, count, channels)
+    above = [gradient.contiguous() for gradient in gradients]
+    call(
+        "unrectify_rows", values, weight, *stats, *written, *above, work, of_values, *affine, POOLS[pool], *values.shape
+    )
+    return of_values, *affine.sum(1)
+
+
+def _write(
+    found: Tensor,
+    old: Tensor | None,
+    out: Tensor,
+    pieces: tuple[Tensor, Tensor],
+    pools: Sequence[Tensor],
+    pool: Pool | None,
+) -> None:
+    """Write a product with its pieces and the old values, or rectified, with its pools."""
+    targets, sources = pieces
+    if usable(found, out, *pieces) and targets.stride(2) == sources.stride(2) == 1 and (old is None or usable(old)):
+        rows, columns = pools or (None, None)
+        ends = (t for piece in pieces for t in (piece, *piece.stride()[:2]))
+        before = None if old is None else old.contiguous()
+        call("write_rows", found, before, out, *ends, rows, columns, POOLS[pool], *found.shape)
+        return
+    found += targets.unsqueeze(2)
+    if old is not None:
+        torch.add(old, found.add_(sources.unsqueeze(1)), out=out)
+    else:
+        torch.add(found, sources.unsqueeze(1), out=out)
+    if pool is not None:
+        _pool(out.clamp_min_(0), pool, *pools)
 
 
 def _unrectify(gradient: Tensor, rectified: Tensor) -> None:
@@ -214,11 +275,19 @@ def _unpool(
         )
 
 
-def _merge(written: Sequence[Tensor], gradients: Sequence[Tensor], pool: Pool, work: Buffers) -> Tensor:
-    """The gradient of what was rectified from those of the rectified values and of their pools."""
+def _merge(
+    written: Sequence[Tensor], gradients: Sequence[Tensor], pool: Pool, work: Buffers, sums: Sequence[Tensor]
+) -> Tensor:
+    """The gradient of what was rectified from those of the result and of its pools; writes its sums, as pools."""
+    count, targets, sources, channels = written[0].shape
     out = work("above", *written[0].shape)
+    if usable(out, *written, *gradients, *sums):
+        shares = work("shares", count, targets + sources, channels)
+        call("merge_rows", *written, *gradients, shares, out, *sums, POOLS[pool], *out.shape)
+        return out
     _unpool(written[0], written[1:], gradients[1:], pool, out, work, gradients[0])
     _unrectify(out, written[0])
+    _pool(out.to(sums[0].dtype), "sum", *sums)
     return out
 
 

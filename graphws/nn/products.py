@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,16 +12,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import register_flop_formula
 
+from graphws.nn.kernels import call, usable
+from graphws.nn.routes import takes_plain_operators
 from graphws.nn.second_order import gradients_again
 
-__all__ = ["Linear", "add_product", "by_blas", "linear", "onednn_pays", "product"]
+__all__ = ["Linear", "add_product", "linear", "onednn_pays", "product"]
 
 NARROW = 8  # columns
+NARROW_SUM = 32  # rows or columns of a product up to which copying its left factor takes longer than it saves
 PIECE = 2**17  # numbers that are transposed at once
+UNEVEN = 1000  # inner rows of a piece, a multiple of this: rows that are powers of two apart share a place in the cache
 WORTH = 2**20  # multiplications of a product, from which on oneDNN's call of some 10 us pays
 
 _INNER = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
-_off = 0  # calls of by_blas that are open
 
 
 @lru_cache(maxsize=1)
@@ -44,25 +46,17 @@ def _vendor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("vendor_id")), "")
 
 
-@contextmanager
-def by_blas() -> Iterator[None]:
-    """Within this, all products are torch's own."""
-    global _off
-    _off += 1
-    try:
-        yield
-    finally:
-        _off -= 1
-
-
 def _takes_onednn(left: Tensor, right: Tensor) -> bool:
     """Whether oneDNN multiplies two matrices, [n, k] and [k, m]."""
+    (rows, inner), columns = left.shape, right.size(1)
+    if not left.is_contiguous() and (min(rows, columns) <= NARROW_SUM or rows * inner * columns < 4 * WORTH):
+        return False
     return (
-        left.size(0) * left.size(1) * right.size(1) >= WORTH
+        rows * inner * columns >= WORTH
         and 1 not in right.shape
         and left.dtype == right.dtype == torch.float32
         and left.device.type == "cpu"
-        and not _off
+        and not takes_plain_operators()
         and onednn_pays()
     )
 
@@ -94,7 +88,7 @@ def add_product(total: Tensor, left: Tensor, right: Tensor) -> Tensor:
 
 def _pieces(left: Tensor, right: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """A product as a sum of those of fewer inner rows, where they are many: what is transposed stays in the cache."""
-    size = max(1, PIECE // min(left.size(0), right.size(1)))
+    size = max(UNEVEN, PIECE // min(left.size(0), right.size(1)) // UNEVEN * UNEVEN)
     if left.is_contiguous() or left.size(1) <= size:
         return iter([(left, right)])
     return zip(left.split(size, 1), right.split(size), strict=True)
@@ -111,7 +105,15 @@ def _inner(left: Tensor, right: Tensor, bias: Tensor | None) -> Tensor:
         return _inner(right.T, left.T, None).T
     if not right.is_contiguous() and not right.T.is_contiguous():
         right = right.contiguous()
-    return _INNER(left, right.T, bias, "none", [], "")  # type: ignore[misc]
+    return _INNER(_contiguous(left), right.T, bias, "none", [], "")  # type: ignore[misc]
+
+
+def _contiguous(matrix: Tensor) -> Tensor:
+    if matrix.is_contiguous() or not matrix.T.is_contiguous() or not usable(matrix):
+        return matrix.contiguous()
+    out = matrix.new_empty(matrix.shape)
+    call("transpose", matrix, out, matrix.size(1), matrix.size(0))
+    return out
 
 
 def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -8,7 +8,8 @@ from graphws import Architecture
 from graphws.benchmarking.cases import networks
 from graphws.models import GMN, NGGNN, NGT, NPNFN, ScaleGMN
 from graphws.nn import products
-from graphws.nn.products import NARROW, Linear, add_product, by_blas, linear, product
+from graphws.nn.products import NARROW, Linear, add_product, linear, product
+from graphws.nn.routes import plain_operators
 
 needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
 
@@ -84,9 +85,9 @@ def test_onednn_multiplies_factors_of_any_layout(onednn, sizes, left_kind, right
 @needs_onednn
 def test_only_what_pays_is_onednns(onednn):
     left, right = torch.randn(8, 5), torch.randn(5, 6)
-    with by_blas():
+    with plain_operators():
         product(left, right)
-        with by_blas():
+        with plain_operators():
             product(left, right)
         product(left, right)
     product(left.double(), right.double())
@@ -163,7 +164,7 @@ def test_models_have_the_same_outputs_and_gradients_by_either_library(onednn, bu
 
     found = run()
     assert len(onednn) > 20
-    with by_blas():
+    with plain_operators():
         wanted = run()
     for own, other in zip(found, wanted, strict=True):
         torch.testing.assert_close(own, other, rtol=1e-3, atol=1e-4 * max(1.0, float(other.abs().max())))

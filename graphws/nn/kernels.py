@@ -1,0 +1,134 @@
+"""Passes over edges as compiled loops: kernels.c, built by the machine's C compiler when first needed.
+
+A kernel replaces several of torch's operators, in float32 on a CPU; where there is no compiler these do it. The library
+is kept in the user's cache (``XDG_CACHE_HOME``, or ``~/.cache``), so it is built once a machine: about a second.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from graphws.nn.routes import takes_plain_operators
+
+__all__ = ["call", "library", "usable"]
+
+SOURCE = Path(__file__).with_name("kernels.c")
+SMALL = 2**14  # numbers, below which torch's operators take less time than it takes to call a kernel
+FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fPIC")
+WIDE = "-mprefer-vector-width=512"  # of x86
+SECONDS = 120  # that a compiler may take
+
+# Arguments of a kernel: p tensors (or None), n sizes and strides, i numbers of a pool, f float; the threads come last.
+POOLS = {None: 0, "sum": 1, "mean": 2, "max": 3}
+TYPES = {"p": ctypes.c_void_p, "n": ctypes.c_ssize_t, "i": ctypes.c_int, "f": ctypes.c_float}
+KERNELS = {
+    "transpose": "pp nn",
+    "write_rows": "ppp pnn pnn pp i nnnn",
+    "merge_rows": "pppppp pp pp i nnnn",
+    "rectify_rows": "pppf pp p pp i nnnn",
+    "unrectify_rows": "pppp ppp ppp p p pp i nnnn",
+}
+
+
+def usable(*tensors: Tensor) -> bool:
+    """Whether kernels may read and write such tensors, the first of which is the largest."""
+    return (
+        tensors[0].numel() >= SMALL
+        and all(t.dtype == torch.float32 and t.device.type == "cpu" for t in tensors)
+        and all(type(t) in (Tensor, torch.nn.Parameter) for t in tensors)
+        and not takes_plain_operators()
+        and library() is not None
+    )
+
+
+def call(name: str, *arguments: Tensor | int | float | None) -> None:
+    """Call a kernel on this many threads as torch has; :func:`usable` was asked before.
+
+    Args:
+        name: In :data:`KERNELS`.
+        arguments: As they stand there. Tensors are passed by their address: their layout is the caller's to see to.
+    """
+    found = library()
+    if found is None:
+        raise RuntimeError(f"kernel {name}: this machine has no C compiler that builds {SOURCE.name}")
+    passed = (value.data_ptr() if isinstance(value, Tensor) else value for value in arguments)
+    getattr(found, name)(*passed, torch.get_num_threads())
+
+
+@lru_cache(maxsize=1)
+def library() -> ctypes.CDLL | None:
+    """The compiled kernels, None where they can't be built."""
+    compiler = shutil.which(os.environ.get("CC", "cc"))
+    if compiler is None or not SOURCE.is_file():
+        return None
+    for options in _attempts():
+        try:
+            loaded = ctypes.CDLL(str(_built(compiler, options)))
+        except (OSError, subprocess.SubprocessError):
+            continue
+        for name, letters in KERNELS.items():
+            function = getattr(loaded, name)
+            function.restype = None
+            function.argtypes = [TYPES[letter] for letter in letters.replace(" ", "")] + [ctypes.c_int]
+        return loaded
+    return None
+
+
+def _attempts() -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Options to compile and to link with, the best first: with torch's own threads, without threads, anywhere."""
+    flags = (*FLAGS, WIDE) if platform.machine() in ("x86_64", "AMD64") else FLAGS
+    root = Path(torch.__file__).parent
+    for threads in sorted([*root.glob("lib/libgomp*.so*"), *root.parent.glob("torch.libs/libgomp*.so*")]):
+        yield (*flags, "-fopenmp"), (str(threads),)
+    yield (*flags, "-fopenmp-simd"), ()
+    yield tuple(flag for flag in FLAGS if flag != "-march=native"), ()
+
+
+def _built(compiler: str, options: tuple[tuple[str, ...], tuple[str, ...]]) -> Path:
+    """The path of the library, built unless it is there; of this source, compiler, processor and options."""
+    compile_options, link_options = options
+    facts = [SOURCE.read_text(encoding="utf-8"), compiler, *compile_options, *link_options, _processor()]
+    key = hashlib.sha256("\0".join(facts).encode()).hexdigest()[:24]
+    path = _folder() / f"kernels-{key}.so"
+    if not path.is_file():
+        with tempfile.TemporaryDirectory(dir=path.parent) as work:
+            made, linked = Path(work, "kernels.o"), Path(work, path.name)
+            _run(compiler, *compile_options, "-c", str(SOURCE), "-o", str(made))
+            _run(compiler, "-shared", str(made), *link_options, "-lm", "-o", str(linked))
+            linked.replace(path)
+    return path
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True, timeout=SECONDS)
+
+
+def _folder() -> Path:
+    """Where libraries are kept: a folder of the user's alone, or one for this process where none can be made."""
+    try:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "graphws"
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.access(home, os.W_OK) and home.stat().st_uid == os.getuid():
+            return home
+    except (OSError, RuntimeError):
+        pass
+    return Path(tempfile.mkdtemp(prefix="graphws-"))
+
+
+def _processor() -> str:
+    """What native code is for."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
