@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from graphws.nn.equivariant_linear import EquivariantLinear
+from graphws.nn.kernels import call, usable
 from graphws.nn.parts import Pools, pool_part
 
 __all__ = ["FourierFeatures", "feature_pools"]
@@ -64,15 +65,7 @@ class FourierFeatures(nn.Module):
         """
         bands = [self._band(values) for values in tensors]
         chosen = [(values, *band) for values, band in zip(tensors, bands, strict=True) if band is not None]
-        if not chosen:
-            return [None] * len(tensors)
-        scaled = torch.cat([values.flatten() / radius for values, radius, _ in chosen])
-        basis = _chebyshev(scaled, max(len(coefficients) for *_, coefficients in chosen))
-        columns = basis.split([values.numel() for values, *_ in chosen], 1)
-        found = iter(
-            (own[: len(coefficients)].T.contiguous().unflatten(0, values.shape[:-1]), coefficients)
-            for own, (values, _, coefficients) in zip(columns, chosen, strict=True)
-        )
+        found = iter(_polynomials(chosen))
         return [None if band is None else next(found) for band in bands]
 
     def _band(self, values: Tensor) -> tuple[float, Tensor] | None:
@@ -99,6 +92,21 @@ class FourierFeatures(nn.Module):
         coefficients = (orders * angles).cos() @ features * (2 / size)
         coefficients[0] /= 2
         return coefficients
+
+
+def _polynomials(chosen: Sequence[tuple[Tensor, float, Tensor]]) -> list[tuple[Tensor, Tensor]]:
+    """T_0, .. of values / radius, [.., n], and their coefficients [n, C], of some tensors of values."""
+    if chosen and usable(*sorted((values for values, *_ in chosen), key=Tensor.numel, reverse=True)):
+        found = []
+        for values, radius, coefficients in chosen:
+            out = values.new_empty(*values.shape[:-1], len(coefficients))
+            call("chebyshev", values.contiguous(), radius, out, values.numel(), len(coefficients))
+            found.append((out, coefficients))
+        return found
+    return [
+        (_chebyshev(values.flatten() / radius, len(coefficients)).T.unflatten(0, values.shape[:-1]), coefficients)
+        for values, radius, coefficients in chosen
+    ]
 
 
 def _chebyshev(values: Tensor, size: int) -> Tensor:

@@ -231,22 +231,43 @@ INLINE void transpose_block(const float *in, count in_row, float *out, count out
 }
 #endif
 
-/* out [n, m]: the transpose of [m, n], in tiles of TILE rows: 8 streams are written at a time. */
+/* out [n, m]: the transpose of [m, n], whose rows stand `row` apart, in tiles: 8 streams are written at a time. */
 enum { TILE = 64 };
 
-INLINE void transpose_tile(const float *in, float *out, count m, count n, count rows) {
+INLINE void transpose_tile(const float *in, count row, float *out, count m, count n, count rows) {
     for (count j = 0; j < n; j += 8)
         for (count i = 0; i < rows; i += 8) {
-            const float *from = in + i * n + j;
+            const float *from = in + i * row + j;
             float *to = out + j * m + i;
-            if (rows - i >= 8 && n - j >= 8) transpose_block(from, n, to, m);
+            if (rows - i >= 8 && n - j >= 8) transpose_block(from, row, to, m);
             else
                 for (count a = 0; a < 8 && i + a < rows; a++)
-                    for (count b = 0; b < 8 && j + b < n; b++) to[b * m + a] = from[a * n + b];
+                    for (count b = 0; b < 8 && j + b < n; b++) to[b * m + a] = from[a * row + b];
         }
 }
 
-void transpose(const float *in, float *out, count m, count n, int threads) {
+void transpose(const float *in, count row, float *out, count m, count n, int threads) {
 #pragma omp parallel for num_threads(threads) if (threads > 1)
-    for (count i = 0; i < m; i += TILE) transpose_tile(in + i * n, out + i, m, n, m - i < TILE ? m - i : TILE);
+    for (count i = 0; i < m; i += TILE) transpose_tile(in + i * row, row, out + i, m, n, m - i < TILE ? m - i : TILE);
+}
+
+/* out [n, size]: T_0 .. T_{size - 1} at x / radius, by their recursion in double precision. */
+void chebyshev(const float *x, float radius, float *out, count n, count size, int threads) {
+#pragma omp parallel for num_threads(threads) if (threads > 1)
+    for (count first = 0; first < n; first += TILE) {
+        const count rows = n - first < TILE ? n - first : TILE;
+        double last[TILE], now[TILE], twice[TILE];
+        for (count i = 0; i < rows; i++) {
+            last[i] = 1;
+            now[i] = x[first + i] / radius;
+            twice[i] = 2 * now[i];
+        }
+        for (count k = 0; k < size; k++)
+            for (count i = 0; i < rows; i++) {
+                const double next = twice[i] * now[i] - last[i];
+                out[(first + i) * size + k] = (float)last[i];
+                last[i] = now[i];
+                now[i] = next;
+            }
+    }
 }

@@ -34,7 +34,8 @@ SECONDS = 120  # that a compiler may take
 POOLS = {None: 0, "sum": 1, "mean": 2, "max": 3}
 TYPES = {"p": ctypes.c_void_p, "n": ctypes.c_ssize_t, "i": ctypes.c_int, "f": ctypes.c_float}
 KERNELS = {
-    "transpose": "pp nn",
+    "transpose": "pnp nn",
+    "chebyshev": "pfp nn",
     "write_rows": "ppp pnn pnn pp i nnnn",
     "merge_rows": "pppppp pp pp i nnnn",
     "rectify_rows": "pppf pp p pp i nnnn",

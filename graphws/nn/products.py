@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import register_flop_formula
 
+from graphws.nn.buffers import even_slices
 from graphws.nn.kernels import call, usable
 from graphws.nn.routes import takes_plain_operators
 from graphws.nn.second_order import gradients_again
@@ -20,8 +21,7 @@ __all__ = ["Linear", "add_product", "linear", "onednn_pays", "product"]
 
 NARROW = 8  # columns
 NARROW_SUM = 32  # rows or columns of a product up to which copying its left factor takes longer than it saves
-PIECE = 2**17  # numbers that are transposed at once
-UNEVEN = 1000  # inner rows of a piece, a multiple of this: rows that are powers of two apart share a place in the cache
+PIECE = 175_000  # numbers that are transposed at once; a few thousand rows do not become slices of a power of two
 WORTH = 2**20  # multiplications of a product, from which on oneDNN's call of some 10 us pays
 
 _INNER = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
@@ -88,10 +88,10 @@ def add_product(total: Tensor, left: Tensor, right: Tensor) -> Tensor:
 
 def _pieces(left: Tensor, right: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """A product as a sum of those of fewer inner rows, where they are many: what is transposed stays in the cache."""
-    size = max(UNEVEN, PIECE // min(left.size(0), right.size(1)) // UNEVEN * UNEVEN)
-    if left.is_contiguous() or left.size(1) <= size:
+    if left.is_contiguous():
         return iter([(left, right)])
-    return zip(left.split(size, 1), right.split(size), strict=True)
+    parts = even_slices(left.size(1), PIECE // min(left.size(0), right.size(1)))
+    return ((left[:, part], right[part]) for part in parts)
 
 
 def _inner(left: Tensor, right: Tensor, bias: Tensor | None) -> Tensor:
@@ -109,10 +109,10 @@ def _inner(left: Tensor, right: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _contiguous(matrix: Tensor) -> Tensor:
-    if matrix.is_contiguous() or not matrix.T.is_contiguous() or not usable(matrix):
+    if matrix.is_contiguous() or matrix.stride(0) != 1 or not usable(matrix):
         return matrix.contiguous()
     out = matrix.new_empty(matrix.shape)
-    call("transpose", matrix, out, matrix.size(1), matrix.size(0))
+    call("transpose", matrix, matrix.stride(1), out, matrix.size(1), matrix.size(0))
     return out
 
 

@@ -1,0 +1,189 @@
+"""The compiled passes against the operators of torch that they replace."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from graphws.nn import kernels
+from graphws.nn.fourier_features import FourierFeatures
+from graphws.nn.matrix_passes import rectified_matrix, write_and_pool, write_matrix
+from graphws.nn.routes import plain_operators
+
+needs_compiler = pytest.mark.skipif(kernels.library() is None, reason="this machine has no C compiler")
+SIZES = [(3, 5, 4, 7), (2, 1, 3, 16), (4, 6, 1, 33)]  # networks, targets, sources, channels
+POOLS = ["sum", "mean", "max"]
+
+
+@pytest.fixture
+def called(monkeypatch):
+    """All tensors take the compiled way; the names of the kernels that were called."""
+    names, call = [], kernels.call
+
+    def record(name, *arguments):
+        names.append(name)
+        call(name, *arguments)
+
+    monkeypatch.setattr(kernels, "SMALL", 1)
+    for module in ("matrix_passes", "fourier_features", "products"):
+        monkeypatch.setattr(f"graphws.nn.{module}.call", record)
+    return names
+
+
+def agree(function, inputs):
+    """Values and gradients by kernels and by operators."""
+    results = []
+    for plain in (False, True):
+        if plain:
+            with plain_operators():
+                found = function(*inputs)
+        else:
+            found = function(*inputs)
+        found = [found] if isinstance(found, torch.Tensor) else list(found)
+        torch.manual_seed(1)
+        above = [torch.randn(t.shape) for t in found]
+        if plain:
+            with plain_operators():
+                gradients = torch.autograd.grad(found, inputs, above)
+        else:
+            gradients = torch.autograd.grad(found, inputs, above)
+        results.append([*found, *gradients])
+    for own, other in zip(*results, strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-5, atol=1e-5)
+    return results[0]
+
+
+def draw(*shape):
+    return torch.randn(*shape, requires_grad=True)
+
+
+@needs_compiler
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("size", SIZES)
+def test_writing(called, size, residual):
+    n, t, s, c = size
+    wide = draw(n, t, 5)  # pieces are slices of what a map of several parts returns
+
+    def function(values, matrix, rows, columns, old=None):
+        return write_matrix(values, matrix, (rows[..., 1:4], columns), old)
+
+    inputs = [draw(*size), draw(3, c), wide, draw(n, s, 3)]
+    agree(function, [*inputs, draw(n, t, s, 3)] if residual else inputs)
+    assert called == ["write_rows"]
+
+
+@needs_compiler
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("size", SIZES)
+def test_writing_and_pooling(called, size, pool, threads):
+    n, t, s, c = size
+    inputs = [draw(*size), draw(5, c), draw(n, t, 5), draw(n, s, 5)]
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        agree(lambda values, matrix, *pieces: write_and_pool(values, matrix, pieces, pool), inputs)
+    finally:
+        torch.set_num_threads(before)
+    assert called == ["write_rows", "merge_rows"]
+
+
+@needs_compiler
+@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("size", SIZES)
+def test_normalising_and_rectifying(called, size, pool):
+    norm = nn.LayerNorm(size[-1])
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    agree(lambda values, *_: rectified_matrix(values, norm, pool), [draw(*size), norm.weight, norm.bias])
+    assert called == ["rectify_rows", "unrectify_rows"]
+
+
+@needs_compiler
+def test_equal_maxima_share_their_gradient(called):
+    values, matrix = torch.zeros(1, 2, 3, 2), torch.eye(2)
+    values[0, 0] = torch.tensor([[1.0, 2.0], [1.0, 0.0], [-1.0, 2.0]])
+    values.requires_grad_()
+    _, rows, _ = write_and_pool(values, matrix, (torch.zeros(1, 2, 2), torch.zeros(1, 3, 2)), "max")
+    (found,) = torch.autograd.grad(rows[0, 0].sum(), values)
+    assert found[0, 0].tolist() == [[0.5, 0.5], [0.5, 0.0], [0.0, 0.5]]
+    assert not found[0, 1].any()
+    assert called == ["write_rows", "merge_rows"]
+
+
+@needs_compiler
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_nan_is_not_lost(called, pool):
+    values = torch.randn(2, 3, 4, 8)
+    values[1, 2, 1, 5] = math.nan
+    pieces = torch.zeros(2, 3, 8), torch.zeros(2, 4, 8)
+    for full, rows, columns in (
+        write_and_pool(values, torch.eye(8), pieces, pool),
+        rectified_matrix(values, nn.LayerNorm(8), pool),
+    ):
+        assert all(bool(t.isnan().any()) for t in (full[1, 2, 1], rows[1, 2], columns[1, 1]))
+        assert not any(bool(t.isnan().any()) for t in (full[0], rows[0], columns[0]))
+    assert called == ["write_rows", "rectify_rows"]
+
+
+@needs_compiler
+@pytest.mark.parametrize("size", [(1, 1), (8, 8), (13, 5), (64, 3), (65, 17), (200, 31)])
+def test_transposes(size):
+    matrix = torch.randn(size[0], size[1] + 2)
+    for part in (matrix, matrix[:, 1 : 1 + size[1]]):
+        out = torch.empty(part.T.shape)
+        kernels.call("transpose", part, part.stride(0), out, *part.shape)
+        assert torch.equal(out, part.T)
+
+
+@needs_compiler
+def test_polynomials_of_fourier_features(called):
+    fourier = FourierFeatures(1, 64, 1.0)
+    tensors = [0.3 * torch.randn(3, 20, 1), 0.1 * torch.randn(3, 4, 25, 1)]
+    found = fourier.expansions(tensors)
+    assert called == ["chebyshev"] * 2
+    with plain_operators():
+        expected = fourier.expansions(tensors)
+    for values, own, other in zip(tensors, found, expected, strict=True):
+        torch.testing.assert_close(own[0], other[0], rtol=0, atol=1e-6)
+        torch.testing.assert_close(own[0] @ own[1], fourier(values), rtol=0, atol=2e-5)
+
+
+@needs_compiler
+def test_what_kernels_do_not_read(monkeypatch):
+    monkeypatch.setattr(kernels, "SMALL", 8)
+    tensor = torch.zeros(8)
+    assert kernels.usable(tensor, nn.Parameter(tensor))
+    assert not kernels.usable(tensor[:7])
+    assert not kernels.usable(tensor.double())
+    assert not kernels.usable(tensor, tensor.bfloat16())
+    assert not kernels.usable(tensor.to("meta"))
+    with plain_operators():
+        assert not kernels.usable(tensor)
+
+
+@pytest.mark.parametrize("compiler", ["false", "no-such-compiler", "true"])
+def test_without_a_compiler_there_is_no_library(monkeypatch, tmp_path, compiler):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("CC", compiler)
+    assert kernels.library.__wrapped__() is None
+    monkeypatch.setattr(kernels, "library", lambda: None)
+    values, matrix = torch.randn(4, 32, 32, 8), torch.randn(8, 8)
+    assert not kernels.usable(values)
+    out, *_ = write_and_pool(values, matrix, (torch.zeros(4, 32, 8), torch.zeros(4, 32, 8)), "mean")
+    torch.testing.assert_close(out, (values @ matrix.T).clamp(min=0))
+    with pytest.raises(RuntimeError, match="write_rows: this machine has no C compiler"):
+        kernels.call("write_rows")
+    assert not list(tmp_path.rglob("*.so"))
+
+
+@needs_compiler
+def test_the_library_is_built_once_and_kept_for_its_user_alone(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert kernels.library.__wrapped__() is not None
+    (kept,) = tmp_path.rglob("*.so")
+    assert kept.parent.stat().st_mode & 0o077 == 0
+    monkeypatch.setattr(kernels, "_run", lambda *_: pytest.fail("built again"))
+    assert kernels.library.__wrapped__() is not None
+    assert list(tmp_path.rglob("*")) == [kept.parent, kept]
