@@ -123,6 +123,7 @@ CONTESTS: dict[str, tuple[Contest, ...]] = {
     "nfn": (
         Contest("NP-NFN", partial(nfn_case, "NPLinear"), _ours("NPNFN")),
         Contest("HNP-NFN", partial(nfn_case, "HNPLinear"), _ours("HNPNFN")),
+        Contest("HNP-NFN, 154 channels", partial(nfn_case, "HNPLinear"), _ours("HNPNFN, 154 channels")),
         Contest("HNP-NFN, 128 channels both", partial(nfn_case, "HNPLinear"), _ours("HNPNFN, 128 channels")),
         Contest("NFT, 4 blocks of 256 channels both", partial(nfn_case, "NPAttention"), _ours("NFT")),
     ),

@@ -63,12 +63,13 @@ QUICK = ("DWS", "NPNFN", "HNPNFN", "NFT", "NGGNN", "NGT", "GMN", "ScaleGMN")
 
 # The models as the published editing experiments configure them: the official implementation's parameters and what
 # builds ours of k outputs. Where the published channels give another number, those that cost least are chosen anew to
-# meet it: of the attention (DWS), of nodes (NG-T), of hidden layers (GMN), of all layers (HNP-NFN).
+# meet it: of the attention (DWS), of nodes (NG-T), of hidden layers (GMN), of the Fourier features (HNP-NFN).
 PLAIN: dict[str, Any] = {"norm": False, "residual": False, "fourier_features": 128}
 PUBLISHED: dict[str, tuple[int, Callable[[Architecture, int], nn.Module]]] = {
     "DWS": (424_447, lambda arch, k: DWS(32, 4, k, architecture=arch, attention_heads=4, attention_channels=44)),
     "NPNFN": (4_133_656, lambda arch, k: NPNFN(128, 3, k, architecture=arch, **PLAIN)),
-    "HNPNFN": (6_528_661, lambda arch, k: HNPNFN(154, 3, k, architecture=arch, **PLAIN)),
+    "HNPNFN": (6_528_661, lambda arch, k: HNPNFN(128, 3, k, architecture=arch, **PLAIN | {"fourier_features": 211})),
+    "HNPNFN, 154 channels": (6_528_661, lambda arch, k: HNPNFN(154, 3, k, architecture=arch, **PLAIN)),
     "HNPNFN, 128 channels": (6_528_661, lambda arch, k: HNPNFN(128, 3, k, architecture=arch, **PLAIN)),
     "NFT": (13_431_564, lambda arch, k: NFT(256, 4, k, architecture=arch)),
     "NGGNN": (1_186_440, lambda arch, k: NGGNN(128, 4, k, plain_edges=True, update_channels=136)),

@@ -65,7 +65,7 @@ def through(
     first: EquivariantLinear,
     blocks: Sequence[EquivariantBlock],
     pools: Sequence[Pools],
-    attentions: Sequence[NeuronAttention | None] = (),
+    attentions: Sequence[nn.Module | None] = (),
     *,
     residual: bool = True,
     bases: Sequence[Tensor | None] | None = None,

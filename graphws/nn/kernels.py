@@ -1,4 +1,4 @@
-"""Passes over edges as compiled loops: kernels.c, built by the machine's C compiler when first needed.
+"""Passes over edges as compiled loops: the files of ``csrc``, built by the machine's C compiler when first needed.
 
 A kernel replaces several of torch's operators, in float32 on a CPU; where there is no compiler these do it. The library
 is kept in the user's cache (``XDG_CACHE_HOME``, or ``~/.cache``), so it is built once a machine: about a second.
@@ -22,9 +22,9 @@ from torch import Tensor
 
 from graphws.nn.routes import takes_plain_operators
 
-__all__ = ["call", "library", "usable"]
+__all__ = ["POOLS", "call", "library", "transpose", "usable"]
 
-SOURCE = Path(__file__).with_name("kernels.c")
+SOURCES = Path(__file__).with_name("csrc")
 SMALL = 2**14  # numbers, below which torch's operators take less time than it takes to call a kernel
 FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fPIC")
 WIDE = "-mprefer-vector-width=512"  # of x86
@@ -34,7 +34,7 @@ SECONDS = 120  # that a compiler may take
 POOLS = {None: 0, "sum": 1, "mean": 2, "max": 3}
 TYPES = {"p": ctypes.c_void_p, "n": ctypes.c_ssize_t, "i": ctypes.c_int, "f": ctypes.c_float}
 KERNELS = {
-    "transpose": "pnp nn",
+    "transpose": "pnn pnn nnn",
     "chebyshev": "pfp nn",
     "write_rows": "ppp pnn pnn pp i nnnn",
     "merge_rows": "pppppp pp pp i nnnn",
@@ -63,16 +63,22 @@ def call(name: str, *arguments: Tensor | int | float | None) -> None:
     """
     found = library()
     if found is None:
-        raise RuntimeError(f"kernel {name}: this machine has no C compiler that builds {SOURCE.name}")
+        raise RuntimeError(f"kernel {name}: this machine has no C compiler that builds it")
     passed = (value.data_ptr() if isinstance(value, Tensor) else value for value in arguments)
     getattr(found, name)(*passed, torch.get_num_threads())
+
+
+def transpose(values: Tensor, out: Tensor) -> None:
+    """Write the transposes of matrices [m, n] or [B, m, n], [n, m] or [B, n, m]; the last axes are contiguous."""
+    source, result = (t if t.dim() == 3 else t.unsqueeze(0) for t in (values, out))
+    call("transpose", source, *source.stride()[:2], result, *result.stride()[:2], *source.shape)
 
 
 @lru_cache(maxsize=1)
 def library() -> ctypes.CDLL | None:
     """The compiled kernels, None where they can't be built."""
     compiler = shutil.which(os.environ.get("CC", "cc"))
-    if compiler is None or not SOURCE.is_file():
+    if compiler is None:
         return None
     for options in _attempts():
         try:
@@ -100,14 +106,23 @@ def _attempts() -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
 def _built(compiler: str, options: tuple[tuple[str, ...], tuple[str, ...]]) -> Path:
     """The path of the library, built unless it is there; of this source, compiler, processor and options."""
     compile_options, link_options = options
-    facts = [SOURCE.read_text(encoding="utf-8"), compiler, *compile_options, *link_options, _processor()]
+    sources = sorted(SOURCES.glob("*.[ch]"))
+    facts = [
+        *(path.read_text(encoding="utf-8") for path in sources),
+        compiler,
+        *compile_options,
+        *link_options,
+        _processor(),
+    ]
     key = hashlib.sha256("\0".join(facts).encode()).hexdigest()[:24]
     path = _folder() / f"kernels-{key}.so"
     if not path.is_file():
         with tempfile.TemporaryDirectory(dir=path.parent) as work:
-            made, linked = Path(work, "kernels.o"), Path(work, path.name)
-            _run(compiler, *compile_options, "-c", str(SOURCE), "-o", str(made))
-            _run(compiler, "-shared", str(made), *link_options, "-lm", "-o", str(linked))
+            linked = Path(work, path.name)
+            made = {source: Path(work, f"{source.stem}.o") for source in sources if source.suffix == ".c"}
+            for source, to in made.items():
+                _run(compiler, *compile_options, "-c", str(source), "-o", str(to))
+            _run(compiler, "-shared", *map(str, made.values()), *link_options, "-lm", "-o", str(linked))
             linked.replace(path)
     return path
 

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import register_flop_formula
 
 from graphws.nn.buffers import even_slices
-from graphws.nn.kernels import call, usable
+from graphws.nn.kernels import transpose, usable
 from graphws.nn.routes import takes_plain_operators
 from graphws.nn.second_order import gradients_again
 
 __all__ = ["Linear", "add_product", "linear", "onednn_pays", "product"]
 
 NARROW = 8  # columns
-NARROW_SUM = 32  # rows or columns of a product up to which copying its left factor takes longer than it saves
+NARROW_SUM = 16  # rows or columns of a product up to which copying its left factor takes longer than it saves
 PIECE = 175_000  # numbers that are transposed at once; a few thousand rows do not become slices of a power of two
 WORTH = 2**20  # multiplications of a product, from which on oneDNN's call of some 10 us pays
 
@@ -112,7 +112,7 @@ def _contiguous(matrix: Tensor) -> Tensor:
     if matrix.is_contiguous() or matrix.stride(0) != 1 or not usable(matrix):
         return matrix.contiguous()
     out = matrix.new_empty(matrix.shape)
-    call("transpose", matrix, matrix.stride(1), out, matrix.size(1), matrix.size(0))
+    transpose(matrix.T, out)
     return out
 
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from graphws.nn.equivariant_linear import EquivariantLinear
+from graphws.nn.kernels import transpose, usable
 from graphws.nn.products import Linear, linear
 from graphws.nn.second_order import gradients_again
 
@@ -83,7 +84,7 @@ class _Attend(torch.autograd.Function):
         hidden = torch.baddbmm(queries, values, weights.transpose(1, 2))
         ctx.heads = heads
         ctx.save_for_backward(joint, queries, values, keys, weights)
-        return hidden.view(count, -1, size).transpose(1, 2)
+        return _transposed(hidden.view(count, -1, size))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -99,7 +100,7 @@ class _Attend(torch.autograd.Function):
         torch.bmm(above, weights, out=found[1])
         torch.bmm(queries, of_scores, out=found[2])
         count, size, _ = joint.shape
-        return found.view(3, count, -1, size).permute(1, 3, 0, 2).reshape(joint.shape), None
+        return _by_element(found.view(3, count, -1, size)), None
 
 
 def _definition(joint: Tensor, heads: int) -> Tensor:
@@ -112,8 +113,27 @@ def _by_head(values: Tensor, parts: int, heads: int) -> Tensor:
     """[B, d, parts * C] as a copy [parts, B * heads, C / heads, d]."""
     count, size, _ = values.shape
     flat = values.new_empty(parts, count, values.size(2) // parts, size)
-    flat.copy_(values.unflatten(2, (parts, -1)).permute(2, 0, 3, 1))
+    if usable(values) and values.stride(2) == 1:
+        for own, out in zip(values.chunk(parts, 2), flat, strict=True):
+            transpose(own, out)
+    else:
+        flat.copy_(values.unflatten(2, (parts, -1)).permute(2, 0, 3, 1))
     return flat.view(parts, count * heads, -1, size)
+
+
+def _by_element(values: Tensor) -> Tensor:
+    """[parts, B, C, d] as a copy [B, d, parts * C], the inverse."""
+    if not usable(values):
+        return values.permute(1, 3, 0, 2).flatten(2)
+    out = values.new_empty(values.size(1), values.size(3), values.size(0) * values.size(2))
+    for own, result in zip(values, out.chunk(values.size(0), 2), strict=True):
+        transpose(own, result)
+    return out
+
+
+def _transposed(values: Tensor) -> Tensor:
+    """[B, C, d] as a copy [B, d, C]."""
+    return _by_element(values.unsqueeze(0))
 
 
 class NeuronAttention(nn.Module):

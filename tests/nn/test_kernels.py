@@ -10,9 +10,11 @@ from graphws.nn import kernels
 from graphws.nn.fourier_features import FourierFeatures
 from graphws.nn.matrix_passes import rectified_matrix, write_and_pool, write_matrix
 from graphws.nn.routes import plain_operators
+from graphws.nn.set_attention import attend
 
 needs_compiler = pytest.mark.skipif(kernels.library() is None, reason="this machine has no C compiler")
-SIZES = [(3, 5, 4, 7), (2, 1, 3, 16), (4, 6, 1, 33)]  # networks, targets, sources, channels
+# networks, targets, sources, channels
+SIZES = [(3, 5, 4, 7), (2, 1, 3, 16), (4, 6, 1, 33), (2, 3, 2, 32), (1, 2, 2, 64), (1, 2, 2, 128)]
 POOLS = ["sum", "mean", "max"]
 
 
@@ -26,7 +28,8 @@ def called(monkeypatch):
         call(name, *arguments)
 
     monkeypatch.setattr(kernels, "SMALL", 1)
-    for module in ("matrix_passes", "fourier_features", "products"):
+    monkeypatch.setattr(kernels, "call", record)
+    for module in ("matrix_passes", "matrix_steps", "fourier_features"):
         monkeypatch.setattr(f"graphws.nn.{module}.call", record)
     return names
 
@@ -79,7 +82,7 @@ def test_writing(called, size, residual):
 @pytest.mark.parametrize("size", SIZES)
 def test_writing_and_pooling(called, size, pool, threads):
     n, t, s, c = size
-    inputs = [draw(*size), draw(5, c), draw(n, t, 5), draw(n, s, 5)]
+    inputs = [draw(*size), draw(c, c), draw(n, t, c), draw(n, s, c)]
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -128,13 +131,23 @@ def test_a_nan_is_not_lost(called, pool):
 
 
 @needs_compiler
+@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("size", [(1, 1), (8, 8), (13, 5), (64, 3), (65, 17), (200, 31)])
-def test_transposes(size):
-    matrix = torch.randn(size[0], size[1] + 2)
-    for part in (matrix, matrix[:, 1 : 1 + size[1]]):
-        out = torch.empty(part.T.shape)
-        kernels.call("transpose", part, part.stride(0), out, *part.shape)
-        assert torch.equal(out, part.T)
+def test_transposes(size, threads, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    for shape in (size, (3, *size)):
+        values = torch.randn(*shape[:-1], size[1] + 2)
+        for part in (values, values[..., 1 : 1 + size[1]]):
+            out = torch.empty(*part.mT.shape[:-1], size[0] + 4)
+            kernels.transpose(part, out[..., 3:-1])
+            assert torch.equal(out[..., 3:-1], part.mT)
+
+
+@needs_compiler
+def test_attention_reads_and_writes_by_head(called):
+    joint = draw(3, 5, 24)
+    agree(lambda rows: attend(rows, heads=2), [joint])
+    assert called == ["transpose"] * (3 + 1 + 1 + 3)
 
 
 @needs_compiler

@@ -1,14 +1,9 @@
-/* Passes over float32 tensors [n, t, s, c] that do in one pass what torch does in several; kernels.py calls them.
+/* Passes over float32 tensors [n, t, s, c] that do in one pass what torch does in several.
  *
  * n networks, each a matrix of t targets by s sources, of c channels. `rows` are pools over sources [n, t, c],
  * `columns` pools over targets [n, s, c]. All is contiguous, but for pieces with strides of networks and of rows.
  */
-#include <math.h>
-#include <stddef.h>
-
-typedef ptrdiff_t count;
-#define INLINE static inline __attribute__((always_inline))
-#define EACH for (count k = 0; k < c; k++)
+#include "common.h"
 
 enum pool { NONE, SUM, MEAN, MAX };
 
@@ -69,9 +64,12 @@ void write_rows(const float *found, const float *old, float *out, const float *t
         const count at = b * t * s * c;
         const float *own = old ? old + at : 0, *target = targets + b * tn, *source = sources + b * sn;
         float *row = rows + b * t * c, *column = columns + b * s * c;
-        if (pool == NONE) write_network(found + at, own, out + at, target, tr, source, sr, 0, 0, NONE, t, s, c);
-        else if (pool == MAX) write_network(found + at, 0, out + at, target, tr, source, sr, row, column, MAX, t, s, c);
-        else write_network(found + at, 0, out + at, target, tr, source, sr, row, column, pool, t, s, c);
+        if (pool == NONE)
+            WITH(c, write_network(found + at, own, out + at, target, tr, source, sr, 0, 0, NONE, t, s, C));
+        else if (pool == MAX)
+            WITH(c, write_network(found + at, 0, out + at, target, tr, source, sr, row, column, MAX, t, s, C));
+        else
+            WITH(c, write_network(found + at, 0, out + at, target, tr, source, sr, row, column, pool, t, s, C));
     }
 }
 
@@ -142,24 +140,35 @@ INLINE void moments(const float *restrict x, float eps, float *mean, float *scal
     *scale = 1 / sqrtf(squares / c + eps);
 }
 
+INLINE void rectify_network(const float *values, const float *weight, const float *bias, float eps, float *mean,
+                            float *scale, float *out, float *rows, float *columns, enum pool pool, count t, count s,
+                            count c) {
+    start(rows, columns, pool, t, s, c);
+    for (count i = 0; i < t; i++)
+        for (count j = 0; j < s; j++) {
+            const count at = i * s + j;
+            const float *restrict x = values + at * c;
+            float *restrict o = out + at * c;
+            moments(x, eps, mean + at, scale + at, c);
+            const float middle = mean[at], factor = scale[at];
+            EACH o[k] = relu((x[k] - middle) * factor * weight[k] + bias[k]);
+            collect(o, rows + i * c, columns + j * c, pool, c);
+        }
+    finish(rows, columns, pool, t, s, c);
+}
+
 /* out = relu(norm(values)), its pools, and the statistics of the norm, [n, t, s] each. */
 void rectify_rows(const float *values, const float *weight, const float *bias, float eps, float *mean, float *scale,
                   float *out, float *rows, float *columns, int pool, count n, count t, count s, count c, int threads) {
 #pragma omp parallel for num_threads(threads) if (threads > 1)
     for (count b = 0; b < n; b++) {
-        float *row = rows + b * t * c, *column = columns + b * s * c;
-        start(row, column, pool, t, s, c);
-        for (count i = 0; i < t; i++)
-            for (count j = 0; j < s; j++) {
-                const count at = (b * t + i) * s + j;
-                const float *restrict x = values + at * c;
-                float *restrict o = out + at * c;
-                moments(x, eps, mean + at, scale + at, c);
-                const float middle = mean[at], factor = scale[at];
-                EACH o[k] = relu((x[k] - middle) * factor * weight[k] + bias[k]);
-                collect(o, row + i * c, column + j * c, pool, c);
-            }
-        finish(row, column, pool, t, s, c);
+        const count at = b * t * s;
+        float *row = rows + b * t * c, *column = columns + b * s * c, *o = out + at * c;
+        const float *x = values + at * c;
+        if (pool == MAX)
+            WITH(c, rectify_network(x, weight, bias, eps, mean + at, scale + at, o, row, column, MAX, t, s, C));
+        else
+            WITH(c, rectify_network(x, weight, bias, eps, mean + at, scale + at, o, row, column, pool, t, s, C));
     }
 }
 
@@ -181,6 +190,23 @@ INLINE void unnormalise(const float *restrict x, float mean, float scale, const 
     EACH g[k] = scale * (g[k] - sum - (x[k] - mean) * scale * moment);
 }
 
+INLINE void unrectify_network(const float *values, const float *weight, const float *mean, const float *scale,
+                              const float *rectified, const float *rows, const float *columns, const float *own,
+                              const float *of_rows, const float *of_columns, float *work, float *out,
+                              float *of_weight, float *of_bias, enum pool pool, count t, count s, count c) {
+    float *row_share = work, *column_share = work + t * c;
+    shares(rectified, rows, columns, of_rows, of_columns, row_share, column_share, pool, t, s, c);
+    fill(of_weight, c, 0);
+    fill(of_bias, c, 0);
+    for (count i = 0; i < t; i++)
+        for (count j = 0; j < s; j++) {
+            const count at = i * s + j;
+            unpool(rectified + at * c, own + at * c, rows + i * c, columns + j * c, row_share + i * c,
+                   column_share + j * c, out + at * c, pool, c);
+            unnormalise(values + at * c, mean[at], scale[at], weight, out + at * c, of_weight, of_bias, c);
+        }
+}
+
 /* The gradient of the values of rectify_rows, and of weight and bias, [n, c] each to be summed. work: [n, t + s, c]. */
 void unrectify_rows(const float *values, const float *weight, const float *mean, const float *scale,
                     const float *rectified, const float *rows, const float *columns, const float *own,
@@ -188,86 +214,10 @@ void unrectify_rows(const float *values, const float *weight, const float *mean,
                     float *of_bias, int pool, count n, count t, count s, count c, int threads) {
 #pragma omp parallel for num_threads(threads) if (threads > 1)
     for (count b = 0; b < n; b++) {
-        const float *row = rows + b * t * c, *column = columns + b * s * c, *v = rectified + b * t * s * c;
-        float *row_share = work + b * (t + s) * c, *column_share = row_share + t * c;
-        shares(v, row, column, of_rows + b * t * c, of_columns + b * s * c, row_share, column_share, pool, t, s, c);
-        fill(of_weight + b * c, c, 0);
-        fill(of_bias + b * c, c, 0);
-        for (count i = 0; i < t; i++)
-            for (count j = 0; j < s; j++) {
-                const count at = (b * t + i) * s + j;
-                unpool(rectified + at * c, own + at * c, row + i * c, column + j * c, row_share + i * c,
-                       column_share + j * c, out + at * c, pool, c);
-                unnormalise(values + at * c, mean[at], scale[at], weight, out + at * c, of_weight + b * c,
-                            of_bias + b * c, c);
-            }
-    }
-}
-
-/* A block of a transpose: 8 rows of 8 numbers. */
-#ifdef __AVX__
-#include <immintrin.h>
-INLINE void transpose_block(const float *in, count in_row, float *out, count out_row) {
-    __m256 a[8], b[8];
-    for (int i = 0; i < 8; i++) a[i] = _mm256_loadu_ps(in + i * in_row);
-    for (int i = 0; i < 8; i += 2) {
-        b[i] = _mm256_unpacklo_ps(a[i], a[i + 1]);
-        b[i + 1] = _mm256_unpackhi_ps(a[i], a[i + 1]);
-    }
-    for (int i = 0; i < 8; i += 4)
-        for (int j = 0; j < 2; j++) {
-            a[i + 2 * j] = _mm256_shuffle_ps(b[i + j], b[i + 2 + j], 0x44);
-            a[i + 2 * j + 1] = _mm256_shuffle_ps(b[i + j], b[i + 2 + j], 0xee);
-        }
-    for (int i = 0; i < 4; i++) {
-        _mm256_storeu_ps(out + i * out_row, _mm256_permute2f128_ps(a[i], a[i + 4], 0x20));
-        _mm256_storeu_ps(out + (i + 4) * out_row, _mm256_permute2f128_ps(a[i], a[i + 4], 0x31));
-    }
-}
-#else
-INLINE void transpose_block(const float *in, count in_row, float *out, count out_row) {
-    for (int i = 0; i < 8; i++)
-        for (int j = 0; j < 8; j++) out[j * out_row + i] = in[i * in_row + j];
-}
-#endif
-
-/* out [n, m]: the transpose of [m, n], whose rows stand `row` apart, in tiles: 8 streams are written at a time. */
-enum { TILE = 64 };
-
-INLINE void transpose_tile(const float *in, count row, float *out, count m, count n, count rows) {
-    for (count j = 0; j < n; j += 8)
-        for (count i = 0; i < rows; i += 8) {
-            const float *from = in + i * row + j;
-            float *to = out + j * m + i;
-            if (rows - i >= 8 && n - j >= 8) transpose_block(from, row, to, m);
-            else
-                for (count a = 0; a < 8 && i + a < rows; a++)
-                    for (count b = 0; b < 8 && j + b < n; b++) to[b * m + a] = from[a * row + b];
-        }
-}
-
-void transpose(const float *in, count row, float *out, count m, count n, int threads) {
-#pragma omp parallel for num_threads(threads) if (threads > 1)
-    for (count i = 0; i < m; i += TILE) transpose_tile(in + i * row, row, out + i, m, n, m - i < TILE ? m - i : TILE);
-}
-
-/* out [n, size]: T_0 .. T_{size - 1} at x / radius, by their recursion in double precision. */
-void chebyshev(const float *x, float radius, float *out, count n, count size, int threads) {
-#pragma omp parallel for num_threads(threads) if (threads > 1)
-    for (count first = 0; first < n; first += TILE) {
-        const count rows = n - first < TILE ? n - first : TILE;
-        double last[TILE], now[TILE], twice[TILE];
-        for (count i = 0; i < rows; i++) {
-            last[i] = 1;
-            now[i] = x[first + i] / radius;
-            twice[i] = 2 * now[i];
-        }
-        for (count k = 0; k < size; k++)
-            for (count i = 0; i < rows; i++) {
-                const double next = twice[i] * now[i] - last[i];
-                out[(first + i) * size + k] = (float)last[i];
-                last[i] = now[i];
-                now[i] = next;
-            }
+        const count at = b * t * s, row = b * t * c, column = b * s * c;
+        WITH(c, unrectify_network(values + at * c, weight, mean + at, scale + at, rectified + at * c, rows + row,
+                                  columns + column, own + at * c, of_rows + row, of_columns + column,
+                                  work + row + column, out + at * c, of_weight + b * c, of_bias + b * c, pool, t, s,
+                                  C));
     }
 }
