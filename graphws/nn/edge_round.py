@@ -2,68 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from graphws.nn.chunks import Chunks, Part, Working, collect, spread, working_dtype
+from graphws.nn.chunks import Part, collect, spread, working_dtype
 from graphws.nn.edge_states import AffineMap
-from graphws.nn.normalisation import NormedRows, empty_stats, folded
+from graphws.nn.edge_steps import RoundPlan, RoundResult, Steps
+from graphws.nn.normalisation import empty_stats, folded
 from graphws.nn.products import add_product, product
 from graphws.nn.second_order import gradients_again
 from graphws.nn.sparse_linear import SparseLinear
 
-__all__ = ["RoundPlan", "RoundResult", "edge_round"]
-
-
-@dataclass(frozen=True)
-class RoundPlan:
-    """What a round is made of.
-
-    Args:
-        chunks: Of the batch.
-        activation: A nonlinearity with a derivative here, ``"silu"`` or ``"relu"``.
-        residual: Whether the old states are added to the update.
-        sums: Whether the hidden states are summed at nodes.
-        hidden: Whether the hidden states themselves are the new edge states, not added to the old ones.
-        keep: Whether what enters the nonlinearity is kept for the gradient; it is worked out again otherwise.
-        eps: Of the normalisation of edges, None for none.
-        dtype: Of products and of what is kept; states and sums have their own.
-    """
-
-    chunks: Chunks
-    activation: str
-    residual: bool
-    sums: bool
-    keep: bool
-    eps: float | None = None
-    dtype: torch.dtype = torch.float32
-    hidden: bool = False
-
-
-class RoundResult(NamedTuple):
-    """Sums of h at sources and targets, [N, H] each, and new edge states [E, C]; empty where not asked for."""
-
-    at_source: Tensor
-    at_target: Tensor
-    edges: Tensor
-
-
-ACTIVATIONS: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor]]] = {
-    "silu": (
-        lambda x, out: torch.ops.aten.silu.out(x, out=out),
-        lambda gradient, x, out: torch.ops.aten.silu_backward.grad_input(gradient, x, grad_input=out),
-    ),
-    "relu": (
-        lambda x, out: torch.clamp_min(x, 0, out=out),
-        lambda gradient, x, out: torch.ops.aten.threshold_backward.grad_input(gradient, x, 0, grad_input=out),
-    ),
-}
+__all__ = ["edge_round"]
 
 
 def edge_round(
@@ -154,38 +110,9 @@ def _empty_result(plan: RoundPlan, edges: Tensor, source: Tensor, out_weight: Te
     return RoundResult(at_source, at_target, edges.new_empty(updated))
 
 
-class _Steps:
-    """What both passes share: a round's tensors, each as one view a chunk, and the way to the hidden layer's input."""
-
-    def __init__(self, plan: RoundPlan, saved: tuple[Any, ...]) -> None:
-        edges, source, target, weight, out_weight, out_bias, kept, stats = saved
-        self.plan, self.chunks = plan, plan.chunks
-        self.sizes = self.chunks.edge_sizes
-        self.work = Working(self.chunks, edges)
-        self.rows, self.normed = edges.split(self.sizes), NormedRows(edges, plan.eps, stats, self.work, plan.dtype)
-        self.width, self.weight = weight.size(0), weight.to(plan.dtype)
-        self.out = None if out_weight is None else (out_weight.to(plan.dtype), out_bias)
-        self.ends = [self.chunks.nodes(t.to(plan.dtype).contiguous()) for t in (source, target)]
-        self.kept = list(zip(kept.split(self.sizes), self.chunks.edges(kept), strict=True)) if plan.keep else []
-
-    def before(self, index: int, normed: Tensor) -> Tensor:
-        """W ê + s + t of a chunk, written where it is kept."""
-        rows, part = self.kept[index] if self.kept else self.work("before", index, self.width, self.plan.dtype)
-        self.chunks.spread(index, self.ends[0][index], self.ends[1][index], part)
-        return add_product(rows, normed, self.weight.T)
-
-    def hidden(self, index: int, before: Tensor, out: Tensor | None = None) -> tuple[Tensor, Part]:
-        if out is None or out.dtype != self.plan.dtype:
-            rows, part = self.work("hidden", index, self.width, self.plan.dtype)
-        else:
-            rows, part = out, self.chunks.working(out)
-        ACTIVATIONS[self.plan.activation][0](before, out=rows)
-        return rows, part
-
-
 class _Forward:
     def __init__(self, plan: RoundPlan, saved: tuple[Any, ...], result: RoundResult) -> None:
-        self.steps, self.plan, self.result = _Steps(plan, saved), plan, result
+        self.steps, self.plan, self.result = Steps(plan, saved), plan, result
         self.sums = [plan.chunks.nodes(t) for t in result[:2]] if plan.sums else []
 
     def run(self) -> None:
@@ -193,21 +120,12 @@ class _Forward:
         updated = result.split(steps.sizes) if (result := self.result.edges).numel() else []
         for index in range(len(steps.sizes)):
             out = updated[index] if self.plan.hidden else None
-            hidden, part = steps.hidden(index, steps.before(index, steps.normed.make(index)), out)
-            if self.sums:
-                self.plan.chunks.collect(index, part, self.sums[0][index], self.sums[1][index])
+            sums = [own[index] for own in self.sums]
+            hidden = steps.activate(index, steps.normed.make(index), sums, out)
             if out is not None and out is not hidden:
                 out.copy_(hidden)
             if steps.out is not None:
-                self._update(index, hidden, steps.out, updated[index])
-
-    def _update(self, index: int, hidden: Tensor, maps: tuple[Tensor, Tensor], out: Tensor) -> None:
-        """Write e + V h + c."""
-        if self.plan.residual:
-            torch.add(self.steps.rows[index], maps[1], out=out)
-        else:
-            out.copy_(maps[1].expand_as(out))
-        add_product(out, hidden, maps[0].T)
+                steps.update(index, hidden, updated[index])
 
 
 class _Backward:
@@ -217,50 +135,43 @@ class _Backward:
         self, plan: RoundPlan, saved: tuple[Any, ...], gradients: tuple[Tensor | None, ...], *, wants_edges: bool
     ) -> None:
         edges, source, _, weight, out_weight, out_bias = saved[:6]
-        self.plan, self.steps, self.chunks = plan, _Steps(plan, saved), plan.chunks
+        self.plan, self.steps, self.chunks = plan, Steps(plan, saved), plan.chunks
         self.of_edges = torch.empty_like(edges) if wants_edges else None
         self.of_ends = [source.new_zeros(source.shape, dtype=weight.dtype) for _ in range(2)]
         self.of_weight = weight.new_zeros(weight.shape)
         update, sums = gradients[2], gradients[:2]
         own = update is not None and out_weight is not None
         self.of_out = [t.new_zeros(t.shape) for t in (out_weight, out_bias)] if own else []
-        self.of_updated = [] if update is None else update.split(self.steps.sizes)
+        self.of_updated = [] if update is None else update.contiguous().split(self.steps.sizes)
         known = [g for g in sums if g is not None]
         filled = [torch.zeros_like(known[0]) if g is None else g for g in sums] if known else []
         self.of_sums = [self.chunks.nodes(g.to(plan.dtype).contiguous()) for g in filled]
 
     def run(self) -> tuple[Tensor | None, ...]:
-        steps, chunks = self.steps, self.chunks
-        of_ends = [chunks.nodes(t) for t in self.of_ends]
+        steps = self.steps
+        of_ends = [self.chunks.nodes(t) for t in self.of_ends]
         outs = [] if self.of_edges is None else self.of_edges.split(steps.sizes)
         for index in range(len(steps.sizes)):
             normed = steps.normed.again(index)
             before = steps.kept[index][0] if steps.kept else steps.before(index, normed)
-            slope, part = self._of_hidden(index, before)
-            ACTIVATIONS[self.plan.activation][1](slope, before, out=slope)
-            chunks.collect(index, part, of_ends[0][index], of_ends[1][index])
+            slope = self._of_before(index, before, [own[index] for own in of_ends])
             add_product(self.of_weight, slope.T, normed)
             if outs:
                 self._of_rows(index, slope, outs[index])
         return self.of_edges, *self.of_ends, self.of_weight, *(self.of_out or (None, None))
 
-    def _of_hidden(self, index: int, before: Tensor) -> tuple[Tensor, Part]:
-        """The gradient with respect to h; adds to those of V and c."""
-        steps = self.steps
-        rows, part = steps.work("slope", index, steps.width, self.plan.dtype)
-        if self.of_sums:
-            self.chunks.spread(index, self.of_sums[0][index], self.of_sums[1][index], part)
-        else:
-            rows.zero_()
-        if self.of_updated and self.plan.hidden:
-            rows += self.of_updated[index]
-        if self.of_updated and steps.out is not None:
-            update = self.of_updated[index]
-            self.of_out[1] += update.sum(0)
-            update = update.to(self.plan.dtype)
-            add_product(self.of_out[0], update.T, steps.hidden(index, before)[0])
-            add_product(rows, update, steps.out[0])
-        return rows, part
+    def _of_before(self, index: int, before: Tensor, of_ends: Sequence[Part]) -> Tensor:
+        """The gradient of what enters the nonlinearity; adds those of its ends, of V and of c."""
+        steps, plan, above = self.steps, self.plan, None
+        update = self.of_updated[index].to(plan.dtype) if self.of_updated else None
+        if update is not None:
+            above = update if plan.hidden else product(update, steps.out[0]) if steps.out is not None else None
+        of_sums = [own[index] for own in self.of_sums]
+        slope, hidden = steps.slope(index, before, above, of_sums, of_ends)
+        if update is not None and steps.out is not None:
+            self.of_out[1] += self.of_updated[index].sum(0)
+            add_product(self.of_out[0], update.T, hidden)
+        return slope
 
     def _of_rows(self, index: int, slope: Tensor, out: Tensor) -> None:
         """Write the gradient with respect to e."""
@@ -268,11 +179,8 @@ class _Backward:
         if self.plan.eps is None and not self.plan.residual and out.dtype == self.plan.dtype:
             product(slope, steps.weight, out=out)
             return
-        gradient = steps.normed.backward(index, product(slope, steps.weight))
-        if self.plan.residual and self.of_updated:
-            torch.add(gradient, self.of_updated[index], out=out)
-        else:
-            out.copy_(gradient)
+        old = self.of_updated[index] if self.plan.residual and self.of_updated else None
+        steps.normed.backward(index, product(slope, steps.weight), old, out)
 
 
 def _definition(

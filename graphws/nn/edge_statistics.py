@@ -240,7 +240,7 @@ class _Backward:
         product(of_scale, step.maps[0], out=of_rows)
         add_product(of_rows, slope, step.maps[2])
         if not direct:
-            out.copy_(step.normed.backward(index, of_rows))
+            step.normed.backward(index, of_rows, None, out)
 
 
 def _plain(plan: Plan, inputs: Sequence[Tensor]) -> list[Tensor]:

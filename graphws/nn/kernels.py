@@ -36,6 +36,11 @@ TYPES = {"p": ctypes.c_void_p, "n": ctypes.c_ssize_t, "i": ctypes.c_int, "f": ct
 KERNELS = {
     "transpose": "pnn pnn nnn",
     "chebyshev": "pfp nn",
+    "spread_rows": "pn pn pn ppn ppn i nnnn",
+    "slope_rows": "pn pn ppn pn pn ppn i nnnn",
+    "normalise_rows": "pfi ppp nn",
+    "unnormalise_rows": "ppp pp p nn",
+    "add_rows": "pppp nn",
     "write_rows": "ppp pnn pnn pp i nnnn",
     "merge_rows": "pppppp pp pp i nnnn",
     "rectify_rows": "pppf pp p pp i nnnn",

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from graphws.batch import Batch
 from graphws.nn.chunks import chunks_of
-from graphws.nn.edge_round import RoundPlan, edge_round
+from graphws.nn.edge_round import edge_round
+from graphws.nn.edge_steps import RoundPlan
 from graphws.nn.primitives import Nonlinearity, layer_norm, node_degrees, nonlinearity, to_nodes
 from graphws.nn.sparse_linear import linear
 

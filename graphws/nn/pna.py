@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from graphws.architecture import Architecture
 from graphws.batch import Batch
 from graphws.nn.chunks import chunks_of
-from graphws.nn.edge_round import RoundPlan, edge_round
+from graphws.nn.edge_round import edge_round
 from graphws.nn.edge_states import AffineMap, EdgeStates
 from graphws.nn.edge_statistics import edge_statistics
+from graphws.nn.edge_steps import RoundPlan
 from graphws.nn.primitives import layer_norm
 from graphws.nn.products import Linear, linear
 

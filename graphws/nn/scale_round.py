@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from graphws.nn.chunks import Chunks, Part, Working, collect, spread, working_dtype
-from graphws.nn.edge_round import ACTIVATIONS
+from graphws.nn.edge_steps import ACTIVATIONS
 from graphws.nn.products import add_product
 from graphws.nn.products import product as matrix_product
 from graphws.nn.scale_equivariant import canonical_size, gate

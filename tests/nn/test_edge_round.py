@@ -3,9 +3,11 @@ import torch
 from torch import nn
 
 from graphws import Architecture
-from graphws.nn import SparseLinear
+from graphws.nn import SparseLinear, kernels
 from graphws.nn.chunks import chunks_of
-from graphws.nn.edge_round import RoundPlan, _plain_round, edge_round
+from graphws.nn.edge_round import _plain_round, edge_round
+from graphws.nn.edge_steps import RoundPlan
+from graphws.nn.routes import plain_operators
 from graphws.testing import random_batch
 from tests.nn.fused import error, gradients, kept_bytes, random_rows, several_chunks
 
@@ -66,6 +68,37 @@ def test_values_and_gradients_are_those_of_the_definition(options, dense, monkey
     pairs = zip(gradients(found, inputs + parameters), gradients(expected, inputs + parameters), strict=True)
     for a, b in [*zip(found, expected, strict=True), *pairs]:
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.skipif(kernels.library() is None, reason="this machine has no C compiler")
+@pytest.mark.parametrize("hidden", [5, 32])
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_the_compiled_way_is_that_of_the_operators(options, hidden, monkeypatch):
+    monkeypatch.setattr(kernels, "SMALL", 1)
+    batch = several_chunks(monkeypatch, hidden)
+    called, call = set(), kernels.call
+
+    def record(name, *arguments):
+        called.add(name)
+        call(name, *arguments)
+
+    for module in ("edge_steps", "normalisation"):
+        monkeypatch.setattr(f"graphws.nn.{module}.call", record)
+    way, _, parameters = a_round(batch, True, channels=4, hidden=hidden, dtype=torch.float32, **options)
+    inputs = [t.detach().float().requires_grad_() for t in states(batch, 4, hidden)]
+
+    def run():
+        found = [t for t in way(*inputs) if t.numel()]
+        return [*found, *gradients(found, inputs + parameters)]
+
+    found = run()
+    assert {"spread_rows", "slope_rows"} <= called
+    assert ("add_rows" in called) == options.get("write", True)
+    assert ({"normalise_rows", "unnormalise_rows"} <= called) == options.get("norm", True)
+    with plain_operators():
+        expected = run()
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5 * max(1.0, float(b.detach().abs().max())))
 
 
 @pytest.mark.parametrize("dense", [True, False])

@@ -151,6 +151,23 @@ def test_attention_reads_and_writes_by_head(called):
 
 
 @needs_compiler
+def test_the_nonlinearity_and_its_slope_keep_every_digit():
+    x = torch.cat([torch.linspace(-120, 120, 24_001), torch.tensor([0.0, -0.0, 1e-30, math.nan])]).view(1, 1, -1, 1)
+    one, size = torch.ones_like(x), x.numel()
+    found, slope, before = (torch.empty_like(x) for _ in range(3))
+    none, at_source, at_target = torch.zeros(size), torch.zeros(size), torch.zeros(1)
+    call, ends = kernels.call, (none, torch.zeros(1), 0)
+    call("spread_rows", x, 0, before, 0, found, 0, *ends, None, None, 0, 0, 1, 1, size, 1)
+    call("slope_rows", one, 0, x, 0, None, None, 0, slope, 0, None, 0, at_source, at_target, 0, 0, 1, 1, size, 1)
+    exact = x.double().requires_grad_()
+    wanted = nn.functional.silu(exact)
+    (of_exact,) = torch.autograd.grad(wanted.sum(), exact)
+    for own, other in ((found, wanted), (slope, of_exact)):
+        torch.testing.assert_close(own.double(), other.detach(), rtol=5e-7, atol=5e-7, equal_nan=True)
+    torch.testing.assert_close(at_source.view_as(slope), slope, rtol=0, atol=0, equal_nan=True)
+
+
+@needs_compiler
 def test_polynomials_of_fourier_features(called):
     fourier = FourierFeatures(1, 64, 1.0)
     tensors = [0.3 * torch.randn(3, 20, 1), 0.1 * torch.randn(3, 4, 25, 1)]

@@ -13,3 +13,18 @@ typedef ptrdiff_t count;
         else if (c == 128) { enum { C = 128 }; call; } \
         else { const count C = c; call; } \
     } while (0)
+
+/* A NaN stays one, as in torch. */
+INLINE float relu(float x) { return x < 0 ? 0 : x; }
+
+/* Mean and 1 / sqrt(variance + eps) of one row of channels. */
+INLINE void moments(const float *restrict x, float eps, float *mean, float *scale, count c) {
+    float sum = 0, squares = 0;
+#pragma omp simd reduction(+ : sum)
+    EACH sum += x[k];
+    const float middle = sum / c;
+#pragma omp simd reduction(+ : squares)
+    EACH squares += (x[k] - middle) * (x[k] - middle);
+    *mean = middle;
+    *scale = 1 / sqrtf(squares / c + eps);
+}

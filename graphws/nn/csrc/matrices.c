@@ -8,7 +8,6 @@
 enum pool { NONE, SUM, MEAN, MAX };
 
 /* A NaN stays one, as in torch. */
-INLINE float relu(float x) { return x < 0 ? 0 : x; }
 INLINE float larger(float a, float b) { return a > b || a != a ? a : b; }
 
 INLINE void fill(float *restrict out, count size, float value) {
@@ -126,18 +125,6 @@ void merge_rows(const float *values, const float *rows, const float *columns, co
                 collect(out + at, row_sums + (b * t + i) * c, column_sums + (b * s + j) * c, SUM, c);
             }
     }
-}
-
-/* Mean and 1 / sqrt(variance + eps) of one row of channels. */
-INLINE void moments(const float *restrict x, float eps, float *mean, float *scale, count c) {
-    float sum = 0, squares = 0;
-#pragma omp simd reduction(+ : sum)
-    EACH sum += x[k];
-    const float middle = sum / c;
-#pragma omp simd reduction(+ : squares)
-    EACH squares += (x[k] - middle) * (x[k] - middle);
-    *mean = middle;
-    *scale = 1 / sqrtf(squares / c + eps);
 }
 
 INLINE void rectify_network(const float *values, const float *weight, const float *bias, float eps, float *mean,
