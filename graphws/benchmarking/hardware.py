@@ -12,6 +12,10 @@ from typing import Any
 
 import torch
 
+from graphws.nn.kernels import library
+from graphws.nn.products import onednn_pays, product
+from graphws.nn.routes import plain_operators
+
 __all__ = ["Rates", "machine", "matrix_rate", "measure_rates", "stream_rate", "synchronise"]
 
 SQUARE = 2048
@@ -26,11 +30,13 @@ class Rates:
     Args:
         square: FLOP/s of the product of two matrices [2048, 2048].
         edges: FLOP/s of [35840, 128] x [128, 128], a linear layer on the edges of 32 networks (2, 32, 32, 1).
+        torch: FLOP/s of that by torch.mm, where models may multiply by another library.
         stream: Bytes/s read and written by the sum of two tensors [35840, 128].
     """
 
     square: float
     edges: float
+    torch: float
     stream: float
 
     @property
@@ -42,9 +48,12 @@ class Rates:
 def measure_rates(device: str | torch.device = "cpu", *, seconds: float = 0.5, square: int = SQUARE) -> Rates:
     """Measure a device in float32, each rate for so many seconds, at least two repeats."""
     edges = min(EDGES, square**2 // CHANNELS)
+    with plain_operators():
+        by_torch = matrix_rate(edges, CHANNELS, CHANNELS, device=device, seconds=seconds)
     return Rates(
         matrix_rate(square, square, square, device=device, seconds=seconds),
         matrix_rate(edges, CHANNELS, CHANNELS, device=device, seconds=seconds),
+        by_torch,
         stream_rate(edges, CHANNELS, device=device, seconds=seconds),
     )
 
@@ -52,10 +61,9 @@ def measure_rates(device: str | torch.device = "cpu", *, seconds: float = 0.5, s
 def matrix_rate(
     rows: int, inner: int, columns: int, *, device: str | torch.device = "cpu", seconds: float = 0.5
 ) -> float:
-    """FLOP/s of a float32 product [rows, inner] x [inner, columns], the best repeat of those that fit in the time."""
+    """FLOP/s of a float32 product [rows, inner] x [inner, columns] as models multiply: the best repeat in that time."""
     left, right = torch.ones(rows, inner, device=device), torch.ones(inner, columns, device=device)
-    out = torch.empty(rows, columns, device=device)
-    return 2 * rows * inner * columns / _best(lambda: torch.mm(left, right, out=out), device, seconds)
+    return 2 * rows * inner * columns / _best(lambda: product(left, right), device, seconds)
 
 
 def stream_rate(rows: int, columns: int, *, device: str | torch.device = "cpu", seconds: float = 0.5) -> float:
@@ -101,6 +109,8 @@ def machine(device: str | torch.device = "cpu", *, keeps_memory: bool = False) -
         "python": platform.python_version(),
         "torch": torch.__version__,
         "dtype": "float32",
+        "products": "oneDNN" if onednn_pays() else "torch",
+        "kernels": "compiled" if library() is not None else "torch operators",
         "allocator": "freed memory kept" if keeps_memory else "default",
         "malloc_environment": {name: os.environ[name] for name in MALLOC if name in os.environ},
         "device": str(device),

@@ -214,8 +214,9 @@ def _described(content: dict[str, Any]) -> str:
     where = f"{facts['gpu']}, " if "gpu" in facts else ""
     return (
         f"{where}{facts['processor']}, {facts['threads']} thread(s), torch {facts['torch']}, {facts['dtype']}, "
-        f"allocator: {facts['allocator']}; products {rates['square'] / 1e9:,.0f} GFLOP/s at 2048^3 and "
-        f"{rates['edges'] / 1e9:,.0f} at 35,840 x 128 x 128, an add {rates['stream'] / 1e9:.1f} GB/s"
+        f"allocator: {facts['allocator']}, passes: {facts['kernels']}; products by {facts['products']} "
+        f"{rates['square'] / 1e9:,.0f} GFLOP/s at 2048^3 and {rates['edges'] / 1e9:,.0f} at 35,840 x 128 x 128, "
+        f"torch.mm {rates['torch'] / 1e9:,.0f} there, an add {rates['stream'] / 1e9:.1f} GB/s"
     )
 
 

@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from graphws.benchmarking import hardware
+from graphws.nn import kernels
+from graphws.nn.products import onednn_pays
 
 
 def test_rates_are_work_by_the_best_time(monkeypatch):
@@ -18,7 +20,7 @@ def test_rates_of_this_machine():
     rates = hardware.measure_rates(seconds=0.01, square=128)
     assert time.perf_counter() - start < 5
     assert rates.matrix == max(rates.square, rates.edges)
-    assert min(rates.square, rates.edges, rates.stream) > 1e6
+    assert min(rates.square, rates.edges, rates.torch, rates.stream) > 1e6
 
 
 def test_the_machine_in_words(monkeypatch):
@@ -29,6 +31,8 @@ def test_the_machine_in_words(monkeypatch):
     assert facts["torch"] == torch.__version__
     assert facts["threads"] == torch.get_num_threads()
     assert facts["processor"]
+    assert facts["products"] == ("oneDNN" if onednn_pays() else "torch")
+    assert facts["kernels"] == ("compiled" if kernels.library() else "torch operators")
     assert hardware.machine()["allocator"] == "default"
 
 

@@ -8,7 +8,7 @@ from graphws.benchmarking.memory import Memory
 from graphws.benchmarking.suite import COLUMNS, Row, Setting, run_suite
 from graphws.benchmarking.timing import Timing
 
-RATES = Rates(2e9, 1e9, 1e9)
+RATES = Rates(2e9, 1e9, 1e9, 1e9)
 
 
 @pytest.fixture(autouse=True)

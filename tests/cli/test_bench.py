@@ -22,7 +22,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "in_own_process", lambda function, *arguments: function(*arguments))
     import graphws.benchmarking
 
-    rates = hardware.Rates(2e9, 1e9, 1e9)
+    rates = hardware.Rates(2e9, 1e9, 1e9, 1e9)
     monkeypatch.setattr(graphws.benchmarking, "measure_rates", lambda device: rates)
 
 
