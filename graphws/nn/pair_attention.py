@@ -31,7 +31,7 @@ def pair_attention(
 
     .. math:: q_i \cdot k_j + e_{ij} \cdot (K'^T q_i + Q'^T k_j) + e_{ij} \cdot S e_{ij}
 
-    and M is applied behind the sum over j, to P = \sum_j w_{ij} v_j e_{ij}^T, a matrix a node and head.
+    Channels come first and pairs last: all e of a network are the columns of one matrix, which S and M multiply.
 
     Args:
         pairs: e, [B, n, n, D].
@@ -45,18 +45,30 @@ def pair_attention(
     """
     if torch.is_autocast_enabled(pairs.device.type):
         return _plain_attention((pairs, *nodes, maps), heads, mask)
-    of_query, of_key, modulation = (m.unflatten(0, (heads, -1)) for m in maps.chunk(3))  # [heads, d, D]
+    pooled, seen = _Attention.apply(*(t.contiguous() for t in _given(pairs, nodes, maps, heads)), mask)
+    return pooled.movedim((2, 3), (0, 1)).flatten(2), seen
+
+
+def _given(pairs: Tensor, nodes: Sequence[Tensor], maps: Tensor, heads: int) -> _Given:
+    of_query, of_key, modulation = maps.chunk(3)
+    of_query, of_key = (m.unflatten(0, (heads, -1)) for m in (of_query, of_key))  # [heads, d, D]
     query, key, value = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in nodes)  # [B, heads, n, d]
     query, of_query = (t * query.size(-1) ** -0.5 for t in (query, of_query))
     form = of_query.transpose(1, 2) @ of_key
     form = (form + form.transpose(1, 2)) / 2
-    given = (
-        *(pairs.movedim(3, 1), (query @ key.transpose(2, 3)).transpose(0, 1)),
-        *((query @ of_key).transpose(1, 2), (key @ of_query).permute(1, 3, 0, 2).unsqueeze(3)),
-        *(value.permute(1, 3, 0, 2).unsqueeze(3), torch.cat([form.flatten(0, 1), maps.chunk(3)[2]])),
+    return _Given(
+        pairs=pairs.movedim(3, 1),
+        fixed=(query @ key.transpose(2, 3)).transpose(0, 1),
+        at_query=_form(query, of_key).view(heads, *query.shape[::2], -1).permute(1, 2, 0, 3),
+        at_key=_form(key, of_query).mT.view(heads, -1, len(key), 1, key.size(2)),
+        value=value.permute(1, 3, 0, 2).unsqueeze(3),
+        maps=torch.cat([form.flatten(0, 1), modulation]),
     )
-    pooled, seen = _Attention.apply(*(t.contiguous() for t in given), mask)
-    return pooled.movedim((2, 3), (0, 1)).flatten(2), seen
+
+
+def _form(values: Tensor, maps: Tensor) -> Tensor:
+    """Linear forms of values [B, heads, n, d] by maps [heads, d, D], [heads, B * n, D]."""
+    return values.transpose(0, 1).flatten(1, 2) @ maps
 
 
 class _Given(NamedTuple):
@@ -123,9 +135,10 @@ class _Attention(torch.autograd.Function):
             both = work("both", given.maps.size(0), own.pairs[0].numel())
             slopes = work("slopes", 2, *own.fixed.shape)
             slope, weight = slopes[0], slopes[1].copy_(weights[:, nets, rows])
-            of_weight = _of_weights(work, own, weight, of_pooled[:, :, nets, rows], both, found.value[:, :, nets])
-            _by_row(of_weight).add_(of_seen[part].flatten(0, 1) @ _by_row(own.pairs))
-            torch.ops.aten._softmax_backward_data.out(of_weight, weight, 3, of_weight.dtype, grad_input=slope)
+            by_sums = _of_weights(own, weight, of_pooled[:, :, nets, rows], both, found.value[:, :, nets])
+            of_weight = (of_seen[part].flatten(0, 1) @ _by_row(own.pairs)).transpose(0, 1).view_as(weight)
+            by_sums.addcmul_(of_weight, weight)
+            torch.addcmul(by_sums, by_sums.sum(3, keepdim=True), weight, value=-1, out=slope)  # softmax's
             found.fixed[:, nets, rows] = slope
             outer = torch.mul(slope.unsqueeze(1), own.pairs, out=own.split(both)[0])
             found.at_key[:, :, nets] += outer.sum(3, keepdim=True)
@@ -146,16 +159,13 @@ def _scores(own: _Given, forms: Tensor, mask: Tensor | None) -> Tensor:
     return scores if mask is None else scores.masked_fill_(~mask[:, None], -math.inf)
 
 
-def _of_weights(
-    work: Buffers, own: _Given, weight: Tensor, above: Tensor, both: Tensor, of_value: Tensor
-) -> Tensor:
-    """The gradient of the weights by the sums of values; writes that of M e_ij and adds that of the values."""
+def _of_weights(own: _Given, weight: Tensor, above: Tensor, both: Tensor, of_value: Tensor) -> Tensor:
+    """The weights times their gradient by the sums of values; writes that of M e_ij and adds that of the values."""
     moduli, of_moduli = product(own.modulation(), own.pairs.flatten(1)).view(*above.shape[:4], -1), own.split(both)[1]
-    torch.mul(above, own.value, out=of_moduli)
-    of_weight = torch.mul(moduli, of_moduli, out=work("terms", *moduli.shape)).sum(1)
-    of_moduli.mul_(weight.unsqueeze(1))
-    of_value += moduli.mul_(weight.unsqueeze(1)).mul_(above).sum(3, keepdim=True)
-    return of_weight
+    moduli.mul_(torch.mul(above, weight.unsqueeze(1), out=of_moduli))
+    of_value += moduli.sum(3, keepdim=True)
+    of_moduli.mul_(own.value)
+    return moduli.mul_(own.value).sum(1)
 
 
 def _of_squares(given: _Given) -> Tensor:

@@ -53,13 +53,10 @@ def pair_update(pairs: Tensor, normed: Tensor, ends: tuple[Tensor, Tensor], maps
     if torch.is_autocast_enabled(pairs.device.type):
         return _plain_update(eps, pairs, normed, *ends, *maps)
     expand, at_rest = maps.expand * maps.norm, F.linear(maps.norm_bias, maps.expand, maps.expand_bias)
-    given = _Given(
-        *(t.movedim(3, 1).contiguous() for t in (pairs, normed)),
-        *(t.movedim(2, 0).contiguous() for t in ends),
-        *(torch.cat([maps.forth, maps.back], 1), maps.out, maps.out_bias),
-        *(expand, at_rest, maps.contract, maps.contract_bias),
-    )
-    return _Update.apply(eps, *given).movedim(1, 3)
+    states = [*(t.movedim(3, 1).contiguous() for t in (pairs, normed)), *(t.movedim(2, 0).contiguous() for t in ends)]
+    into = torch.cat([maps.forth, maps.back], 1)
+    others = into, maps.out, maps.out_bias, expand, at_rest, maps.contract, maps.contract_bias
+    return _Update.apply(eps, *states, *others).movedim(1, 3)
 
 
 class _Given(NamedTuple):

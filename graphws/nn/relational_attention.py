@@ -158,7 +158,7 @@ class RelationalLayer(nn.Module):
         self.edge_out = Linear(2 * edge_channels, edge_channels)  # U
 
     def forward(self, x: Tensor, edges: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        normed = pair_norm(edges, self.edge_norm)
+        edges, normed = pair_norm(edges, self.edge_norm)
         x = x + self.attention(self.node_norm(x), normed, mask)
         x = x + self.node_mlp(self.mlp_norm(x))
         as_target, as_source = self.from_nodes(self.new_norm(x)).chunk(2, -1)
