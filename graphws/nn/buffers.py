@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-__all__ = ["Buffers", "PairRows", "even_slices", "pair_chunks"]
+__all__ = ["Buffers", "PairRows", "columns", "even_slices", "pair_chunks"]
 
-CACHE = 2**21  # bytes of the widest tensor of a chunk of pairs, a thread; measured best of 2^18 to 2^26
+CACHE = 2**23  # bytes of the widest tensor of a chunk of rows of one network, a thread; measured best of 2^20 to 2^24
+JOINED = 1 / 4  # of that, of a chunk of several networks, whose states are first copied
 
 PairRows = tuple[slice, slice]  # networks, and rows i of their pairs (i, j)
 
@@ -51,5 +52,10 @@ def pair_chunks(pairs: Tensor, width: int) -> Iterator[PairRows]:
     if pairs.device.type != "cpu":
         return iter([(slice(0, count), slice(0, size))])
     limit = max(1, CACHE * torch.get_num_threads() // row)
-    networks = even_slices(count, limit // max(size, 1))
+    networks = even_slices(count, int(JOINED * limit) // max(size, 1))
     return ((own, rows) for own in networks for rows in even_slices(size, limit))
+
+
+def columns(states: Tensor, part: PairRows) -> Tensor:
+    """Those of a chunk of states [B, C, n, n], [C, b, i, j] contiguous; a view where the chunk is one network."""
+    return states[part[0], :, part[1]].transpose(0, 1).contiguous()

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from graphws.nn.buffers import Buffers, PairRows, pair_chunks
+from graphws.nn.buffers import Buffers, PairRows, columns, pair_chunks
+from graphws.nn.pair_norm import unit_columns, unit_slopes
 from graphws.nn.products import add_product, product
 from graphws.nn.second_order import gradients_again
 
@@ -51,107 +52,148 @@ def pair_update(pairs: Tensor, normed: Tensor, ends: tuple[Tensor, Tensor], maps
     """
     if torch.is_autocast_enabled(pairs.device.type):
         return _plain_update(eps, pairs, normed, *ends, *maps)
-    return _Update.apply(eps, pairs, normed, *ends, *maps)
+    expand, at_rest = maps.expand * maps.norm, F.linear(maps.norm_bias, maps.expand, maps.expand_bias)
+    states = [*(t.movedim(3, 1).contiguous() for t in (pairs, normed)), *(t.movedim(2, 0).contiguous() for t in ends)]
+    into = torch.cat([maps.forth, maps.back], 1)
+    others = into, maps.out, maps.out_bias, expand, at_rest, maps.contract, maps.contract_bias
+    return _Update.apply(eps, *states, *others).movedim(1, 3)
+
+
+class _Given(NamedTuple):
+    """What a pair update is made of.
+
+    Shapes:
+        pairs and normed [B, D, n, n]; target and source [2D, B, n]; into [2D, 2D], A beside R; out and out_bias;
+        expand and expand_bias, which read what the LayerNorm has before its own scale and shift; contract and
+        contract_bias.
+    """
+
+    pairs: Tensor
+    normed: Tensor
+    target: Tensor
+    source: Tensor
+    into: Tensor
+    out: Tensor
+    out_bias: Tensor
+    expand: Tensor
+    expand_bias: Tensor
+    contract: Tensor
+    contract_bias: Tensor
 
 
 class _Kept(NamedTuple):
-    """What a pair update keeps for the gradient: what enters its nonlinearities and its LayerNorm, whose statistics."""
+    """What a pair update keeps for the gradient: what enters its nonlinearities, and the LayerNorm's unit columns."""
 
     before: Tensor
-    middle: Tensor
+    unit: Tensor
     expanded: Tensor
-    mean: Tensor
     scale: Tensor
 
-    def rows(self, part: PairRows) -> _Kept:
-        return _Kept(*(t[part].flatten(0, 2) for t in self))
+    def at(self, part: PairRows) -> _Kept:
+        """Views of a chunk, [C, b, i, j]."""
+        return _Kept(*(_view(t, part) for t in self))
 
 
 class _Update(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, eps: float, pairs: Tensor, normed: Tensor, *others: Tensor) -> Tensor:
-        pairs, normed, work = pairs.contiguous(), normed.contiguous(), Buffers(pairs)
-        (target, source), maps, out = others[:2], PairUpdate(*others[2:]), torch.empty_like(pairs)
-        channels, width = maps.out.shape
-        kept = _Kept(*(pairs.new_empty(*pairs.shape[:3], size) for size in (width, channels, width, 1, 1)))
-        for part in pair_chunks(pairs, width):
-            own, rows = kept.rows(part), out[part].flatten(0, 2)
-            torch.add(target[part].unsqueeze(2), source[part[0]].unsqueeze(1), out=kept.before[part])
-            add_product(own.before, normed[part].flatten(0, 2), maps.forth.T)
-            add_product(own.before, _reversed(work, normed, part), maps.back.T)
-            hidden, found = work("hidden", len(rows), width), work("normed", len(rows), channels)
-            torch.ops.aten.gelu.out(own.before, out=hidden)
-            torch.add(pairs[part].flatten(0, 2), maps.out_bias, out=own.middle)
-            add_product(own.middle, hidden, maps.out.T)
-            torch.ops.aten.native_layer_norm.out(
-                own.middle, [channels], maps.norm, maps.norm_bias, eps, out0=found, out1=own.mean, out2=own.scale
-            )
-            product(found, maps.expand.T, maps.expand_bias, out=own.expanded)
+    def forward(ctx: Any, eps: float, *inputs: Tensor) -> Tensor:
+        given, work, found = _Given(*inputs), Buffers(inputs[0]), torch.empty_like(inputs[0])
+        (channels, width), (count, _, size, _) = given.out.shape, given.pairs.shape
+        kept = _Kept(*(found.new_empty(count, c, size, size) for c in (width, channels, width, 1)))
+        for part in pair_chunks(found[:, 0], width):
+            own, both = kept.at(part), _both(work, given.normed, part)
+            shape = both.shape[1:]
+            before = _mapped(given.into, both).add_(given.source[:, part[0]].unsqueeze(2))
+            torch.add(before, given.target[:, *part].unsqueeze(3), out=own.before)
+            hidden = torch.ops.aten.gelu.out(own.before, out=work("hidden", width, *shape))
+            middle = _mapped(given.out, hidden).add_(_view(given.pairs, part)).add_(_by_channel(given.out_bias))
+            own.scale[0] = unit_columns(middle, eps, own.unit)
+            torch.add(_mapped(given.expand, own.unit), _by_channel(given.expand_bias), out=own.expanded)
             torch.ops.aten.gelu.out(own.expanded, out=hidden)
-            torch.add(own.middle, maps.contract_bias, out=rows)
-            add_product(rows, hidden, maps.contract.T)
+            middle.add_(_by_channel(given.contract_bias))
+            torch.add(_mapped(given.contract, hidden), middle, out=_view(found, part))
         ctx.eps = eps
-        ctx.save_for_backward(pairs, normed, *others, *kept)
-        return out
+        ctx.save_for_backward(*inputs, *kept)
+        return found
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        count = 4 + len(PairUpdate._fields)
-        pairs, normed, *others = ctx.saved_tensors[:count]
+        inputs = ctx.saved_tensors[: len(_Given._fields)]
         if torch.is_grad_enabled():
-            return None, *gradients_again(lambda *t: _plain_update(ctx.eps, *t), ctx.saved_tensors[:count], gradients)
-        ends, maps, kept = others[:2], PairUpdate(*others[2:]), _Kept(*ctx.saved_tensors[count:])
-        above, of_pairs, of_normed = gradients[0].contiguous(), torch.empty_like(pairs), torch.zeros_like(normed)
-        of_ends = torch.empty_like(ends[0]), torch.zeros_like(ends[1])
-        of_maps, work = PairUpdate(*(torch.zeros_like(t) for t in maps)), Buffers(pairs)
-        for part in pair_chunks(pairs, maps.out.size(1)):
-            slope = _update_slopes(work, kept.rows(part), above[part], (maps, of_maps), of_pairs[part].flatten(0, 2))
-            reverse, one = _reversed(work, normed, part), of_normed[part].flatten(0, 2)
-            add_product(of_maps.forth, slope.T, normed[part].flatten(0, 2))
-            add_product(of_maps.back, slope.T, reverse)
-            add_product(one, slope, maps.forth)
-            other = product(slope, maps.back, out=reverse).view(above[part].shape)
-            of_normed[part[0], :, part[1]] += other.transpose(1, 2)
-            slope = slope.view(*other.shape[:3], -1)
-            torch.sum(slope, 2, out=of_ends[0][part])
-            of_ends[1][part[0]] += slope.sum(1)
-        return None, of_pairs, of_normed, *of_ends, *of_maps
+            return None, *gradients_again(lambda *t: _definition(ctx.eps, _Given(*t)), inputs, gradients)
+        given, kept, work = _Given(*inputs), _Kept(*ctx.saved_tensors[len(inputs) :]), Buffers(inputs[0])
+        above = gradients[0].contiguous()
+        total = _Given(torch.empty_like(above), *(torch.zeros_like(t) for t in inputs[1:]))
+        turned = given._replace(**{name: getattr(given, name).T.contiguous() for name in MAPS})
+        for part in pair_chunks(above[:, 0], given.out.size(1)):
+            own, both = kept.at(part), _both(work, given.normed, part)
+            slope = _slopes(work, own, columns(above, part), turned, total, _view(total.pairs, part))
+            add_product(total.into, slope.flatten(1), both.flatten(1).T)
+            torch.sum(slope, 3, out=total.target[:, *part])
+            total.source[:, part[0]] += slope.sum(2)
+            one, other = _mapped(turned.into, slope).chunk(2)
+            other, reverse = other.movedim((0, 2), (1, 3)), total.normed[part[0], :, :, part[1]]
+            if one.size(2) == one.size(3):  # whole networks
+                torch.add(one.transpose(0, 1), other, out=reverse)
+            else:
+                _view(total.normed, part).add_(one)
+                reverse += other
+        return None, *total
 
 
-def _update_slopes(
-    work: Buffers, own: _Kept, above: Tensor, maps: tuple[PairUpdate, PairUpdate], out: Tensor
-) -> Tensor:
+MAPS = "into", "out", "expand", "contract"
+
+
+def _slopes(work: Buffers, own: _Kept, above: Tensor, turned: _Given, total: _Given, of_pairs: Tensor) -> Tensor:
     """The gradient of what enters the first nonlinearity; that of the pairs is written, those of maps are added."""
-    given, total = maps
-    above = above.flatten(0, 2)
-    hidden, slope = work("hidden", *own.before.shape), work("slope", *own.before.shape)
-    torch.ops.aten.gelu.out(own.expanded, out=hidden)
-    add_product(total.contract, above.T, hidden)
-    product(above, given.contract, out=slope)
+    hidden = torch.ops.aten.gelu.out(own.expanded, out=work("hidden", *own.expanded.shape))
+    add_product(total.contract.T, hidden.flatten(1), above.flatten(1).T)
+    total.contract_bias.add_(above.flatten(1).sum(1))
+    slope = _mapped(turned.contract, above)
     torch.ops.aten.gelu_backward.grad_input(slope, own.expanded, grad_input=slope)
-    found = work("normed", *own.middle.shape)
-    torch.sub(own.middle, own.mean, out=found).mul_(own.scale)
-    add_product(total.expand, slope.T, torch.addcmul(given.norm_bias, found, given.norm))
-    of_middle, *of_norm = torch.ops.aten.native_layer_norm_backward(
-        product(slope, given.expand, out=found),
-        *(own.middle, given.norm.shape, own.mean, own.scale, given.norm, given.norm_bias, [True] * 3),
-    )
-    torch.add(of_middle, above, out=out)
-    sums = (total.contract_bias, above), (total.expand_bias, slope), (total.out_bias, out)
-    for result, values in sums:
-        result += values.sum(0)
-    for result, term in zip((total.norm, total.norm_bias), of_norm, strict=True):
-        result += term
+    unit = own.unit.contiguous()
+    add_product(total.expand, slope.flatten(1), unit.flatten(1).T)
+    total.expand_bias.add_(slope.flatten(1).sum(1))
+    torch.add(unit_slopes(_mapped(turned.expand, slope), unit, own.scale[0]), above, out=of_pairs)
     torch.ops.aten.gelu.out(own.before, out=hidden)
-    add_product(total.out, out.T, hidden)
-    product(out, given.out, out=slope)
+    add_product(total.out.T, hidden.flatten(1), of_pairs.flatten(1).T)
+    total.out_bias.add_(of_pairs.flatten(1).sum(1))
+    slope = _mapped(turned.out, of_pairs)
     return torch.ops.aten.gelu_backward.grad_input(slope, own.before, grad_input=slope)
 
 
-def _reversed(work: Buffers, normed: Tensor, part: PairRows) -> Tensor:
-    """The states of the pairs (j, i) of a chunk of pairs (i, j), as rows."""
-    values = normed[part[0], :, part[1]].transpose(1, 2)
-    return work("reverse", *values.shape).copy_(values).flatten(0, 2)
+def _view(states: Tensor, part: PairRows) -> Tensor:
+    """A chunk of states [B, C, n, n] as a view [C, b, i, j]."""
+    return states[part[0], :, part[1]].transpose(0, 1)
+
+
+def _mapped(weight: Tensor, values: Tensor) -> Tensor:
+    """A linear map of columns [C, b, i, j]."""
+    return product(weight, values.flatten(1)).view(-1, *values.shape[1:])
+
+
+def _by_channel(values: Tensor) -> Tensor:
+    return values.view(-1, 1, 1, 1)
+
+
+def _both(work: Buffers, normed: Tensor, part: PairRows) -> Tensor:
+    """The states of the pairs (i, j) of a chunk and below them those of the pairs (j, i), [2D, b, i, j]."""
+    own = _view(normed, part)
+    both = work("both", 2 * own.size(0), *own.shape[1:])
+    both[: own.size(0)] = own
+    both[own.size(0) :] = normed[part[0], :, :, part[1]].movedim((1, 3), (0, 2))
+    return both
+
+
+def _definition(eps: float, given: _Given) -> Tensor:
+    """The update of these inputs, in as many passes as it has steps."""
+    both = torch.cat([given.normed, given.normed.mT], 1).movedim(1, 3)
+    ends = given.target.unsqueeze(3) + given.source.unsqueeze(2)
+    hidden = F.gelu(F.linear(both, given.into) + ends.movedim(0, 3))
+    middle = given.pairs.movedim(1, 3) + F.linear(hidden, given.out, given.out_bias)
+    unit = F.layer_norm(middle, given.out_bias.shape, eps=eps)
+    hidden = F.gelu(F.linear(unit, given.expand, given.expand_bias))
+    return (middle + F.linear(hidden, given.contract, given.contract_bias)).movedim(3, 1)
 
 
 def _plain_update(eps: float, pairs: Tensor, normed: Tensor, target: Tensor, source: Tensor, *maps: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from graphws.batch import Batch
 from graphws.nn.pair_attention import pair_attention
+from graphws.nn.pair_norm import pair_norm
 from graphws.nn.pair_update import PairUpdate, pair_update
 from graphws.nn.products import Linear
 
@@ -45,7 +46,8 @@ class PairLayout(NamedTuple):
     def pairs(self, values: Tensor, other: Tensor) -> Tensor:
         """Edge rows [E, C] as [B, n, n, C] by (target, source), parallel edges summed; ``other`` [C] at other pairs."""
         rows = values.new_zeros(self.free.numel(), values.size(-1)).index_add(0, self.pair, values)
-        return rows.view(*self.free.shape[:3], -1) + self.free.to(other.dtype) * other
+        pairs = rows.view(*self.free.shape[:3], -1).movedim(3, 1).contiguous()
+        return pairs.movedim(1, 3).addcmul(self.free.to(other.dtype), other)
 
     def edge_rows(self, values: Tensor) -> Tensor:
         """[B, n, n, C] as edge rows [E, C]; parallel edges read the same pair."""
@@ -156,7 +158,7 @@ class RelationalLayer(nn.Module):
         self.edge_out = Linear(2 * edge_channels, edge_channels)  # U
 
     def forward(self, x: Tensor, edges: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        normed = self.edge_norm(edges)
+        edges, normed = pair_norm(edges, self.edge_norm)
         x = x + self.attention(self.node_norm(x), normed, mask)
         x = x + self.node_mlp(self.mlp_norm(x))
         as_target, as_source = self.from_nodes(self.new_norm(x)).chunk(2, -1)
