@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from graphws.architecture import Architecture
 from graphws.batch import Batch
 from graphws.grouping import by_structure
+from graphws.kernels import call, usable
 
-__all__ = ["group_signals", "node_values", "realise"]
+__all__ = ["group_signals", "node_values", "realise", "sine"]
 
 
 def realise(batch: Batch, inputs: Tensor) -> Tensor:
@@ -104,8 +107,32 @@ def _exact_signals(batch: Batch, inputs: Tensor, *, folded: bool) -> tuple[list[
         if total is None:
             raise ValueError(f"node group {group.name!r} has neither incoming edges nor a bias")
         sums.append(total)
-        values.append(group.activation(total) if frequency is None else total.sin())
+        values.append(group.activation(total) if frequency is None else sine(total))
     return sums, values
+
+
+def sine(values: Tensor) -> Tensor:
+    """The sine of each value, differentiable any number of times; by a compiled pass where that is to be had."""
+    return _Sine.apply(values) if usable(values) else values.sin()
+
+
+class _Sine(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        values = values.contiguous()
+        ctx.save_for_backward(values)
+        out = torch.empty_like(values)
+        call("sine", values, None, out, values.numel())
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (values,), above = ctx.saved_tensors, gradients[0].contiguous()
+        if torch.is_grad_enabled() or not usable(values, above):
+            return above * values.cos()
+        out = torch.empty_like(values)
+        call("sine", values, above, out, values.numel())
+        return out
 
 
 def _scaled(values: Tensor, factor: float | None) -> Tensor:

@@ -30,6 +30,8 @@ RANKS = {
     "graphws.metrics_file": 6,
     "graphws": 7,  # from graphws import NetGraph
     "graphws.checks": 0,
+    "graphws.routes": 0,
+    "graphws.kernels": 1,
     "graphws.alignment": 8,
     "graphws.functional": 8,
     "conversions": 9,

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from graphws.nn.kernels import library
+from graphws.kernels import library
 from graphws.nn.products import onednn_pays, product
-from graphws.nn.routes import plain_operators
+from graphws.routes import plain_operators
 
 __all__ = ["Rates", "machine", "matrix_rate", "measure_rates", "stream_rate", "synchronise"]
 

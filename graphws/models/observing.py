@@ -16,8 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from graphws.architecture import Architecture
 from graphws.batch import Batch
 from graphws.models.operator_costs import operator_bytes, operator_flops, touched_bytes
-from graphws.nn.routes import plain_operators
 from graphws.nn.sparse_linear import SparseLinear
+from graphws.routes import plain_operators
 
 __all__ = ["LAYER_FLOPS", "Counts", "observe"]
 

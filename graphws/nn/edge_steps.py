@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from graphws.kernels import call, usable
 from graphws.nn.chunks import Chunks, DenseChunks, Part, Working
-from graphws.nn.kernels import call, usable
 from graphws.nn.normalisation import NormedRows
 from graphws.nn.products import add_product, product
 

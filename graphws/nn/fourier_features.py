@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from graphws.kernels import call, usable
 from graphws.nn.equivariant_linear import EquivariantLinear
-from graphws.nn.kernels import call, usable
 from graphws.nn.parts import Pools, pool_part
 
 __all__ = ["FourierFeatures", "feature_pools"]

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from graphws.kernels import POOLS, call, usable
 from graphws.nn.buffers import Buffers, even_slices
-from graphws.nn.kernels import POOLS, call, usable
 from graphws.nn.matrix_steps import empty_pools, merge, pool_axes, rectify, unpool, unrectified, unrectify, write
 from graphws.nn.primitives import Pool, pool_dims
 from graphws.nn.products import add_product, product

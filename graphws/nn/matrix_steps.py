@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from graphws.kernels import POOLS, call, usable
 from graphws.nn.buffers import Buffers
-from graphws.nn.kernels import POOLS, call, usable
 from graphws.nn.normalisation import normalise
 from graphws.nn.primitives import Pool
 
@@ -59,24 +59,11 @@ def write(
 ) -> None:
     """Write a product with its pieces and the old values, or rectified, with its pools."""
     targets, sources = pieces
-    if usable(found, out, *pieces) and targets.stride(2) == sources.stride(2) == 1 and (old is None or usable(old)):
-        rows, columns = pools or (None, None)
-        strides = targets.stride()[:2], sources.stride()[:2]
-        before = None if old is None else old.contiguous()
-        call(
-            "write_rows",
-            found,
-            before,
-            out,
-            targets,
-            *strides[0],
-            sources,
-            *strides[1],
-            rows,
-            columns,
-            POOLS[pool],
-            *found.shape,
-        )
+    plain = found.is_contiguous() and targets.stride(2) == sources.stride(2) == 1
+    if plain and usable(found, out, *pieces, *(() if old is None else (old,))):
+        states: tuple[Tensor | None, ...] = (found, None if old is None else old.contiguous(), out)
+        ends: tuple[Tensor | int, ...] = (targets, *targets.stride()[:2], sources, *sources.stride()[:2])
+        call("write_rows", *states, *ends, *(pools or (None, None)), POOLS[pool], *found.shape)
         return
     found += targets.unsqueeze(2)
     if old is not None:

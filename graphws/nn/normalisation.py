@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from graphws.kernels import call, usable
 from graphws.nn.chunks import Working
 from graphws.nn.edge_states import AffineMap
-from graphws.nn.kernels import call, usable
 
 __all__ = ["NormedRows", "empty_stats", "folded", "normalise"]
 

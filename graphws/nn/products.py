@@ -12,15 +12,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import register_flop_formula
 
+from graphws.kernels import call, transpose, usable
 from graphws.nn.buffers import even_slices
-from graphws.nn.kernels import transpose, usable
-from graphws.nn.routes import takes_plain_operators
 from graphws.nn.second_order import gradients_again
+from graphws.routes import takes_plain_operators
 
 __all__ = ["Linear", "add_product", "linear", "onednn_pays", "product"]
 
 NARROW = 8  # columns
 NARROW_SUM = 16  # rows or columns of a product up to which copying its left factor takes longer than it saves
+FEW = 500  # inner rows of a piece, at least
 PIECE = 175_000  # numbers that are transposed at once; a few thousand rows do not become slices of a power of two
 WORTH = 2**20  # multiplications of a product, from which on oneDNN's call of some 10 us pays
 
@@ -66,6 +67,10 @@ def product(left: Tensor, right: Tensor, bias: Tensor | None = None, *, out: Ten
     if _takes_onednn(left, right):
         found = _inner(left, right, bias)
         return found if out is None else out.copy_(found)
+    if bias is None and out is None and right.size(1) == 1 and _in_rows(left, right):
+        found = left.new_empty(left.size(0), 1)
+        call("row_products", left, right, found, *left.shape)
+        return found
     if bias is not None:
         return torch.addmm(bias, left, right, out=out)
     if out is None or out.dtype == left.dtype:
@@ -79,6 +84,9 @@ def add_product(total: Tensor, left: Tensor, right: Tensor) -> Tensor:
         for own, other in _pieces(left, right):
             total.add_(_inner(own, other, None))
         return total
+    if left.size(0) == 1 and _in_rows(right, left, total):
+        call("weighted_rows", left, right, total, *right.shape)
+        return total
     if right.size(1) <= NARROW < left.size(0):
         return total.add_((right.T @ left.T).T)
     if left.dtype == total.dtype:
@@ -86,11 +94,16 @@ def add_product(total: Tensor, left: Tensor, right: Tensor) -> Tensor:
     return total.add_(left @ right)
 
 
+def _in_rows(rows: Tensor, *others: Tensor) -> bool:
+    """Whether a compiled pass takes rows with one row or column of weights."""
+    return usable(rows, *others) and all(t.is_contiguous() for t in (rows, *others))
+
+
 def _pieces(left: Tensor, right: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """A product as a sum of those of fewer inner rows, where they are many: what is transposed stays in the cache."""
     if left.is_contiguous():
         return iter([(left, right)])
-    parts = even_slices(left.size(1), PIECE // min(left.size(0), right.size(1)))
+    parts = even_slices(left.size(1), max(FEW, PIECE // min(left.size(0), right.size(1))))
     return ((left[:, part], right[part]) for part in parts)
 
 

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from graphws.kernels import transpose, usable
 from graphws.nn.equivariant_linear import EquivariantLinear
-from graphws.nn.kernels import transpose, usable
 from graphws.nn.products import Linear, linear
 from graphws.nn.second_order import gradients_again
 

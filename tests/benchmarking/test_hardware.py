@@ -3,8 +3,8 @@ import time
 import pytest
 import torch
 
+from graphws import kernels
 from graphws.benchmarking import hardware
-from graphws.nn import kernels
 from graphws.nn.products import onednn_pays
 
 

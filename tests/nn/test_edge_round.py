@@ -2,12 +2,12 @@ import pytest
 import torch
 from torch import nn
 
-from graphws import Architecture
-from graphws.nn import SparseLinear, kernels
+from graphws import Architecture, kernels
+from graphws.nn import SparseLinear
 from graphws.nn.chunks import chunks_of
 from graphws.nn.edge_round import _plain_round, edge_round
 from graphws.nn.edge_steps import RoundPlan
-from graphws.nn.routes import plain_operators
+from graphws.routes import plain_operators
 from graphws.testing import random_batch
 from tests.nn.fused import error, gradients, kept_bytes, random_rows, several_chunks
 

@@ -9,7 +9,7 @@ from graphws.benchmarking.cases import networks
 from graphws.models import GMN, NGGNN, NGT, NPNFN, ScaleGMN
 from graphws.nn import products
 from graphws.nn.products import NARROW, Linear, add_product, linear, product
-from graphws.nn.routes import plain_operators
+from graphws.routes import plain_operators
 
 needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
 
@@ -86,6 +86,7 @@ def test_onednn_multiplies_factors_of_any_layout(onednn, sizes, left_kind, right
 @needs_onednn
 def test_a_sum_over_many_rows_is_taken_in_pieces(onednn, monkeypatch):
     monkeypatch.setattr(products, "PIECE", 40)
+    monkeypatch.setattr(products, "FEW", 1)
     left, right, total = factor(6, 23, "transposed"), torch.randn(23, 5), torch.randn(6, 5)
     expected = total.double() + left.double() @ right.double()
     torch.testing.assert_close(add_product(total, left, right).double(), expected, rtol=1e-5, atol=1e-5)

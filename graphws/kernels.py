@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from graphws.nn.routes import takes_plain_operators
+from graphws.routes import takes_plain_operators
 
 __all__ = ["POOLS", "call", "library", "transpose", "usable"]
 
@@ -34,6 +34,9 @@ SECONDS = 120  # that a compiler may take
 POOLS = {None: 0, "sum": 1, "mean": 2, "max": 3}
 TYPES = {"p": ctypes.c_void_p, "n": ctypes.c_ssize_t, "i": ctypes.c_int, "f": ctypes.c_float}
 KERNELS = {
+    "sine": "ppp n",
+    "row_products": "ppp nn",
+    "weighted_rows": "ppp nn",
     "transpose": "pnn pnn nnn",
     "chebyshev": "pfp nn",
     "spread_rows": "pn pn pn ppn ppn i nnnn",

@@ -6,11 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from graphws.nn import kernels
+from graphws import kernels
+from graphws.functional import sine
 from graphws.nn.fourier_features import FourierFeatures
 from graphws.nn.matrix_passes import rectified_matrix, write_and_pool, write_matrix
-from graphws.nn.routes import plain_operators
+from graphws.nn.products import add_product, product
 from graphws.nn.set_attention import attend
+from graphws.routes import plain_operators
 
 needs_compiler = pytest.mark.skipif(kernels.library() is None, reason="this machine has no C compiler")
 # networks, targets, sources, channels
@@ -29,7 +31,7 @@ def called(monkeypatch):
 
     monkeypatch.setattr(kernels, "SMALL", 1)
     monkeypatch.setattr(kernels, "call", record)
-    for module in ("matrix_passes", "matrix_steps", "fourier_features"):
+    for module in ("matrix_passes", "matrix_steps", "fourier_features", "products"):
         monkeypatch.setattr(f"graphws.nn.{module}.call", record)
     return names
 
@@ -74,6 +76,18 @@ def test_writing(called, size, residual):
     inputs = [draw(*size), draw(3, c), wide, draw(n, s, 3)]
     agree(function, [*inputs, draw(n, t, s, 3)] if residual else inputs)
     assert called == ["write_rows"]
+
+
+@needs_compiler
+def test_a_product_that_is_not_contiguous_takes_the_operators(called, monkeypatch):
+    def transposed(left, right, *, out=None):
+        found = (right.T @ left.T).T
+        return found if out is None else out.copy_(found)
+
+    monkeypatch.setattr("graphws.nn.matrix_passes.product", transposed)
+    inputs = [draw(3, 5, 4, 7), draw(3, 7), draw(3, 5, 3), draw(3, 4, 3)]
+    agree(lambda *given: write_matrix(given[0], given[1], given[2:]), inputs)
+    assert not called
 
 
 @needs_compiler
@@ -165,6 +179,38 @@ def test_the_nonlinearity_and_its_slope_keep_every_digit():
     for own, other in ((found, wanted), (slope, of_exact)):
         torch.testing.assert_close(own.double(), other.detach(), rtol=5e-7, atol=5e-7, equal_nan=True)
     torch.testing.assert_close(at_source.view_as(slope), slope, rtol=0, atol=0, equal_nan=True)
+
+
+@needs_compiler
+@pytest.mark.parametrize("size", [(9, 5), (4, 32), (31, 128)])
+def test_products_with_one_row_of_weights(called, size):
+    rows, weights, total = torch.randn(size), torch.randn(1, size[1]), torch.randn(1, size[1])
+    torch.testing.assert_close(product(rows, weights.T), rows @ weights.T)
+    of_rows = torch.randn(1, size[0])
+    expected = total + of_rows @ rows
+    kept = total.data_ptr()
+    torch.testing.assert_close(add_product(total, of_rows, rows), expected)
+    assert total.data_ptr() == kept
+    assert called == ["row_products", "weighted_rows"]
+
+
+@needs_compiler
+def test_sines_and_their_slopes_keep_every_digit(monkeypatch):
+    monkeypatch.setattr(kernels, "SMALL", 1)
+    special = torch.tensor([0.0, -0.0, 1e-30, math.pi, 1e6, -3e7])
+    x = torch.cat([torch.linspace(-500, 500, 100_001), torch.linspace(-4, 4, 9_999), special])
+    x.requires_grad_()
+    exact = x.detach().double().requires_grad_()
+    found, wanted = sine(x), exact.sin()
+    (first,) = torch.autograd.grad(found.sum(), x, create_graph=True)
+    (plain,) = torch.autograd.grad(found.sum(), x, retain_graph=True)
+    (second,) = torch.autograd.grad((first**2).sum(), x)
+    (of_exact,) = torch.autograd.grad(wanted.sum(), exact, create_graph=True)
+    (second_exact,) = torch.autograd.grad((of_exact**2).sum(), exact)
+    for own, other in ((found, wanted), (first, of_exact), (plain, of_exact), (second, second_exact)):
+        torch.testing.assert_close(own.detach().double(), other.detach(), rtol=0, atol=4e-7)
+    for value in (math.nan, math.inf):
+        assert sine(torch.tensor([value])).isnan().all()
 
 
 @needs_compiler
