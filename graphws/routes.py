@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 __all__ = ["plain_operators", "takes_plain_operators"]
 
@@ -24,5 +25,5 @@ def plain_operators() -> Iterator[None]:
 
 
 def takes_plain_operators() -> bool:
-    """Whether a call of :func:`plain_operators` is open, or torch.compile is at work, which must see the operators."""
-    return _open > 0 or torch.compiler.is_compiling()
+    """Whether a call of :func:`plain_operators` is open, or torch.compile or a counter of FLOPs watches operators."""
+    return _open > 0 or torch.compiler.is_compiling() or is_in_torch_dispatch_mode()

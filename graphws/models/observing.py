@@ -17,7 +17,6 @@ from graphws.architecture import Architecture
 from graphws.batch import Batch
 from graphws.models.operator_costs import operator_bytes, operator_flops, touched_bytes
 from graphws.nn.sparse_linear import SparseLinear
-from graphws.routes import plain_operators
 
 __all__ = ["LAYER_FLOPS", "Counts", "observe"]
 
@@ -132,7 +131,6 @@ def _observed(model: nn.Module, networks: Batch) -> dict[str, Counts]:
             for hook in _hooks(books, path, module):
                 watching.callback(hook.remove)
         watching.enter_context(torch.autograd.graph.saved_tensors_hooks(_keeper(books), lambda tensor: tensor))
-        watching.enter_context(plain_operators())  # the same operators on every machine
         with _Watch(books):
             out = model(networks)
         total = _total(out)

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.flop_counter import register_flop_formula
 
 from graphws.kernels import call, transpose, usable
 from graphws.nn.buffers import even_slices
@@ -162,10 +161,3 @@ class Linear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         return linear(input, self.weight, self.bias)
-
-
-if _INNER is not None:
-
-    @register_flop_formula(_INNER)
-    def _inner_flops(rows: Any, weight: Any, *_: Any, **__: Any) -> int:
-        return 2 * rows[0] * rows[1] * weight[0]

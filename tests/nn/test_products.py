@@ -191,7 +191,10 @@ def test_models_have_the_same_outputs_and_gradients_by_either_library(onednn, bu
 
 
 @needs_onednn
-def test_torchs_counter_sees_the_products_of_onednn(onednn):
+def test_who_counts_operators_sees_torchs_own(onednn):
     with FlopCounterMode(display=False) as counter:
         product(torch.randn(8, 5), torch.randn(5, 6))
     assert counter.get_total_flops() == 2 * 8 * 5 * 6
+    assert not onednn
+    product(torch.randn(8, 5), torch.randn(5, 6))
+    assert len(onednn) == 1
