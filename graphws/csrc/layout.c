@@ -57,7 +57,7 @@ void transpose(const float *in, count in_matrix, count in_row, float *out, count
     }
 }
 
-/* out [n, size]: T_0 .. T_{size - 1} at x / radius, the odd ones first, by their recursion in double precision. */
+/* out [n, size]: T_0 .. T_{size - 1} at x / radius, by their recursion in double precision. */
 void chebyshev(const float *x, float radius, float *out, count n, count size, int threads) {
 #pragma omp parallel for num_threads(threads) if (threads > 1)
     for (count first = 0; first < n; first += TILE) {
@@ -68,14 +68,12 @@ void chebyshev(const float *x, float radius, float *out, count n, count size, in
             now[i] = x[first + i] / radius;
             twice[i] = 2 * now[i];
         }
-        for (count k = 0; k < size; k++) {
-            float *place = out + first * size + k / 2 + (k % 2 ? 0 : size / 2);
+        for (count k = 0; k < size; k++)
             for (count i = 0; i < rows; i++) {
                 const double next = twice[i] * now[i] - last[i];
-                place[i * size] = (float)last[i];
+                out[(first + i) * size + k] = (float)last[i];
                 last[i] = now[i];
                 now[i] = next;
             }
-        }
     }
 }

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from graphws.architecture import Architecture
-from graphws.nn.equivariant_linear import EquivariantLinear
-from graphws.nn.parts import Basis, Pools, Shifts, Space, pool_part
+from graphws.nn.equivariant_linear import EquivariantLinear, Shifts
+from graphws.nn.parts import Pools, Space, pool_part
 from graphws.nn.primitives import Pool, layer_norm
 from graphws.nn.set_attention import NeuronAttention
 
@@ -68,7 +68,7 @@ def through(
     attentions: Sequence[nn.Module | None] = (),
     *,
     residual: bool = True,
-    bases: Sequence[Basis | None] | None = None,
+    bases: Sequence[Tensor | None] | None = None,
     shifts: Shifts | None = None,
 ) -> list[Tensor]:
     """A linear layer and then each block, one after the other; those between the first and the last are residual.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import get_args
 
@@ -13,23 +13,14 @@ from torch import Tensor, nn
 from graphws.architecture import Architecture
 from graphws.batch import Batch
 from graphws.nn.matrix_passes import write_and_pool, write_matrix
-from graphws.nn.parts import (
-    Basis,
-    Part,
-    Pools,
-    Shifts,
-    Space,
-    parts_of,
-    pool_part,
-    pools_of_pair,
-    to_batch,
-    to_parts,
-)
+from graphws.nn.parts import Part, Pools, Space, parts_of, pool_part, pools_of_pair, to_batch, to_parts
 from graphws.nn.primitives import Pool
 from graphws.nn.products import linear
 from graphws.nn.sparse_linear import SparseLinear
 
-__all__ = ["EquivariantLinear", "Part", "Space", "as_architecture", "parts_of", "to_batch", "to_parts"]
+__all__ = ["EquivariantLinear", "Part", "Shifts", "Space", "as_architecture", "parts_of", "to_batch", "to_parts"]
+
+Shifts = Mapping[tuple[int, int], Tensor]  # by the index of a part and a permuted axis of it, [d, out_channels]
 
 
 def as_architecture(architecture: Architecture | Sequence[int]) -> Architecture:
@@ -138,7 +129,7 @@ class EquivariantLinear(nn.Module):
         at_neurons: Callable[[int, Tensor], Tensor] | None = None,
         *,
         old: Sequence[Tensor] | None = None,
-        bases: Sequence[Basis | None] | None = None,
+        bases: Sequence[Tensor | None] | None = None,
         shifts: Shifts | None = None,
     ) -> list[Tensor]:
         """The layer on what :func:`pool_part` makes of each part.
@@ -147,7 +138,8 @@ class EquivariantLinear(nn.Module):
             pools: Of each part.
             at_neurons: As for :meth:`on_parts`.
             old: [B, axes.., out_channels] each, added to the result.
-            bases: Of parts that are coefficients of vectors of channels, these vectors; not for sparse maps.
+            bases: For parts that are not channels but the coefficients [.., n] of vectors of channels, these vectors,
+                [n, in_channels]; not for sparse maps.
             shifts: Rows that are added to the result, one to each neuron of an axis.
         """
         pieces, matrices = self._map(pools, at_neurons, bases, shifts)
@@ -162,7 +154,7 @@ class EquivariantLinear(nn.Module):
         pools: Sequence[Pools],
         at_neurons: Callable[[int, Tensor], Tensor] | None = None,
         *,
-        bases: Sequence[Basis | None] | None = None,
+        bases: Sequence[Tensor | None] | None = None,
         shifts: Shifts | None = None,
     ) -> list[Pools]:
         """What :func:`pool_part` makes of the rectified result of :meth:`on_pools`, while that is in the cache."""
@@ -176,7 +168,7 @@ class EquivariantLinear(nn.Module):
         self,
         pools: Sequence[Pools],
         at_neurons: Callable[[int, Tensor], Tensor] | None,
-        bases: Sequence[Basis | None] | None,
+        bases: Sequence[Tensor | None] | None,
         shifts: Shifts | None,
     ) -> tuple[list[Pools], dict[tuple[int, ...], Tensor | nn.Module]]:
         """Of each part the mapped pools of the sets of fewer than two axes, and the matrices of the pairs."""
@@ -234,16 +226,16 @@ def _mapped(joined: Tensor, matrix: Tensor | nn.Module, bias: Tensor | None) -> 
     return matrix(joined) if bias is None else matrix(joined) + bias
 
 
-def _folded(matrix: Tensor, blocks: Sequence[tuple[int, Basis | None]]) -> Tensor:
+def _folded(matrix: Tensor, blocks: Sequence[tuple[int, Tensor | None]]) -> Tensor:
     """A matrix of columns in blocks of a size, those with a basis as the map of coefficients in it."""
     columns = matrix.split([size for size, _ in blocks], 1)
-    both = zip(columns, blocks, strict=True)
-    return torch.cat([block if basis is None else _in_basis(block, basis) for block, (_, basis) in both], 1)
-
-
-def _in_basis(columns: Tensor, basis: Basis) -> Tensor:
-    channels = columns.unflatten(1, (-1, len(basis), basis[0].size(1)))
-    return torch.cat([linear(channels[:, :, i], own) for i, own in enumerate(basis)], 2).flatten(1)
+    return torch.cat(
+        [
+            block if basis is None else linear(block.reshape(-1, basis.size(1)), basis).view(len(block), -1)
+            for block, (_, basis) in zip(columns, blocks, strict=True)
+        ],
+        1,
+    )
 
 
 def _write(part: Part, full: Tensor, matrix: Tensor | nn.Module | None, pieces: Pools, old: Tensor | None) -> Tensor:

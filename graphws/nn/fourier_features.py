@@ -5,20 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import scipy.fft
 import torch
 from torch import Tensor, nn
 
 from graphws.kernels import call, usable
 from graphws.nn.equivariant_linear import EquivariantLinear
-from graphws.nn.parts import Basis, Pools, pool_part
+from graphws.nn.parts import Pools, pool_part
 
 __all__ = ["FourierFeatures", "feature_pools"]
 
 FEW = 16  # values a network, below which their features are worked out one by one
 SHARE = 0.6  # of the features, that may be needed for the expansion to pay
-STEPS = 16  # of X between a power of two and the next, so that batches share their coefficients
-MOST = 64  # coefficients that are kept
 
 
 class FourierFeatures(nn.Module):
@@ -45,7 +42,6 @@ class FourierFeatures(nn.Module):
         if count < 1 or not scale > 0:
             raise ValueError(f"Fourier features need a count of at least 1 and a scale over 0, got {count} and {scale}")
         self.out_channels = 2 * count
-        self.known: dict[tuple[float, torch.dtype, int, int], tuple[float, Basis] | None] = {}
         self.register_buffer("frequencies", scale * torch.randn(in_channels, count))
 
     def forward(self, values: Tensor) -> Tensor:
@@ -59,98 +55,80 @@ class FourierFeatures(nn.Module):
         torch.cos(angles, out=cosines)
         return out
 
-    def expansions(self, tensors: Sequence[Tensor]) -> list[tuple[Tensor, Basis] | None]:
-        r"""Factors T [.., n] and C of the features T C of each tensor, equal to them within rounding.
+    def expansions(self, tensors: Sequence[Tensor]) -> list[tuple[Tensor, Tensor] | None]:
+        r"""Factors T [.., n] and C [n, 2 * count] of the features T C of each tensor, equal to them within rounding.
 
         Features of one number in [-X, X] are band-limited: T are the Chebyshev polynomials of values / X, and the
         coefficients C, Bessel functions of :math:`2 \pi X B`, vanish from an order of about :math:`2 \pi X \max |B|`
-        on. So a linear map of the features is one of n numbers. Sines are sums of the odd polynomials, which come first
-        in T, and cosines of the even ones: C is one matrix a kind, [., count].
-
-        None where that saves nothing: values are few, of several channels or far from zero, or need a gradient.
+        on. So a linear map of the features is one of n numbers. None where that saves nothing: values are few, of
+        several channels or far from zero, or need a gradient.
         """
         bands = [self._band(values) for values in tensors]
         chosen = [(values, *band) for values, band in zip(tensors, bands, strict=True) if band is not None]
         found = iter(_polynomials(chosen))
         return [None if band is None else next(found) for band in bands]
 
-    def _band(self, values: Tensor) -> tuple[float, Basis] | None:
-        """X, the largest absolute value or a little more, and the coefficients C of :meth:`expansions`."""
+    def _band(self, values: Tensor) -> tuple[float, Tensor] | None:
+        """The largest absolute value X and the coefficients C of :meth:`expansions`."""
         if self.frequencies.size(0) > 1 or values.requires_grad or values.device.type != "cpu":
             return None
         if values.size(0) == 0 or values[0].numel() < FEW:
             return None
-        largest = float(values.abs().max())
-        if not 0 < largest < math.inf:
-            return None
-        radius = 2 ** (math.ceil(STEPS * math.log2(largest)) / STEPS)
-        if self.frequencies.is_inference():  # which do not say when they are written to
-            return self._basis(radius, values.dtype)
-        key = radius, values.dtype, self.frequencies.data_ptr(), self.frequencies._version
-        if key not in self.known:
-            if len(self.known) >= MOST:
-                self.known.clear()
-            self.known[key] = self._basis(radius, values.dtype)
-        return self.known[key]
-
-    @torch.inference_mode(False)  # what is kept must serve later training
-    def _basis(self, radius: float, dtype: torch.dtype) -> tuple[float, Basis] | None:
-        angle = 2 * math.pi * radius * float(self.frequencies.abs().max())
+        radius, highest = float(values.abs().max()), float(self.frequencies.abs().max())
+        angle = 2 * math.pi * radius * highest
         if not 0 < angle < SHARE * self.out_channels:
             return None
         coefficients = self._coefficients(radius, math.ceil(1.15 * angle + 8 * angle ** (1 / 3) + 20))
-        needed = (coefficients.abs().amax(1) > torch.finfo(dtype).eps / 8).nonzero()
+        needed = (coefficients.abs().amax(1) > torch.finfo(values.dtype).eps / 8).nonzero()
         size = int(needed.max()) + 1
-        if size > SHARE * self.out_channels:
-            return None
-        sines, cosines = coefficients[:size].to(self.frequencies.dtype).chunk(2, 1)
-        return radius, (sines[1::2].contiguous(), cosines[::2].contiguous())
+        return None if size > SHARE * self.out_channels else (radius, coefficients[:size].to(self.frequencies.dtype))
 
     def _coefficients(self, radius: float, size: int) -> Tensor:
         """Those of the Chebyshev polynomials on [-radius, radius] in each feature, [size, 2 * count], float64."""
         angles = math.pi * (torch.arange(size, dtype=torch.float64) + 0.5) / size
         turns = 2 * math.pi * radius * angles.cos().unsqueeze(1) * self.frequencies.double()
-        features = torch.cat([turns.sin(), turns.cos()], 1).numpy()
-        coefficients = torch.from_numpy(scipy.fft.dct(features, axis=0)) / size
+        features = torch.cat([turns.sin(), turns.cos()], 1)
+        orders = torch.arange(size, dtype=torch.float64).unsqueeze(1)
+        coefficients = (orders * angles).cos() @ features * (2 / size)
         coefficients[0] /= 2
         return coefficients
 
 
-def _polynomials(chosen: Sequence[tuple[Tensor, float, Basis]]) -> list[tuple[Tensor, Basis]]:
-    """T_0, .. of values / radius, [.., n], the odd ones first, and their coefficients, of some tensors of values."""
-    compiled = chosen and usable(*sorted((values for values, *_ in chosen), key=Tensor.numel, reverse=True))
-    found = []
-    for values, radius, basis in chosen:
-        size = sum(len(own) for own in basis)
-        if compiled:
-            out = values.new_empty(*values.shape[:-1], size)
-            call("chebyshev", values.contiguous(), radius, out, values.numel(), size)
-        else:
-            out = _chebyshev(values.flatten() / radius, size).T.unflatten(0, values.shape[:-1])
-        found.append((out, basis))
-    return found
+def _polynomials(chosen: Sequence[tuple[Tensor, float, Tensor]]) -> list[tuple[Tensor, Tensor]]:
+    """T_0, .. of values / radius, [.., n], and their coefficients [n, C], of some tensors of values."""
+    if chosen and usable(*sorted((values for values, *_ in chosen), key=Tensor.numel, reverse=True)):
+        found = []
+        for values, radius, coefficients in chosen:
+            out = values.new_empty(*values.shape[:-1], len(coefficients))
+            call("chebyshev", values.contiguous(), radius, out, values.numel(), len(coefficients))
+            found.append((out, coefficients))
+        return found
+    return [
+        (_chebyshev(values.flatten() / radius, len(coefficients)).T.unflatten(0, values.shape[:-1]), coefficients)
+        for values, radius, coefficients in chosen
+    ]
 
 
 def _chebyshev(values: Tensor, size: int) -> Tensor:
-    """T_1, T_3, .., T_0, T_2, .. of values in [-1, 1], [size, n]; worked out in float64."""
+    """T_0 .. T_{size - 1} of values in [-1, 1], [size, n]; worked out in float64."""
     twice = 2 * values.double()
     last, now = torch.ones_like(twice), twice / 2
     out = values.new_empty(size, len(values))
     for order in range(size):
-        out[order // 2 + (0 if order % 2 else size // 2)] = last
+        out[order] = last
         last, now = now, last.neg_().addcmul_(twice, now)
     return out
 
 
 def feature_pools(
     fourier: FourierFeatures | None, linear: EquivariantLinear, tensors: Sequence[Tensor]
-) -> tuple[list[Pools], list[Basis | None]]:
+) -> tuple[list[Pools], list[Tensor | None]]:
     """What a linear layer reads of the features of each part, or of the parts themselves.
 
     Returns:
         Its pools, and for each part the basis that they are coefficients of, where that is cheaper; or None.
     """
-    bases: list[Basis | None] = [None] * len(tensors)
+    bases: list[Tensor | None] = [None] * len(tensors)
     if fourier is not None:
         folds = linear.pool != "max" and isinstance(linear.maps, nn.ParameterList)
         expanded = fourier.expansions(tensors) if folds else [None] * len(tensors)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from graphws.architecture import Architecture
 from graphws.nn.encoding import FREQUENCIES, sinusoids
-from graphws.nn.parts import Part, Shifts
+from graphws.nn.equivariant_linear import Part, Shifts
 
 __all__ = ["IOEncoding", "IOEncodingKind"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,23 +15,10 @@ from graphws.batch import Batch
 from graphws.nn.matrix_passes import MatrixPools, pooled_matrix, rectified_matrix
 from graphws.nn.primitives import Pool, pool_dims
 
-__all__ = [
-    "Basis",
-    "Part",
-    "Pools",
-    "Shifts",
-    "Space",
-    "parts_of",
-    "pool_part",
-    "pools_of_pair",
-    "to_batch",
-    "to_parts",
-]
+__all__ = ["Part", "Pools", "Space", "parts_of", "pool_part", "pools_of_pair", "to_batch", "to_parts"]
 
 Space = Literal["dws", "np"]
 Pools = dict[tuple[int, ...], Tensor]  # by set of permuted axes
-Basis = tuple[Tensor, ...]  # vectors [n, C / k] of each of k equal parts of channels; coefficients stand part by part
-Shifts = Mapping[tuple[int, int], Tensor]  # by the index of a part and a permuted axis of it, [d, C]
 
 
 @dataclass(frozen=True)
