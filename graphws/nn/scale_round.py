@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from graphws.nn import products
 from graphws.nn.chunks import Chunks, Part, Working, collect, spread, working_dtype
 from graphws.nn.edge_steps import ACTIVATIONS
-from graphws.nn.products import add_product
-from graphws.nn.products import product as matrix_product
 from graphws.nn.scale_equivariant import canonical_size, gate
 from graphws.nn.second_order import gradients_again
 from graphws.scaling import ScalingKind
@@ -141,7 +140,7 @@ class _Steps:
         """A e and p; ``made`` where A e may have been kept."""
         edge = self.kept[0][index] if self.kept else self.buffer("edge", index)
         if not (made and self.kept):
-            matrix_product(self.edges[index].to(self.plan.dtype), self.maps.edge.T, out=edge.rows)
+            products.product(self.edges[index].to(self.plan.dtype), self.maps.edge.T, out=edge.rows)
         product = self.buffer("product", index)
         for own, sender, out in zip(edge.part, self.at_senders(index, self.ends.sender), product.part, strict=True):
             torch.mul(own, sender, out=out)
@@ -156,7 +155,7 @@ class _Steps:
             self._measure(index, product.rows)
         for receiver, out in zip(self.at_receivers(index, self.ends.receiver), odd.part, strict=True):
             out.copy_(receiver.expand_as(out))
-        add_product(odd.rows, product.rows, self.maps.product.T)
+        products.add_product(odd.rows, product.rows, self.maps.product.T)
         odd.rows.mul_(self.inverse[index])
         return odd.rows
 
@@ -200,7 +199,7 @@ def _forward(steps: _Steps, sums: Sequence[Tensor], updated: Tensor) -> None:
         chunks.reduce(index, hidden.part, parts[1][index], backward, "sum")
         torch.mul(edge.rows, hidden.rows, out=hidden.rows)
         out.copy_(steps.edges[index])
-        add_product(out, hidden.rows, steps.maps.out.T)
+        products.add_product(out, hidden.rows, steps.maps.out.T)
 
 
 class _Backward:
@@ -232,8 +231,8 @@ class _Backward:
         steps, update = self.steps, self.of_updated[index].to(self.steps.plan.dtype)
         of_edge, of_product, slope = (steps.buffer(n, index) for n in ("of edge", "of product", "slope"))
         torch.mul(edge.rows, hidden.rows, out=slope.rows)
-        add_product(self.of_maps.out, update.T, slope.rows)
-        matrix_product(update, steps.maps.out, out=of_edge.rows)
+        products.add_product(self.of_maps.out, update.T, slope.rows)
+        products.product(update, steps.maps.out, out=of_edge.rows)
         torch.mul(of_edge.rows, edge.rows, out=slope.rows)
         of_edge.rows.mul_(hidden.rows)
         at = [steps.at_receivers(index, t) for t in self.of_sums]
@@ -265,8 +264,8 @@ class _Backward:
         of_odd.rows.mul_(inverse)
         chunks.reduce(index, of_odd.part, self.nodes.receiver[index], way, "sum")
         chunks.reduce(index, chunks.working(of_square), self.nodes.square[index], way, "sum")
-        add_product(self.of_maps.product, of_odd.rows.T, product.rows)
-        add_product(of_product.rows, of_odd.rows, steps.maps.product)
+        products.add_product(self.of_maps.product, of_odd.rows.T, product.rows)
+        products.add_product(of_product.rows, of_odd.rows, steps.maps.product)
         of_product.rows.addcmul_(product.rows, (of_square * (2 / odd.size(1))).to(odd.dtype))
 
     def _of_product(self, index: int, edge: _Rows, of_product: _Rows, of_edge: _Rows, out: Tensor) -> None:
@@ -276,9 +275,9 @@ class _Backward:
             of_e.addcmul_(of_p, own)
         of_product.rows.mul_(edge.rows)
         self.chunks.reduce(index, of_product.part, self.nodes.sender[index], not steps.plan.backward, "sum")
-        add_product(self.of_maps.edge, of_edge.rows.T, steps.edges[index].to(of_edge.rows.dtype))
+        products.add_product(self.of_maps.edge, of_edge.rows.T, steps.edges[index].to(of_edge.rows.dtype))
         out.copy_(self.of_updated[index])
-        add_product(out, of_edge.rows, steps.maps.edge)
+        products.add_product(out, of_edge.rows, steps.maps.edge)
 
 
 def _plain(plan: Plan, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
