@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from graphws.processor import processor_fact
 from graphws.routes import takes_plain_operators
 
 __all__ = ["POOLS", "call", "library", "transpose", "usable"]
@@ -120,7 +121,7 @@ def _built(compiler: str, options: tuple[tuple[str, ...], tuple[str, ...]]) -> P
         compiler,
         *compile_options,
         *link_options,
-        _processor(),
+        processor_fact("flags", "Features") or platform.processor(),  # what native code is for
     ]
     key = hashlib.sha256("\0".join(facts).encode()).hexdigest()[:24]
     path = _folder() / f"kernels-{key}.so"
@@ -149,10 +150,3 @@ def _folder() -> Path:
     except (OSError, RuntimeError):
         pass
     return Path(tempfile.mkdtemp(prefix="graphws-"))
-
-
-def _processor() -> str:
-    """What native code is for."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())

@@ -31,6 +31,7 @@ RANKS = {
     "graphws": 7,  # from graphws import NetGraph
     "graphws.checks": 0,
     "graphws.routes": 0,
+    "graphws.processor": 0,
     "graphws.kernels": 1,
     "graphws.alignment": 8,
     "graphws.functional": 8,

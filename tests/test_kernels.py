@@ -1,6 +1,7 @@
 """The compiled passes against the operators of torch that they replace."""
 
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -39,21 +40,13 @@ def called(monkeypatch):
 def agree(function, inputs):
     """Values and gradients by kernels and by operators."""
     results = []
-    for plain in (False, True):
-        if plain:
-            with plain_operators():
-                found = function(*inputs)
-        else:
+    for way in (nullcontext, plain_operators):
+        with way():
             found = function(*inputs)
-        found = [found] if isinstance(found, torch.Tensor) else list(found)
-        torch.manual_seed(1)
-        above = [torch.randn(t.shape) for t in found]
-        if plain:
-            with plain_operators():
-                gradients = torch.autograd.grad(found, inputs, above)
-        else:
-            gradients = torch.autograd.grad(found, inputs, above)
-        results.append([*found, *gradients])
+            found = [found] if isinstance(found, torch.Tensor) else list(found)
+            torch.manual_seed(1)
+            above = [torch.randn(t.shape) for t in found]
+            results.append([*found, *torch.autograd.grad(found, inputs, above)])
     for own, other in zip(*results, strict=True):
         torch.testing.assert_close(own, other, rtol=1e-5, atol=1e-5)
     return results[0]

@@ -7,13 +7,13 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from graphws.kernels import library
 from graphws.nn.products import onednn_pays, product
+from graphws.processor import processor_fact
 from graphws.routes import plain_operators
 
 __all__ = ["Rates", "machine", "matrix_rate", "measure_rates", "stream_rate", "synchronise"]
@@ -101,7 +101,7 @@ def machine(device: str | torch.device = "cpu", *, keeps_memory: bool = False) -
         keeps_memory: Whether malloc was told to keep freed memory (``graphws fit`` does so too).
     """
     facts: dict[str, Any] = {
-        "processor": _processor(),
+        "processor": processor_fact("model name") or platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "capability": torch.backends.cpu.get_cpu_capability(),
@@ -119,11 +119,3 @@ def machine(device: str | torch.device = "cpu", *, keeps_memory: bool = False) -
         facts |= {"gpu": torch.cuda.get_device_name(device), "cuda": torch.version.cuda}
         facts["tf32"] = torch.backends.cuda.matmul.allow_tf32
     return facts
-
-
-def _processor() -> str:
-    """The processor's name, as the system says it."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

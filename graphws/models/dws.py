@@ -20,7 +20,6 @@ from graphws.nn.equivariant_linear import (
     to_batch,
     to_parts,
 )
-from graphws.nn.parts import pool_part
 from graphws.nn.primitives import Pool
 from graphws.nn.set_attention import NeuronAttention
 
@@ -100,8 +99,7 @@ class DWS(nn.Module):
     def forward(self, data: Batch | NetGraph | torch_geometric.data.Batch) -> Batch:
         batch = Batch.of(data)
         check_architecture(self.architecture, batch)
-        both = zip(self.parts, to_parts(batch, self.parts), strict=True)
-        pools = [pool_part(part, tensor, self.first.pool) for part, tensor in both]
+        pools = self.first.pools_of(to_parts(batch, self.parts))
         blocks, attentions = [*self.blocks, self.last], list(self.attentions)
         tensors = through(self.first, blocks, pools, attentions, residual=self.residual)
         return to_batch(batch, self.parts, tensors)

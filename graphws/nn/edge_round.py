@@ -125,7 +125,7 @@ class _Forward:
             if out is not None and out is not hidden:
                 out.copy_(hidden)
             if steps.out is not None:
-                steps.update(index, hidden, updated[index])
+                steps.update(index, hidden, steps.out, updated[index])
 
 
 class _Backward:

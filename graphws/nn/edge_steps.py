@@ -114,11 +114,9 @@ class Steps:
             call("spread_rows", *edges, *_pair(*ends), *at, KINDS[self.plan.activation], *own[0].shape)
         return hidden
 
-    def update(self, index: int, hidden: Tensor, out: Tensor) -> None:
+    def update(self, index: int, hidden: Tensor, maps: tuple[Tensor, Tensor], out: Tensor) -> None:
         """Write e + V h + c."""
-        if self.out is None:
-            return
-        weight, bias = self.out
+        weight, bias = maps
         if self.compiled:
             old = self.rows[index] if self.plan.residual else None
             call("add_rows", product(hidden, weight.T), bias, old, out, *out.shape)

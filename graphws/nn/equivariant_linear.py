@@ -120,8 +120,12 @@ class EquivariantLinear(nn.Module):
         ``at_neurons`` is added to the map of every single axis: a function of the axis and of the pooled parts at its
         neurons, [B, d, fixed * in_channels], with values [B, d, fixed * out_channels].
         """
+        return self.on_pools(self.pools_of(tensors), at_neurons)
+
+    def pools_of(self, tensors: Sequence[Tensor]) -> list[Pools]:
+        """What the layer reads of the parts' tensors; they may have any channels."""
         both = zip(self.parts, tensors, strict=True)
-        return self.on_pools([pool_part(part, tensor, self.pool) for part, tensor in both], at_neurons)
+        return [pool_part(part, tensor, self.pool) for part, tensor in both]
 
     def on_pools(
         self,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from graphws.kernels import call, usable
 from graphws.nn.equivariant_linear import EquivariantLinear
-from graphws.nn.parts import Pools, pool_part
+from graphws.nn.parts import Pools
 
 __all__ = ["FourierFeatures", "feature_pools"]
 
@@ -134,5 +134,4 @@ def feature_pools(
         expanded = fourier.expansions(tensors) if folds else [None] * len(tensors)
         tensors = [fourier(t) if found is None else found[0] for t, found in zip(tensors, expanded, strict=True)]
         bases = [None if found is None else found[1] for found in expanded]
-    both = zip(linear.parts, tensors, strict=True)
-    return [pool_part(part, values, linear.pool) for part, values in both], bases
+    return linear.pools_of(tensors), bases

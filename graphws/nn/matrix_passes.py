@@ -17,7 +17,6 @@ from graphws.nn.second_order import gradients_again
 
 __all__ = ["MatrixPools", "pooled_matrix", "rectified_matrix", "write_and_pool", "write_matrix"]
 
-
 CACHE = 2**21  # bytes of the largest tensor of a chunk, a thread; measured best of 2^18 to 2^25
 
 MatrixPools = tuple[Tensor, Tensor, Tensor]  # values [B, t, s, C], their pools over s [B, t, C] and over t [B, s, C]
@@ -82,8 +81,7 @@ class _Rectify(torch.autograd.Function):
         of_affine = [torch.zeros_like(weight), torch.zeros_like(weight)]
         for part in _chunks(values):
             result, chunk = of_values[part], out[part]
-            own, *of_pools = (gradient[part] for gradient in gradients)
-            unpool(chunk, [t[part] for t in pools], of_pools, ctx.pool, result, work, own)
+            unpool(chunk, [t[part] for t in pools], [t[part] for t in gradients], ctx.pool, result, work)
             unrectify(result, chunk)
             found = torch.ops.aten.native_layer_norm_backward(
                 result, values[part], weight.shape, *stats[:, part], weight, bias, [True, True, True]

@@ -104,24 +104,19 @@ def unpool(
     pool: Pool,
     out: Tensor,
     work: Buffers,
-    own: Tensor | None = None,
 ) -> None:
-    """Write the gradient of values from those of their pools and their own; ties share that of a maximum."""
+    """Write the gradient of values from their own and those of their pools; ties share that of a maximum."""
+    before, *of_pools = gradients
     if pool != "max":
         sizes = (1, 1) if pool == "sum" else (values.size(2), values.size(1))
-        rows, columns = (gradient / size for gradient, size in zip(gradients, sizes, strict=True))
-        if own is None:
-            torch.add(rows.unsqueeze(2), columns.unsqueeze(1), out=out)
-        else:
-            torch.add(own, rows.unsqueeze(2), out=out).add_(columns.unsqueeze(1))
+        rows, columns = (gradient / size for gradient, size in zip(of_pools, sizes, strict=True))
+        torch.add(before, rows.unsqueeze(2), out=out).add_(columns.unsqueeze(1))
         return
-    largest, before = work("largest", *values.shape), own
-    for axis, found, gradient in ((2, pools[0], gradients[0]), (1, pools[1], gradients[1])):
+    largest = work("largest", *values.shape)
+    for axis, found, gradient in ((2, pools[0], of_pools[0]), (1, pools[1], of_pools[1])):
         torch.eq(values, found.unsqueeze(axis), out=largest)
         share = (gradient / largest.sum(axis)).unsqueeze(axis)
-        before = (
-            torch.mul(largest, share, out=out) if before is None else torch.addcmul(before, largest, share, out=out)
-        )
+        before = torch.addcmul(before, largest, share, out=out)
 
 
 def merge(
@@ -134,7 +129,7 @@ def merge(
         shares = work("shares", count, targets + sources, channels)
         call("merge_rows", *written, *gradients, shares, out, *sums, POOLS[pool], *out.shape)
         return out
-    unpool(written[0], written[1:], gradients[1:], pool, out, work, gradients[0])
+    unpool(written[0], written[1:], gradients, pool, out, work)
     unrectify(out, written[0])
     pool_axes(out.to(sums[0].dtype), "sum", *sums)
     return out

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from graphws.kernels import call, transpose, usable
 from graphws.nn.buffers import even_slices
 from graphws.nn.second_order import gradients_again
+from graphws.processor import processor_fact
 from graphws.routes import takes_plain_operators
 
 __all__ = ["Linear", "add_product", "linear", "onednn_pays", "product"]
@@ -36,14 +36,10 @@ def onednn_pays() -> bool:
     """
     if _INNER is None or not torch.backends.mkl.is_available():
         return False
-    return torch.backends.cpu.get_cpu_capability() == "AVX512" and _vendor() not in ("", "GenuineIntel")
-
-
-def _vendor() -> str:
-    """The processor's maker as Linux says it, empty where it does not."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("vendor_id")), "")
+    return torch.backends.cpu.get_cpu_capability() == "AVX512" and processor_fact("vendor_id") not in (
+        "",
+        "GenuineIntel",
+    )
 
 
 def _takes_onednn(left: Tensor, right: Tensor) -> bool:
@@ -51,10 +47,13 @@ def _takes_onednn(left: Tensor, right: Tensor) -> bool:
     (rows, inner), columns = left.shape, right.size(1)
     if not left.is_contiguous() and (min(rows, columns) <= NARROW_SUM or rows * inner * columns < 4 * WORTH):
         return False
+    return rows * inner * columns >= WORTH and 1 not in right.shape and _has_onednn(left, right)
+
+
+def _has_onednn(left: Tensor, right: Tensor) -> bool:
+    """Whether oneDNN multiplies factors of this kind here."""
     return (
-        rows * inner * columns >= WORTH
-        and 1 not in right.shape
-        and left.dtype == right.dtype == torch.float32
+        left.dtype == right.dtype == torch.float32
         and left.device.type == "cpu"
         and not takes_plain_operators()
         and onednn_pays()
@@ -130,28 +129,27 @@ def _contiguous(matrix: Tensor) -> Tensor:
 
 def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``rows @ weight.T + bias`` as torch.nn.functional.linear has it, [.., in] to [.., out]."""
-    if rows.numel() * weight.size(0) < WORTH or torch.is_autocast_enabled(rows.device.type):
+    small = rows.dim() < 2 or rows.numel() * weight.size(0) < WORTH or 1 in weight.shape
+    if small or torch.is_autocast_enabled(rows.device.type) or not _has_onednn(rows, weight):
         return F.linear(rows, weight, bias)
-    if not _takes_onednn(rows.flatten(0, -2), weight.T):
-        return F.linear(rows, weight, bias)
-    return _Linear.apply(rows, weight, bias)
+    return _Linear.apply(rows.flatten(0, -2), weight, bias).unflatten(0, rows.shape[:-1])
 
 
 class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(rows, weight, bias)
-        return product(rows.flatten(0, -2), weight.T, bias).unflatten(0, rows.shape[:-1])
+        return product(rows, weight.T, bias)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         rows, weight, bias = ctx.saved_tensors
         if torch.is_grad_enabled():
             return tuple(gradients_again(F.linear, (rows, weight, bias), gradients))
-        above, flat, wanted = gradients[0].flatten(0, -2), rows.flatten(0, -2), ctx.needs_input_grad
+        (above,), wanted = gradients, ctx.needs_input_grad
         return (
-            product(above, weight).view(rows.shape) if wanted[0] else None,
-            product(above.T, flat) if wanted[1] else None,
+            product(above, weight) if wanted[0] else None,
+            product(above.T, rows) if wanted[1] else None,
             above.sum(0) if wanted[2] else None,
         )
 

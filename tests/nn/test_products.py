@@ -128,7 +128,7 @@ def test_intel_and_unknown_processors_keep_mkl(monkeypatch):
         ("AuthenticAMD", "AVX2", False),
         ("", "AVX512", False),
     ):
-        monkeypatch.setattr(products, "_vendor", lambda vendor=vendor: vendor)
+        monkeypatch.setattr(products, "processor_fact", lambda _, vendor=vendor: vendor)
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda capability=capability: capability)
         monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
         monkeypatch.setattr(products, "_INNER", object())
@@ -150,6 +150,14 @@ def test_a_linear_layer_has_torchs_values_and_gradients_of_both_orders(onednn, w
     assert onednn
     for own, wanted in zip(found, both_orders(lambda t: F.linear(t, layer.weight, layer.bias)), strict=True):
         torch.testing.assert_close(own, wanted, rtol=1e-5, atol=1e-5 * max(1.0, float(wanted.detach().abs().max())))
+
+
+@needs_onednn
+@pytest.mark.parametrize("shape", [(13,), (1, 13), (2, 13, 3)])
+def test_a_linear_layer_reads_vectors_and_strided_rows(onednn, shape):
+    layer, rows = Linear(13, 7), torch.randn(shape)
+    rows = rows.transpose(1, 2) if len(shape) == 3 else rows
+    torch.testing.assert_close(layer(rows), F.linear(rows, layer.weight, layer.bias), rtol=1e-5, atol=1e-5)
 
 
 def test_a_linear_layer_loads_where_torchs_did():
