@@ -45,8 +45,9 @@ KERNELS = {
     "normalise_rows": "pfi ppp nn",
     "unnormalise_rows": "ppp pp p nn",
     "add_rows": "pppp nn",
-    "write_rows": "ppp pnn pnn pp i nnnn",
-    "merge_rows": "pppppp pp pp i nnnn",
+    "multiply": "pnn pn pn pn nnn",
+    "map_rows": "pp pnn pnn ppp p ppp i nnnnnn",
+    "unmap_rows": "ppppp p ppp pp ppp p i nnnnnn",
     "rectify_rows": "pppf pp p pp i nnnn",
     "unrectify_rows": "pppp ppp ppp p p pp i nnnn",
 }

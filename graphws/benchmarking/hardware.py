@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from graphws.kernels import library
-from graphws.nn.products import onednn_pays, product
+from graphws.nn.products import multiplier, product
 from graphws.processor import processor_fact
 from graphws.routes import plain_operators
 
@@ -109,7 +109,7 @@ def machine(device: str | torch.device = "cpu", *, keeps_memory: bool = False) -
         "python": platform.python_version(),
         "torch": torch.__version__,
         "dtype": "float32",
-        "products": "oneDNN" if onednn_pays() else "torch",
+        "products": multiplier(),
         "kernels": "compiled" if library() is not None else "torch operators",
         "allocator": "freed memory kept" if keeps_memory else "default",
         "malloc_environment": {name: os.environ[name] for name in MALLOC if name in os.environ},

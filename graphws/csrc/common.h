@@ -1,6 +1,8 @@
 /* What all kernels share. */
+#pragma once
 #include <math.h>
 #include <stddef.h>
+#include <string.h>
 
 typedef ptrdiff_t count;
 #define INLINE static inline __attribute__((always_inline))
@@ -16,6 +18,13 @@ typedef ptrdiff_t count;
 
 /* A NaN stays one, as in torch. */
 INLINE float relu(float x) { return x < 0 ? 0 : x; }
+
+INLINE float dot(const float *restrict a, const float *restrict b, count c) {
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    EACH sum += a[k] * b[k];
+    return sum;
+}
 
 /* Mean and 1 / sqrt(variance + eps) of one row of channels. */
 INLINE void moments(const float *restrict x, float eps, float *mean, float *scale, count c) {

@@ -30,13 +30,6 @@ void sine(const float *x, const float *above, float *out, count n, int threads) 
     }
 }
 
-INLINE float dot(const float *restrict a, const float *restrict b, count c) {
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    EACH sum += a[k] * b[k];
-    return sum;
-}
-
 /* out [n]: the products of rows [n, c] and one row of weights. */
 void row_products(const float *rows, const float *weights, float *out, count n, count c, int threads) {
 #pragma omp parallel for num_threads(threads) if (threads > 1)

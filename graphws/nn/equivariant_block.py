@@ -85,10 +85,11 @@ def through(
     attention, *others = attentions or (len(blocks) + 1) * [None]
     *hidden, last = zip(blocks, others, strict=True)
     if not residual and not any(block.normalises for block in blocks):
-        pools = first.to_pools(pools, attention, bases=bases, shifts=shifts)
-        for block, own in hidden:
-            pools = block.linear.to_pools(pools, own)
-        return last[0].linear.on_pools(pools, last[1])
+        layers = [first, *(block.linear for block in blocks)]
+        pools = first.to_pools(pools, attention, bases=bases, shifts=shifts, reader=None if hidden else layers[-1])
+        for layer, reader, (_, own) in zip(layers[1:], layers[2:], hidden, strict=False):
+            pools = layer.to_pools(pools, own, reader=reader if reader is layers[-1] else None)
+        return layers[-1].on_pools(pools, last[1], mapped=True)
     tensors = first.on_pools(pools, attention, bases=bases, shifts=shifts)
     for block, own in hidden:
         tensors = block(tensors, own, residual=residual)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from graphws.architecture import Architecture
 from graphws.batch import Batch
-from graphws.nn.matrix_passes import write_and_pool, write_matrix
+from graphws.nn.matrix_passes import read_and_pool, write_and_pool, write_matrix
 from graphws.nn.parts import Part, Pools, Space, parts_of, pool_part, pools_of_pair, to_batch, to_parts
 from graphws.nn.primitives import Pool
 from graphws.nn.products import linear
@@ -135,6 +135,7 @@ class EquivariantLinear(nn.Module):
         old: Sequence[Tensor] | None = None,
         bases: Sequence[Tensor | None] | None = None,
         shifts: Shifts | None = None,
+        mapped: bool = False,
     ) -> list[Tensor]:
         """The layer on what :func:`pool_part` makes of each part.
 
@@ -145,8 +146,11 @@ class EquivariantLinear(nn.Module):
             bases: For parts that are not channels but the coefficients [.., n] of vectors of channels, these vectors,
                 [n, in_channels]; not for sparse maps.
             shifts: Rows that are added to the result, one to each neuron of an axis.
+            mapped: Whether parts with two permuted axes hold the map of their pairs already, as :meth:`to_pools` says.
         """
         pieces, matrices = self._map(pools, at_neurons, bases, shifts)
+        if mapped:
+            matrices = dict.fromkeys(matrices, None)
         olds: Sequence[Tensor | None] = [None] * len(self.parts) if old is None else old
         return [
             _write(part, pools[i][part.free_axes], matrices.get(part.free_axes), pieces[i], olds[i])
@@ -160,11 +164,24 @@ class EquivariantLinear(nn.Module):
         *,
         bases: Sequence[Tensor | None] | None = None,
         shifts: Shifts | None = None,
+        reader: EquivariantLinear | None = None,
     ) -> list[Pools]:
-        """What :func:`pool_part` makes of the rectified result of :meth:`on_pools`, while that is in the cache."""
+        """What :func:`pool_part` makes of the rectified result of :meth:`on_pools`, while that is in the cache.
+
+        With a reader, the layer that reads them, its map of pairs stands in the place of parts with two permuted axes:
+        that layer takes them as ``on_pools(.., mapped=True)``.
+        """
         pieces, matrices = self._map(pools, at_neurons, bases, shifts)
+        readers = {} if reader is None else dict(zip(reader.index_sets, reader.maps, strict=True))
         return [
-            _write_and_pool(part, pools[i][part.free_axes], matrices.get(part.free_axes), pieces[i], self.pool)
+            _write_and_pool(
+                part,
+                pools[i][part.free_axes],
+                matrices.get(part.free_axes),
+                pieces[i],
+                self.pool,
+                readers.get(part.free_axes) if len(part.free_axes) == 2 else None,
+            )
             for i, part in enumerate(self.parts)
         ]
 
@@ -245,7 +262,7 @@ def _folded(matrix: Tensor, blocks: Sequence[tuple[int, Tensor | None]]) -> Tens
 def _write(part: Part, full: Tensor, matrix: Tensor | nn.Module | None, pieces: Pools, old: Tensor | None) -> Tensor:
     """The sum of the pieces of a part, [B, T.., fixed * C] each, and of the map of pairs, on [B, axes.., C]."""
     common = pieces[()]
-    if matrix is None:
+    if len(part.free_axes) < 2:
         free = [axis for axis, is_free in enumerate(part.permuted) if is_free]
         value = pieces[part.free_axes] + common.unsqueeze(1) if free else common
         fixed = [axis for axis, is_free in enumerate(part.permuted) if not is_free]
@@ -257,14 +274,24 @@ def _write(part: Part, full: Tensor, matrix: Tensor | nn.Module | None, pieces: 
     rows, columns = pieces[target,] + common.unsqueeze(1), pieces[source,]
     if isinstance(matrix, Tensor):
         return write_matrix(full, matrix, (rows, columns), old)
-    value = matrix(full) + rows.unsqueeze(2) + columns.unsqueeze(1)
+    value = (full if matrix is None else matrix(full)) + rows.unsqueeze(2) + columns.unsqueeze(1)
     return value if old is None else old + value
 
 
-def _write_and_pool(part: Part, full: Tensor, matrix: Tensor | nn.Module | None, pieces: Pools, pool: Pool) -> Pools:
-    """``pool_part`` of the rectified result of :func:`_write`."""
-    if not isinstance(matrix, Tensor):
-        return pool_part(part, _write(part, full, matrix, pieces, None), pool, nn.Identity())
+def _write_and_pool(
+    part: Part,
+    full: Tensor,
+    matrix: Tensor | nn.Module | None,
+    pieces: Pools,
+    pool: Pool,
+    reader: Tensor | nn.Module | None,
+) -> Pools:
+    """``pool_part`` of the rectified result of :func:`_write`, or of what a reader makes of it."""
+    if not isinstance(matrix, Tensor) or isinstance(reader, nn.Module):
+        found = pool_part(part, _write(part, full, matrix, pieces, None), pool, nn.Identity())
+        return found if reader is None else found | {part.free_axes: _mapped(found[part.free_axes], reader, None)}
     target, source = part.free_axes
     rows = pieces[target,] + pieces[()].unsqueeze(1), pieces[source,]
-    return pools_of_pair(part, write_and_pool(full, matrix, rows, pool), pool)
+    if reader is None:
+        return pools_of_pair(part, write_and_pool(full, matrix, rows, pool), pool)
+    return pools_of_pair(part, read_and_pool(full, matrix, rows, pool, reader), pool)

@@ -10,22 +10,15 @@ from torch import Tensor, nn
 
 from graphws.kernels import POOLS, call, usable
 from graphws.nn.buffers import Buffers, even_slices
+from graphws.nn.matrix_layer import MatrixPools, map_matrix, maps_compiled, pooled_matrix
 from graphws.nn.matrix_steps import empty_pools, merge, pool_axes, rectify, unpool, unrectified, unrectify, write
-from graphws.nn.primitives import Pool, pool_dims
-from graphws.nn.products import add_product, product
+from graphws.nn.primitives import Pool
+from graphws.nn.products import add_product, linear, product
 from graphws.nn.second_order import gradients_again
 
-__all__ = ["MatrixPools", "pooled_matrix", "rectified_matrix", "write_and_pool", "write_matrix"]
+__all__ = ["read_and_pool", "rectified_matrix", "write_and_pool", "write_matrix"]
 
 CACHE = 2**21  # bytes of the largest tensor of a chunk, a thread; measured best of 2^18 to 2^25
-
-MatrixPools = tuple[Tensor, Tensor, Tensor]  # values [B, t, s, C], their pools over s [B, t, C] and over t [B, s, C]
-
-
-def pooled_matrix(values: Tensor, pool: Pool) -> MatrixPools:
-    """Values and their pools over each axis."""
-    return values, pool_dims(values, (2,), pool), pool_dims(values, (1,), pool)
-
 
 def rectified_matrix(values: Tensor, norm: nn.LayerNorm, pool: Pool) -> MatrixPools:
     """``relu(norm(values))`` and its pools over each axis, a few networks at a time so that they stay in the cache.
@@ -47,12 +40,28 @@ def write_matrix(values: Tensor, matrix: Tensor, pieces: tuple[Tensor, Tensor], 
         pieces: Of targets [B, t, out] and of sources [B, s, out], whose dtype is that of the product.
         old: [B, t, s, out], or None.
     """
-    return _Write.apply(values, matrix.to(pieces[0].dtype), *pieces, old, None)[0]
+    matrix = matrix.to(pieces[0].dtype)
+    if maps_compiled(values, matrix, pieces, old):
+        return map_matrix(values, matrix, pieces, old)[0]
+    return _Write.apply(values, matrix, *pieces, old, None)[0]
 
 
 def write_and_pool(values: Tensor, matrix: Tensor, pieces: tuple[Tensor, Tensor], pool: Pool) -> MatrixPools:
     """``relu(write_matrix(..))`` and its pools over each axis in one pass; nothing else is kept."""
-    return _Write.apply(values, matrix.to(pieces[0].dtype), *pieces, None, pool)
+    matrix = matrix.to(pieces[0].dtype)
+    if maps_compiled(values, matrix, pieces):
+        return map_matrix(values, matrix, pieces, pool=pool)
+    return _Write.apply(values, matrix, *pieces, None, pool)
+
+
+def read_and_pool(
+    values: Tensor, matrix: Tensor, pieces: tuple[Tensor, Tensor], pool: Pool, reader: Tensor
+) -> MatrixPools:
+    """The pools of :func:`write_and_pool`, of its result ``result @ reader.T`` alone."""
+    if maps_compiled(values, matrix, pieces, reader):
+        return map_matrix(values, matrix, pieces, pool=pool, reader=reader)
+    found, *pools = write_and_pool(values, matrix, pieces, pool)
+    return (linear(found, reader), *pools)
 
 
 class _Rectify(torch.autograd.Function):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from graphws.kernels import POOLS, call, usable
+from graphws.kernels import POOLS, call
 from graphws.nn.buffers import Buffers
 from graphws.nn.normalisation import normalise
 from graphws.nn.primitives import Pool
@@ -59,12 +59,6 @@ def write(
 ) -> None:
     """Write a product with its pieces and the old values, or rectified, with its pools."""
     targets, sources = pieces
-    plain = found.is_contiguous() and targets.stride(2) == sources.stride(2) == 1
-    if plain and usable(found, out, *pieces, *(() if old is None else (old,))):
-        states: tuple[Tensor | None, ...] = (found, None if old is None else old.contiguous(), out)
-        ends: tuple[Tensor | int, ...] = (targets, *targets.stride()[:2], sources, *sources.stride()[:2])
-        call("write_rows", *states, *ends, *(pools or (None, None)), POOLS[pool], *found.shape)
-        return
     found += targets.unsqueeze(2)
     if old is not None:
         torch.add(old, found.add_(sources.unsqueeze(1)), out=out)
@@ -123,12 +117,7 @@ def merge(
     written: Sequence[Tensor], gradients: Sequence[Tensor], pool: Pool, work: Buffers, sums: Sequence[Tensor]
 ) -> Tensor:
     """The gradient of what was rectified from those of the result and of its pools; writes its sums, as pools."""
-    count, targets, sources, channels = written[0].shape
     out = work("above", *written[0].shape)
-    if usable(out, *written, *gradients, *sums):
-        shares = work("shares", count, targets + sources, channels)
-        call("merge_rows", *written, *gradients, shares, out, *sums, POOLS[pool], *out.shape)
-        return out
     unpool(written[0], written[1:], gradients, pool, out, work)
     unrectify(out, written[0])
     pool_axes(out.to(sums[0].dtype), "sum", *sums)

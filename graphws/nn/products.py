@@ -1,8 +1,7 @@
-"""Matrix products by the faster of the two libraries that torch brings, and linear layers made of them."""
+"""Matrix products by the fastest way to be had on this machine, and linear layers made of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -10,60 +9,71 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from graphws.kernels import call, transpose, usable
-from graphws.nn.buffers import even_slices
+from graphws.kernels import call, library, transpose, usable
 from graphws.nn.second_order import gradients_again
 from graphws.processor import processor_fact
 from graphws.routes import takes_plain_operators
 
-__all__ = ["Linear", "add_product", "linear", "onednn_pays", "product"]
+__all__ = ["Linear", "add_product", "linear", "mkl_lags", "multiplier", "product"]
 
 NARROW = 8  # columns
-NARROW_SUM = 16  # rows or columns of a product up to which copying its left factor takes longer than it saves
-FEW = 500  # inner rows of a piece, at least
-PIECE = 175_000  # numbers that are transposed at once; a few thousand rows do not become slices of a power of two
-WORTH = 2**20  # multiplications of a product, from which on oneDNN's call of some 10 us pays
+WORTH = 2**18  # multiplications of a product, from which on leaving torch's call pays
 
-_INNER = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
+_ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
 
 
 @lru_cache(maxsize=1)
-def onednn_pays() -> bool:
-    """Whether products of float32 are oneDNN's here.
+def mkl_lags() -> bool:
+    """Whether products of float32 by MKL, torch's own, leave half of this processor idle.
 
-    torch multiplies by MKL, which leaves the 512-bit registers of processors not made by Intel idle; oneDNN, which
-    torch brings too, does not: 2.2 times the rate on AMD's (Zen 5). Elsewhere MKL is as fast, and costs less a call.
+    MKL does not use the 512-bit registers of processors not made by Intel. There products are compiled passes
+    (``csrc/products.c``), 2.3 times as fast on AMD's (Zen 5), or oneDNN's, which torch brings too, where there is no
+    compiler. Elsewhere MKL is as fast, and costs less a call.
     """
-    if _INNER is None or not torch.backends.mkl.is_available():
-        return False
-    return torch.backends.cpu.get_cpu_capability() == "AVX512" and processor_fact("vendor_id") not in (
-        "",
-        "GenuineIntel",
+    return (
+        torch.backends.mkl.is_available()
+        and torch.backends.cpu.get_cpu_capability() == "AVX512"
+        and processor_fact("vendor_id") not in ("", "GenuineIntel")
     )
 
 
-def _takes_onednn(left: Tensor, right: Tensor) -> bool:
-    """Whether oneDNN multiplies two matrices, [n, k] and [k, m]."""
-    (rows, inner), columns = left.shape, right.size(1)
-    if not left.is_contiguous() and (min(rows, columns) <= NARROW_SUM or rows * inner * columns < 4 * WORTH):
-        return False
-    return rows * inner * columns >= WORTH and 1 not in right.shape and _has_onednn(left, right)
+def multiplier() -> str:
+    """What multiplies large float32 matrices here: a compiled pass, oneDNN or torch, in words."""
+    if not mkl_lags():
+        return "torch"
+    return "a compiled pass" if library() is not None else "oneDNN" if _ONEDNN is not None else "torch"
 
 
-def _has_onednn(left: Tensor, right: Tensor) -> bool:
-    """Whether oneDNN multiplies factors of this kind here."""
+def _leaves_mkl(left: Tensor, right: Tensor) -> bool:
+    """Whether a product of two matrices, [n, k] and [k, m], is not MKL's."""
     return (
         left.dtype == right.dtype == torch.float32
         and left.device.type == "cpu"
+        and left.numel() * right.size(1) >= WORTH
+        and 1 not in right.shape
         and not takes_plain_operators()
-        and onednn_pays()
+        and mkl_lags()
     )
+
+
+def _compiled(left: Tensor, right: Tensor) -> bool:
+    """Whether a compiled pass multiplies, which reads factors of any layout."""
+    return _leaves_mkl(left, right) and usable(max(left, right, key=Tensor.numel), left, right)
+
+
+def _onednn(left: Tensor, right: Tensor) -> bool:
+    """Whether oneDNN multiplies, which would copy a factor that is not contiguous."""
+    return _leaves_mkl(left, right) and _ONEDNN is not None and left.is_contiguous()
 
 
 def product(left: Tensor, right: Tensor, bias: Tensor | None = None, *, out: Tensor | None = None) -> Tensor:
     """``left @ right + bias`` of two matrices, written to ``out`` where it is given, of any dtype."""
-    if _takes_onednn(left, right):
-        found = _inner(left, right, bias)
+    if _compiled(left, right):
+        fits = out is not None and out.dtype == left.dtype
+        found = _multiply(left, right, bias, out if fits else left.new_empty(left.size(0), right.size(1)))
+        return found if out is None or fits else out.copy_(found)
+    if _onednn(left, right):
+        found = _by_onednn(left, right, bias)
         return found if out is None else out.copy_(found)
     if bias is None and out is None and right.size(1) == 1 and _in_rows(left, right):
         found = left.new_empty(left.size(0), 1)
@@ -78,10 +88,10 @@ def product(left: Tensor, right: Tensor, bias: Tensor | None = None, *, out: Ten
 
 def add_product(total: Tensor, left: Tensor, right: Tensor) -> Tensor:
     """Add a product to a total, which may be of a wider dtype; one of few columns is faster transposed."""
-    if _takes_onednn(left, right):
-        for own, other in _pieces(left, right):
-            total.add_(_inner(own, other, None))
-        return total
+    if left.dtype == total.dtype and _compiled(left, right):
+        return _multiply(left, right, total, total)
+    if _onednn(left, right):
+        return total.add_(_by_onednn(left, right, None))
     if left.size(0) == 1 and _in_rows(right, left, total):
         call("weighted_rows", left, right, total, *right.shape)
         return total
@@ -97,40 +107,49 @@ def _in_rows(rows: Tensor, *others: Tensor) -> bool:
     return usable(rows, *others) and all(t.is_contiguous() for t in (rows, *others))
 
 
-def _pieces(left: Tensor, right: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """A product as a sum of those of fewer inner rows, where they are many: what is transposed stays in the cache."""
-    if left.is_contiguous():
-        return iter([(left, right)])
-    parts = even_slices(left.size(1), max(FEW, PIECE // min(left.size(0), right.size(1))))
-    return ((left[:, part], right[part]) for part in parts)
+def _multiply(left: Tensor, right: Tensor, start: Tensor | None, out: Tensor) -> Tensor:
+    """Write the start, a row or the result's old values, and a product; rows of ``right`` and ``out`` are contiguous.
 
-
-def _inner(left: Tensor, right: Tensor, bias: Tensor | None) -> Tensor:
-    """oneDNN's product.
-
-    It copies a left factor that is not contiguous: where the result is small beside the factors, as that of a sum over
-    many rows, the smaller one is made the left. And it is slow where the right one is a slice.
+    Where they are not, the smaller one is copied, or the transpose of the product is taken.
     """
-    rows, inner = left.shape
-    if bias is None and not left.is_contiguous() and right.size(1) < rows < inner:
-        return _inner(right.T, left.T, None).T
+    (rows, inner), columns = left.shape, right.size(1)
+    straight = out.stride(1) == 1
+    if not straight and start is not None and start.dim() == 1:
+        return out.copy_(_multiply(left, right, start, out.new_empty(out.shape)))
+    if not straight and out.stride(0) == 1:
+        _multiply(right.T, left.T, None if start is None else start.T, out.T)
+        return out
+    if right.stride(1) != 1 and start is None and rows * (inner + columns) < inner * columns:
+        return out.copy_(_multiply(right.T, left.T, None, out.new_empty(columns, rows)).T)
+    if not straight:
+        return out.copy_(_multiply(left, right, start, out.new_empty(out.shape)))
+    right = right if right.stride(1) == 1 else _transposed(right.T)
+    start_row = 0 if start is None or start.dim() == 1 else start.stride(0)
+    factors = (left, *left.stride(), right, right.stride(0))
+    call("multiply", *factors, start, start_row, out, out.stride(0), rows, inner, columns)
+    return out
+
+
+def _transposed(matrix: Tensor) -> Tensor:
+    """The transpose of a matrix, contiguous."""
+    if matrix.stride(1) != 1:
+        return matrix.T.contiguous()
+    out = matrix.new_empty(matrix.size(1), matrix.size(0))
+    transpose(matrix, out)
+    return out
+
+
+def _by_onednn(left: Tensor, right: Tensor, bias: Tensor | None) -> Tensor:
+    """oneDNN's product, which is slow where the right factor is a slice."""
     if not right.is_contiguous() and not right.T.is_contiguous():
         right = right.contiguous()
-    return _INNER(_contiguous(left), right.T, bias, "none", [], "")  # type: ignore[misc]
-
-
-def _contiguous(matrix: Tensor) -> Tensor:
-    if matrix.is_contiguous() or matrix.stride(0) != 1 or not usable(matrix):
-        return matrix.contiguous()
-    out = matrix.new_empty(matrix.shape)
-    transpose(matrix.T, out)
-    return out
+    return _ONEDNN(left, right.T, bias, "none", [], "")  # type: ignore[misc]
 
 
 def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``rows @ weight.T + bias`` as torch.nn.functional.linear has it, [.., in] to [.., out]."""
     small = rows.dim() < 2 or rows.numel() * weight.size(0) < WORTH or 1 in weight.shape
-    if small or torch.is_autocast_enabled(rows.device.type) or not _has_onednn(rows, weight):
+    if small or torch.is_autocast_enabled(rows.device.type) or not _leaves_mkl(rows.flatten(0, -2), weight.T):
         return F.linear(rows, weight, bias)
     return _Linear.apply(rows.flatten(0, -2), weight, bias).unflatten(0, rows.shape[:-1])
 
