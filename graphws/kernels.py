@@ -46,8 +46,10 @@ KERNELS = {
     "unnormalise_rows": "ppp pp p nn",
     "add_rows": "pppp nn",
     "multiply": "pnn pn pn pn nnn",
-    "map_rows": "pp pnn pnn ppp p ppp i nnnnnn",
-    "unmap_rows": "ppppp p ppp pp ppp p i nnnnnn",
+    "map_rows": "pp pnn pnn pp pp i nnnnn",
+    "unmap_rows": "pp ppp ppp p p pp p i nnnnn",
+    "read_rows": "pp pnn pnn ppp pp p i nnnnnn",
+    "unread_rows": "ppp pnn pnn pp pp p pp pp p i nnnnnn",
     "rectify_rows": "pppf pp p pp i nnnn",
     "unrectify_rows": "pppp ppp ppp p p pp i nnnn",
 }

@@ -14,25 +14,107 @@
 #endif
 
 enum { FORWARD = 10 * ROWS, BACKWARD = 20 * ROWS }; /* rows at a time */
+#define EACH_BLOCK(limit) \
+    for (count first = 0, size; (size = t * s - first < limit ? t * s - first : limit) > 0; first += limit)
 
-INLINE void write_row(float *restrict o, const float *restrict target, const float *restrict source,
-                      const float *restrict old, enum pool pool, count c) {
-    if (old) EACH o[k] = o[k] + target[k] + source[k] + old[k];
-    else if (pool == NONE) EACH o[k] = o[k] + target[k] + source[k];
-    else EACH o[k] = relu(o[k] + target[k] + source[k]);
-}
+/* Rows that are added to each target and to each source of a network. */
+struct pieces {
+    const float *targets, *sources;
+    count target_row, source_row;
+};
 
-INLINE void write_block(float *out, count first, count size, const float *targets, count tr, const float *sources,
-                        count sr, const float *old, float *rows, float *columns, enum pool pool, count s, count c) {
+/* out, rows from `first` on: found + pieces + old; where there is a pool, relu of it (without old), collected. */
+INLINE void write_block(float *out, count first, count size, const struct pieces *pieces, const float *old, float *rows,
+                        float *columns, enum pool pool, count s, count c) {
     count i = first / s, j = first % s;
-    for (count at = first; at < first + size; at++) {
-        write_row(out + at * c, targets + i * tr, sources + j * sr, old ? old + at * c : 0, pool, c);
-        collect(out + at * c, rows + i * c, columns + j * c, pool, c);
+    for (count at = 0; at < size; at++) {
+        float *restrict o = out + at * c;
+        const float *restrict target = pieces->targets + i * pieces->target_row;
+        const float *restrict source = pieces->sources + j * pieces->source_row;
+        const float *restrict before = old ? old + at * c : 0;
+        if (old) EACH o[k] = o[k] + target[k] + source[k] + before[k];
+        else if (pool == NONE) EACH o[k] = o[k] + target[k] + source[k];
+        else EACH o[k] = relu(o[k] + target[k] + source[k]);
+        if (rows) collect(o, rows + i * c, columns + j * c, pool, c);
         if (++j == s) i++, j = 0;
     }
 }
 
-/* The readings [size, r] of rows [size, c] by a reader [r, c], which is that of [c, r] transposed. */
+/* out = x weight + targets + sources + old; where there is a pool, relu of it (without old), and its pools.
+ * weight: [k, c]. */
+void map_rows(const float *x, const float *weight, const float *targets, count tn, count tr, const float *sources,
+              count sn, count sr, const float *old, float *out, float *rows, float *columns, int pool, count n, count t,
+              count s, count k, count c, int threads) {
+#pragma omp parallel for num_threads(threads) if (threads > 1)
+    for (count b = 0; b < n; b++) {
+        const struct pieces pieces = {targets + b * tn, sources + b * sn, tr, sr};
+        float *row = pool ? rows + b * t * c : 0, *column = pool ? columns + b * s * c : 0;
+        if (pool) start(row, column, pool, t, s, c);
+        EACH_BLOCK(FORWARD) {
+            const count at = b * t * s + first;
+            const float *before = old ? old + at * c : 0;
+            float *o = out + at * c;
+            block_product(x + at * k, k, 1, weight, c, 0, 0, o, c, size, k, c);
+            if (pool == NONE) WITH(c, write_block(o, first, size, &pieces, before, 0, 0, NONE, s, C));
+            else if (pool == MAX) WITH(c, write_block(o, first, size, &pieces, 0, row, column, MAX, s, C));
+            else WITH(c, write_block(o, first, size, &pieces, 0, row, column, SUM, s, C));
+        }
+        if (pool) finish(row, column, pool, t, s, c);
+    }
+}
+
+/* What is known of a network where the gradient of its pools is shared out, and the sums of that of its values. */
+struct network {
+    const float *rows, *columns, *row_share, *column_share;
+    float *row_sums, *column_sums;
+};
+
+/* From above, the gradient of the values, rows from `first` on, that of what was rectified; its sums. */
+INLINE void unpool_block(const struct network *own, const float *values, float *above, count first, count size,
+                         enum pool pool, count s, count c) {
+    count i = first / s, j = first % s;
+    for (count at = 0; at < size; at++) {
+        const count row = i * c, column = j * c;
+        if (pool != NONE)
+            unpool(values + at * c, own->rows + row, own->columns + column, own->row_share + row,
+                   own->column_share + column, above + at * c, pool, c);
+        collect(above + at * c, own->row_sums + row, own->column_sums + column, SUM, c);
+        if (++j == s) i++, j = 0;
+    }
+}
+
+/* The gradients of map_rows, by those of its result and its pools: of x (unless there is none; it may stand where that
+ * of out does), of weight, here [c, k], [threads, k, c] to be summed, and the sums of that of the map over sources and
+ * over targets. work: [threads, t + s + BACKWARD, c]. */
+void unmap_rows(const float *x, const float *weight, const float *values, const float *rows, const float *columns,
+                const float *of_out, const float *of_rows, const float *of_columns, float *of_x, float *of_weight,
+                float *row_sums, float *column_sums, float *work, int pool, count n, count t, count s, count k, count c,
+                int threads) {
+#pragma omp parallel for num_threads(threads) if (threads > 1)
+    for (count b = 0; b < n; b++) {
+        const count row = b * t * c, column = b * s * c;
+        float *row_share = work + THREAD * (t + s + BACKWARD) * c, *column_share = row_share + t * c;
+        float *above = column_share + s * c, *found = of_weight + THREAD * c * k;
+        const struct network own = {pool == MAX ? rows + row : 0, pool == MAX ? columns + column : 0, row_share,
+                                    column_share, row_sums + row, column_sums + column};
+        if (pool)
+            shares(values + b * t * s * c, own.rows, own.columns, of_rows + row, of_columns + column, row_share,
+                   column_share, pool, t, s, c);
+        start(own.row_sums, own.column_sums, SUM, t, s, c);
+        EACH_BLOCK(BACKWARD) {
+            const count at = b * t * s + first;
+            const float *v = pool ? values + at * c : 0;
+            memcpy(above, of_out + at * c, size * c * sizeof *above);
+            if (pool == NONE) WITH(c, unpool_block(&own, v, above, first, size, NONE, s, C));
+            else if (pool == MAX) WITH(c, unpool_block(&own, v, above, first, size, MAX, s, C));
+            else WITH(c, unpool_block(&own, v, above, first, size, SUM, s, C));
+            if (of_x) block_product(above, c, 1, weight, k, 0, 0, of_x + at * k, k, size, c, k);
+            block_product(x + at * k, 1, k, above, c, found, c, found, c, k, size, c);
+        }
+    }
+}
+
+/* Readings [size, r] of rows [size, c] by a reader [r, c], whose transpose is [c, r]. */
 static void read_block(const float *rows, const float *reader, const float *transposed, float *read, count size,
                        count c, count r) {
     if (r >= LANES) block_product(rows, c, 1, transposed, r, 0, 0, read, r, size, c, r);
@@ -41,82 +123,53 @@ static void read_block(const float *rows, const float *reader, const float *tran
             for (count k = 0; k < r; k++) WITH(c, read[i * r + k] = dot(rows + i * c, reader + k * c, C));
 }
 
-/* out = x weight + targets + sources + old; where there is a pool, relu of it (without old), its pools, and what a
- * reader [r, c] reads of it, read [n, t, s, r]. weight: [k, c]. */
-void map_rows(const float *x, const float *weight, const float *targets, count tn, count tr, const float *sources,
-              count sn, count sr, const float *old, float *out, float *rows, float *columns, const float *reader,
-              const float *transposed, float *read, int pool, count n, count t, count s, count k, count c, count r,
-              int threads) {
+/* The sums or means of relu(x weight + targets + sources) and its product with a reader, read [n, t, s, r]; the values
+ * themselves are not kept. weight: [k, c]. work: [threads, BACKWARD, c]. */
+void read_rows(const float *x, const float *weight, const float *targets, count tn, count tr, const float *sources,
+               count sn, count sr, const float *reader, const float *transposed, float *read, float *rows,
+               float *columns, float *work, int pool, count n, count t, count s, count k, count c, count r,
+               int threads) {
 #pragma omp parallel for num_threads(threads) if (threads > 1)
     for (count b = 0; b < n; b++) {
-        const float *target = targets + b * tn, *source = sources + b * sn;
-        float *row = rows + b * t * c, *column = columns + b * s * c, *o = out + b * t * s * c;
-        if (pool != NONE) start(row, column, pool, t, s, c);
-        for (count first = 0; first < t * s; first += FORWARD) {
-            const count size = t * s - first < FORWARD ? t * s - first : FORWARD, at = b * t * s + first;
-            const float *before = old ? old + b * t * s * c : 0;
-            block_product(x + at * k, k, 1, weight, c, 0, 0, out + at * c, c, size, k, c);
-            if (pool == NONE) WITH(c, write_block(o, first, size, target, tr, source, sr, before, 0, 0, NONE, s, C));
-            else if (pool == MAX)
-                WITH(c, write_block(o, first, size, target, tr, source, sr, 0, row, column, MAX, s, C));
-            else WITH(c, write_block(o, first, size, target, tr, source, sr, 0, row, column, SUM, s, C));
-            if (reader) read_block(out + at * c, reader, transposed, read + at * r, size, c, r);
+        const struct pieces pieces = {targets + b * tn, sources + b * sn, tr, sr};
+        float *row = rows + b * t * c, *column = columns + b * s * c, *values = work + THREAD * BACKWARD * c;
+        start(row, column, SUM, t, s, c);
+        EACH_BLOCK(FORWARD) {
+            const count at = b * t * s + first;
+            block_product(x + at * k, k, 1, weight, c, 0, 0, values, c, size, k, c);
+            WITH(c, write_block(values, first, size, &pieces, 0, row, column, SUM, s, C));
+            read_block(values, reader, transposed, read + at * r, size, c, r);
         }
-        if (pool != NONE) finish(row, column, pool, t, s, c);
+        finish(row, column, pool, t, s, c);
     }
 }
 
-/* What is known of a network where the gradient of its values is formed. */
-struct network {
-    const float *values, *rows, *columns; /* rectified, and their pools */
-    const float *row_share, *column_share; /* of the gradients of pools */
-    float *row_sums, *column_sums;         /* of the gradient */
-};
-
-/* The gradient of rows that were mapped, in the place of that of the result, and its sums. */
-INLINE void unpool_block(const struct network *own, float *above, count first, count size, enum pool pool, count s,
-                         count c) {
-    count i = first / s, j = first % s;
-    for (count at = first; at < first + size; at++, above += c) {
-        const count row = i * c, column = j * c;
-        if (pool != NONE)
-            unpool(own->values + at * c, own->rows + row, own->columns + column, own->row_share + row,
-                   own->column_share + column, above, pool, c);
-        collect(above, own->row_sums + row, own->column_sums + column, SUM, c);
-        if (++j == s) i++, j = 0;
-    }
-}
-
-/* The gradients of map_rows: of x (unless there is none), of weight [c, k] and reader, each [threads, ..] to be summed,
- * and the sums over sources and over targets of that of the map, by that of out, or of what was read, and of the pools.
- * work: [threads, t + s + BACKWARD, c]. */
-void unmap_rows(const float *x, const float *weight, const float *values, const float *rows, const float *columns,
-                const float *reader, const float *of_out, const float *of_rows, const float *of_columns, float *of_x,
-                float *of_weight, float *of_reader, float *row_sums, float *column_sums, float *work, int pool,
-                count n, count t, count s, count k, count c, count r, int threads) {
+/* The gradients of read_rows, as unmap_rows has them, and of reader, [threads, r, c] to be summed. The values are worked
+ * out again. work: [threads, t + s + 2 * BACKWARD, c]. */
+void unread_rows(const float *x, const float *weight, const float *transposed, const float *targets, count tn, count tr,
+                 const float *sources, count sn, count sr, const float *reader, const float *of_read,
+                 const float *of_rows, const float *of_columns, float *of_x, float *of_weight, float *of_reader,
+                 float *row_sums, float *column_sums, float *work, int pool, count n, count t, count s, count k,
+                 count c, count r, int threads) {
 #pragma omp parallel for num_threads(threads) if (threads > 1)
     for (count b = 0; b < n; b++) {
+        const struct pieces pieces = {targets + b * tn, sources + b * sn, tr, sr};
         const count row = b * t * c, column = b * s * c;
-        float *row_share = work + THREAD * (t + s + BACKWARD) * c, *column_share = row_share + t * c;
-        float *above = column_share + s * c, *found = of_weight + THREAD * c * k;
-        const struct network own = {values + b * t * s * c, rows + row, columns + column, row_share,
-                                    column_share, row_sums + row, column_sums + column};
-        if (pool != NONE)
-            shares(own.values, own.rows, own.columns, of_rows + row, of_columns + column, row_share, column_share, pool,
-                   t, s, c);
+        float *row_share = work + THREAD * (t + s + 2 * BACKWARD) * c, *column_share = row_share + t * c;
+        float *above = column_share + s * c, *values = above + BACKWARD * c;
+        float *found = of_weight + THREAD * c * k, *total = of_reader + THREAD * r * c;
+        const struct network own = {0, 0, row_share, column_share, row_sums + row, column_sums + column};
+        shares(0, 0, 0, of_rows + row, of_columns + column, row_share, column_share, pool, t, s, c);
         start(own.row_sums, own.column_sums, SUM, t, s, c);
-        for (count first = 0; first < t * s; first += BACKWARD) {
-            const count size = t * s - first < BACKWARD ? t * s - first : BACKWARD, at = b * t * s + first;
-            if (reader) {
-                block_product(of_out + at * r, r, 1, reader, c, 0, 0, above, c, size, r, c);
-                float *total = of_reader + THREAD * r * c;
-                block_product(of_out + at * r, 1, r, values + at * c, c, total, c, total, c, r, size, c);
-            } else memcpy(above, of_out + at * c, size * c * sizeof *above);
-            if (pool == NONE) WITH(c, unpool_block(&own, above, first, size, NONE, s, C));
-            else if (pool == MAX) WITH(c, unpool_block(&own, above, first, size, MAX, s, C));
-            else WITH(c, unpool_block(&own, above, first, size, SUM, s, C));
+        EACH_BLOCK(BACKWARD) {
+            const count at = b * t * s + first;
+            block_product(x + at * k, k, 1, transposed, c, 0, 0, values, c, size, k, c);
+            WITH(c, write_block(values, first, size, &pieces, 0, 0, 0, SUM, s, C));
+            block_product(of_read + at * r, r, 1, reader, c, 0, 0, above, c, size, r, c);
+            block_product(of_read + at * r, 1, r, values, c, total, c, total, c, r, size, c);
+            WITH(c, unpool_block(&own, values, above, first, size, SUM, s, C));
             if (of_x) block_product(above, c, 1, weight, k, 0, 0, of_x + at * k, k, size, c, k);
-            block_product(above, 1, c, x + at * k, k, found, k, found, k, c, size, k);
+            block_product(x + at * k, 1, k, above, c, found, c, found, c, k, size, c);
         }
     }
 }

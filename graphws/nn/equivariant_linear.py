@@ -148,9 +148,8 @@ class EquivariantLinear(nn.Module):
             shifts: Rows that are added to the result, one to each neuron of an axis.
             mapped: Whether parts with two permuted axes hold the map of their pairs already, as :meth:`to_pools` says.
         """
-        pieces, matrices = self._map(pools, at_neurons, bases, shifts)
-        if mapped:
-            matrices = dict.fromkeys(matrices, None)
+        pieces, maps = self._map(pools, at_neurons, bases, shifts)
+        matrices = {} if mapped else maps
         olds: Sequence[Tensor | None] = [None] * len(self.parts) if old is None else old
         return [
             _write(part, pools[i][part.free_axes], matrices.get(part.free_axes), pieces[i], olds[i])
@@ -293,5 +292,5 @@ def _write_and_pool(
     target, source = part.free_axes
     rows = pieces[target,] + pieces[()].unsqueeze(1), pieces[source,]
     if reader is None:
-        return pools_of_pair(part, write_and_pool(full, matrix, rows, pool), pool)
+        return pools_of_pair(part, write_and_pool(full, matrix, rows, pool, owned=True), pool)
     return pools_of_pair(part, read_and_pool(full, matrix, rows, pool, reader), pool)

@@ -1,7 +1,8 @@
-"""What a layer does on a part with two permuted axes by compiled passes, which keep nothing but what they return."""
+"""What a layer does on a part with two permuted axes, in compiled passes that keep nothing but what they return."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,12 +13,13 @@ from graphws.kernels import POOLS, call, transpose, usable
 from graphws.nn.primitives import Pool, pool_dims
 from graphws.nn.second_order import gradients_again
 
-__all__ = ["MatrixPools", "map_matrix", "maps_compiled", "pooled_matrix"]
+__all__ = ["MatrixPools", "map_matrix", "maps_compiled", "pooled_matrix", "read_matrix"]
 
 NARROW = 8  # channels of the result, below which torch's product is the faster one
-BLOCK = 240  # rows of the largest block that the backward pass works on, of any processor
+BLOCK = 240  # rows that a pass works on at a time, at most, of any processor
 
 MatrixPools = tuple[Tensor, Tensor, Tensor]  # values [B, t, s, C], their pools over s [B, t, C] and over t [B, s, C]
+Pieces = tuple[Tensor, Tensor]  # rows of targets [B, t, out] and of sources [B, s, out]
 
 
 def pooled_matrix(values: Tensor, pool: Pool) -> MatrixPools:
@@ -25,31 +27,47 @@ def pooled_matrix(values: Tensor, pool: Pool) -> MatrixPools:
     return values, pool_dims(values, (2,), pool), pool_dims(values, (1,), pool)
 
 
-def maps_compiled(values: Tensor, matrix: Tensor, pieces: tuple[Tensor, Tensor], *others: Tensor | None) -> bool:
-    """Whether :func:`map_matrix` takes such tensors."""
+def maps_compiled(values: Tensor, matrix: Tensor, pieces: Pieces, *others: Tensor | None) -> bool:
+    """Whether the functions here take such tensors."""
     return matrix.size(0) >= NARROW and usable(values, matrix, *pieces, *(t for t in others if t is not None))
 
 
 def map_matrix(
     values: Tensor,
     matrix: Tensor,
-    pieces: tuple[Tensor, Tensor],
+    pieces: Pieces,
     old: Tensor | None = None,
     *,
     pool: Pool | None = None,
-    reader: Tensor | None = None,
+    owned: bool = False,
 ) -> tuple[Tensor, ...]:
     """``values @ matrix.T`` with a row added to each target, one to each source, and the ``old`` values.
 
     Args:
         values: [B, t, s, in].
         matrix: [out, in].
-        pieces: Of targets [B, t, out] and of sources [B, s, out].
+        pieces: The rows.
         old: [B, t, s, out], or None.
         pool: Where there is one, the result (without old) is rectified, and its pools over each axis come with it.
-        reader: [r, out]: of the rectified result only ``result @ reader.T`` is returned, with the pools of all.
+        owned: Whether nothing but one other call of a function here, as its values, reads the result: the memory of its
+            gradient is then written over with that of these values.
     """
-    return _Map.apply(values, matrix, *pieces, old, reader, pool)
+    return _Map.apply(values, matrix, *pieces, old, pool, owned)
+
+
+def read_matrix(values: Tensor, matrix: Tensor, pieces: Pieces, pool: Pool, reader: Tensor) -> tuple[Tensor, ...]:
+    """``out @ reader.T`` and the pools of ``out, *pools = map_matrix(.., pool=pool)``, which is not kept.
+
+    The backward pass works it out again, a few rows at a time.
+
+    Args:
+        values: [B, t, s, in].
+        matrix: [out, in].
+        pieces: As for :func:`map_matrix`.
+        pool: Sums or means.
+        reader: [r, out].
+    """
+    return _Read.apply(values, matrix, *pieces, reader, pool)
 
 
 class _Map(torch.autograd.Function):
@@ -61,50 +79,105 @@ class _Map(torch.autograd.Function):
         targets: Tensor,
         sources: Tensor,
         old: Tensor | None,
-        reader: Tensor | None,
         pool: Pool | None,
+        owned: bool,
     ) -> tuple[Tensor, ...]:
-        values, sizes = values.contiguous(), (*values.shape, matrix.size(0))
+        values, pieces = values.contiguous(), (targets, sources)
         out = values.new_empty(*values.shape[:3], matrix.size(0))
-        pools = [] if pool is None else [out.new_empty(pieces.shape) for pieces in (targets, sources)]
-        read = None if reader is None else out.new_empty(*out.shape[:3], reader.size(0))
-        pieces = [_rows(piece) for piece in (targets, sources)]
-        call(
-            "map_rows", values, _transposed(matrix), *(fact for p in pieces for fact in (p, *p.stride()[:2])),
-            None if old is None else old.contiguous(), out, *(pools or (None, None)),
-            *((None, None) if reader is None else (reader.contiguous(), reader.T.contiguous())), read,
-            POOLS[pool], *sizes, 0 if reader is None else reader.size(0),
-        )  # fmt: skip
-        ctx.old, ctx.pool = old is not None, pool
-        ctx.save_for_backward(values, matrix, targets, sources, reader, *((out, *pools) if pools else ()))
-        return (out if read is None else read, *pools)
+        pools = () if pool is None else tuple(out.new_empty(piece.shape) for piece in pieces)
+        states = (None if old is None else old.contiguous(), out, *(pools or (None, None)))
+        sizes = (*values.shape, matrix.size(0))
+        call("map_rows", values, _transposed(matrix), *_strided(pieces), *states, POOLS[pool], *sizes)
+        ctx.old, ctx.pool, ctx.owned = old is not None, pool, owned
+        ctx.save_for_backward(values, matrix, *(() if pool is None else (out, *pools) if pool == "max" else (out,)))
+        return (out, *pools)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        values, matrix, targets, sources, reader, *written = ctx.saved_tensors
+        values, matrix, *written = ctx.saved_tensors
         of_old = gradients[0] if ctx.old else None
         if torch.is_grad_enabled():
-            inputs = (values, matrix, targets, sources, reader)
-            *found, of_reader = gradients_again(_definition(ctx.pool), inputs, gradients)
-            return (*found, of_old, of_reader, None)
-        (of_out, *of_pools), threads = [gradient.contiguous() for gradient in gradients], torch.get_num_threads()
-        of_values = torch.empty_like(values) if ctx.needs_input_grad[0] else None
-        sums = [matrix.new_empty(piece.shape) for piece in (targets, sources)]
-        of_matrix = matrix.new_zeros(threads, *matrix.shape)
-        of_reader = None if reader is None else reader.new_zeros(threads, *reader.shape)
-        work = matrix.new_empty(threads, sum(values.shape[1:3]) + BLOCK, matrix.size(0))
+            slope: Any = gradients[0]
+            if written:
+                (slope,) = gradients_again(_pools(ctx.pool), written[:1], gradients)
+            found = gradients_again(F.linear, (values, matrix), (slope,))
+            return (*found, slope.sum(2), slope.sum(1), of_old, None, None)
+        of_out, *of_pools = (gradient.contiguous() for gradient in gradients)
+        of_values = None
+        if ctx.needs_input_grad[0]:
+            fits = ctx.owned and of_out.shape == values.shape
+            of_values = of_out if fits else torch.empty_like(values)
+        of_matrix, sums, work = _space(values, matrix, 1)
+        given = (
+            values,
+            matrix.contiguous(),
+            *written,
+            *(3 - len(written)) * [None],
+            of_out,
+            *(of_pools or (None, None)),
+        )
+        sizes = (*values.shape, matrix.size(0))
         call(
-            "unmap_rows", values, matrix.contiguous(), *(written or (None, None, None)),
-            None if reader is None else reader.contiguous(), of_out, *(of_pools or (None, None)),
-            of_values, of_matrix, of_reader, *sums, work,
-            POOLS[ctx.pool], *values.shape, matrix.size(0), 0 if reader is None else reader.size(0),
-        )  # fmt: skip
-        of_reader = None if of_reader is None else of_reader.sum(0)
-        return (of_values, of_matrix.sum(0), *sums, of_old, of_reader, None)
+            "unmap_rows",
+            values,
+            matrix.contiguous(),
+            *known,
+            of_values,
+            of_matrix,
+            *sums,
+            work,
+            POOLS[ctx.pool],
+            *sizes,
+        )
+        return (of_values, of_matrix.sum(0).T, *sums, of_old, None, None)
 
 
-def _rows(piece: Tensor) -> Tensor:
-    return piece if piece.stride(2) == 1 else piece.contiguous()
+class _Read(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, values: Tensor, matrix: Tensor, targets: Tensor, sources: Tensor, reader: Tensor, pool: Pool
+    ) -> tuple[Tensor, ...]:
+        values, reader, pieces = values.contiguous(), reader.contiguous(), (targets, sources)
+        read = values.new_empty(*values.shape[:3], reader.size(0))
+        pools = [read.new_empty(piece.shape) for piece in pieces]
+        given = (values, _transposed(matrix), *_strided(pieces), reader, _transposed(reader))
+        sizes = (*values.shape, *matrix.shape[:1], *reader.shape[:1])
+        work = matrix.new_empty(torch.get_num_threads(), BLOCK, matrix.size(0))
+        call("read_rows", *given, read, *pools, work, POOLS[pool], *sizes)
+        ctx.pool = pool
+        ctx.save_for_backward(values, matrix, *pieces, reader)
+        return (read, *pools)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        values, matrix, *pieces, reader = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return (*gradients_again(_reading(ctx.pool), ctx.saved_tensors, gradients), None)
+        of_read, *of_pools = (gradient.contiguous() for gradient in gradients)
+        of_values = torch.empty_like(values) if ctx.needs_input_grad[0] else None
+        of_matrix, sums, work = _space(values, matrix, 2)
+        of_reader = reader.new_zeros(len(of_matrix), *reader.shape)
+        given = (values, matrix.contiguous(), _transposed(matrix), *_strided(pieces), reader, of_read, *of_pools)
+        sizes = (*values.shape, *matrix.shape[:1], *reader.shape[:1])
+        call("unread_rows", *given, of_values, of_matrix, of_reader, *sums, work, POOLS[ctx.pool], *sizes)
+        return (of_values, of_matrix.sum(0).T, *sums, of_reader.sum(0), None)
+
+
+def _space(values: Tensor, matrix: Tensor, blocks: int) -> tuple[Tensor, list[Tensor], Tensor]:
+    """Tensors for the gradient of a matrix, transposed and of each thread, and of both pieces, and to work in."""
+    (count, *axes), (channels, read), threads = values.shape[:3], matrix.shape, torch.get_num_threads()
+    sums = [matrix.new_empty(count, size, channels) for size in axes]
+    work = matrix.new_empty(threads, sum(axes) + blocks * BLOCK, channels)
+    return matrix.new_zeros(threads, read, channels), sums, work
+
+
+def _strided(pieces: Sequence[Tensor]) -> list[Tensor | int]:
+    """Pieces with their strides of networks and rows."""
+    found: list[Tensor | int] = []
+    for piece in pieces:
+        rows = piece if piece.stride(2) == 1 else piece.contiguous()
+        found += [rows, *rows.stride()[:2]]
+    return found
 
 
 def _transposed(matrix: Tensor) -> Tensor:
@@ -113,14 +186,16 @@ def _transposed(matrix: Tensor) -> Tensor:
     return out
 
 
-def _definition(pool: Pool | None) -> Any:
-    def layer(
-        values: Tensor, matrix: Tensor, targets: Tensor, sources: Tensor, reader: Tensor | None
-    ) -> tuple[Tensor, ...]:
-        out = F.linear(values, matrix) + targets.unsqueeze(2) + sources.unsqueeze(1)
-        if pool is None:
-            return (out,)
-        found, *pools = pooled_matrix(F.relu(out), pool)
-        return (found if reader is None else F.linear(found, reader), *pools)
+def _pools(pool: Pool) -> Any:
+    return lambda values: pooled_matrix(F.relu(values), pool)
 
-    return layer
+
+def _reading(pool: Pool) -> Any:
+    """The definition."""
+
+    def read(values: Tensor, matrix: Tensor, targets: Tensor, sources: Tensor, reader: Tensor) -> MatrixPools:
+        out = F.linear(values, matrix) + targets.unsqueeze(2) + sources.unsqueeze(1)
+        found, *pools = pooled_matrix(F.relu(out), pool)
+        return F.linear(found, reader), *pools
+
+    return read

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from graphws.kernels import POOLS, call, usable
 from graphws.nn.buffers import Buffers, even_slices
-from graphws.nn.matrix_layer import MatrixPools, map_matrix, maps_compiled, pooled_matrix
+from graphws.nn.matrix_layer import MatrixPools, map_matrix, maps_compiled, pooled_matrix, read_matrix
 from graphws.nn.matrix_steps import empty_pools, merge, pool_axes, rectify, unpool, unrectified, unrectify, write
 from graphws.nn.primitives import Pool
 from graphws.nn.products import add_product, linear, product
@@ -19,6 +19,7 @@ from graphws.nn.second_order import gradients_again
 __all__ = ["read_and_pool", "rectified_matrix", "write_and_pool", "write_matrix"]
 
 CACHE = 2**21  # bytes of the largest tensor of a chunk, a thread; measured best of 2^18 to 2^25
+
 
 def rectified_matrix(values: Tensor, norm: nn.LayerNorm, pool: Pool) -> MatrixPools:
     """``relu(norm(values))`` and its pools over each axis, a few networks at a time so that they stay in the cache.
@@ -46,11 +47,17 @@ def write_matrix(values: Tensor, matrix: Tensor, pieces: tuple[Tensor, Tensor], 
     return _Write.apply(values, matrix, *pieces, old, None)[0]
 
 
-def write_and_pool(values: Tensor, matrix: Tensor, pieces: tuple[Tensor, Tensor], pool: Pool) -> MatrixPools:
-    """``relu(write_matrix(..))`` and its pools over each axis in one pass; nothing else is kept."""
+def write_and_pool(
+    values: Tensor, matrix: Tensor, pieces: tuple[Tensor, Tensor], pool: Pool, *, owned: bool = False
+) -> MatrixPools:
+    """``relu(write_matrix(..))`` and its pools over each axis in one pass; nothing else is kept.
+
+    With ``owned`` no other function but one of this module may read the result, as its ``values``.
+    """
     matrix = matrix.to(pieces[0].dtype)
     if maps_compiled(values, matrix, pieces):
-        return map_matrix(values, matrix, pieces, pool=pool)
+        found, rows, columns = map_matrix(values, matrix, pieces, pool=pool, owned=owned)
+        return found, rows, columns
     return _Write.apply(values, matrix, *pieces, None, pool)
 
 
@@ -58,10 +65,11 @@ def read_and_pool(
     values: Tensor, matrix: Tensor, pieces: tuple[Tensor, Tensor], pool: Pool, reader: Tensor
 ) -> MatrixPools:
     """The pools of :func:`write_and_pool`, of its result ``result @ reader.T`` alone."""
-    if maps_compiled(values, matrix, pieces, reader):
-        return map_matrix(values, matrix, pieces, pool=pool, reader=reader)
-    found, *pools = write_and_pool(values, matrix, pieces, pool)
-    return (linear(found, reader), *pools)
+    if pool != "max" and maps_compiled(values, matrix, pieces, reader):
+        read, rows, columns = read_matrix(values, matrix, pieces, pool, reader)
+        return read, rows, columns
+    found, rows, columns = write_and_pool(values, matrix, pieces, pool)
+    return linear(found, reader), rows, columns
 
 
 class _Rectify(torch.autograd.Function):
