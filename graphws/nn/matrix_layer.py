@@ -108,27 +108,9 @@ class _Map(torch.autograd.Function):
             fits = ctx.owned and of_out.shape == values.shape
             of_values = of_out if fits else torch.empty_like(values)
         of_matrix, sums, work = _space(values, matrix, 1)
-        given = (
-            values,
-            matrix.contiguous(),
-            *written,
-            *(3 - len(written)) * [None],
-            of_out,
-            *(of_pools or (None, None)),
-        )
-        sizes = (*values.shape, matrix.size(0))
-        call(
-            "unmap_rows",
-            values,
-            matrix.contiguous(),
-            *known,
-            of_values,
-            of_matrix,
-            *sums,
-            work,
-            POOLS[ctx.pool],
-            *sizes,
-        )
+        known = (*written, *(3 - len(written)) * [None], of_out, *(of_pools or (None, None)))
+        made, sizes = (of_values, of_matrix, *sums, work), (*values.shape, matrix.size(0))
+        call("unmap_rows", values, matrix.contiguous(), *known, *made, POOLS[ctx.pool], *sizes)
         return (of_values, of_matrix.sum(0).T, *sums, of_old, None, None)
 
 
