@@ -11,6 +11,7 @@ from graphws.architecture import Architecture
 from graphws.batch import Batch
 from graphws.grouping import by_structure
 from graphws.kernels import call, usable
+from graphws.mlp_values import last_sums, sums_compiled
 
 __all__ = ["group_signals", "node_values", "realise", "sine"]
 
@@ -33,11 +34,19 @@ def realise(batch: Batch, inputs: Tensor) -> Tensor:
             inputs do not fit.
     """
     count, channels = batch.num_graphs, batch.x.size(-1)
-    out = _signals(batch, inputs, folded=True)[1][-1]
+    _check(batch, batch.structure, inputs)
+    points = inputs.to(batch.x.dtype)
+    sums = last_sums(batch, points, _last_sums) if sums_compiled(batch, points) else _last_sums(batch, points)
+    out = batch.structure.groups[-1].activation(sums)
     if batch.structure.output_offset:
         out = out + batch.structure.output_offset
-    out = out.expand(count * channels, -1, inputs.size(-2)).transpose(1, 2)
     return out if channels == 1 else out.unflatten(0, (count, channels))
+
+
+def _last_sums(batch: Batch, inputs: Tensor) -> Tensor:
+    """What enters the activation of the last group, [n * k, M, d_L]."""
+    sums = _signals(batch, inputs, folded=True)[0][-1]
+    return sums.expand(batch.num_graphs * batch.x.size(-1), -1, inputs.size(-2)).transpose(1, 2)
 
 
 def node_values(batch: Batch, inputs: Tensor) -> Tensor:
@@ -81,7 +90,7 @@ def group_signals(batch: Batch, inputs: Tensor) -> tuple[list[Tensor], list[Tens
 
 
 def _signals(batch: Batch, inputs: Tensor, *, folded: bool) -> tuple[list[Tensor], list[Tensor]]:
-    """As :func:`group_signals`; where folded, what enters a sine is multiplied by its frequency, in the weights.
+    """As :func:`group_signals`; where folded, what enters a hidden sine is multiplied by its frequency, in the weights.
 
     Never under autocast: a sine of frequency 30 has no sense in 16 bits.
     """
@@ -97,7 +106,8 @@ def _exact_signals(batch: Batch, inputs: Tensor, *, folded: bool) -> tuple[list[
     sums: list[Tensor] = [_columns(inputs, batch.x.size(-1))]
     values = list(sums)
     for index, group in enumerate(arch.groups[1:], 1):
-        frequency = group.activation.parameter if folded and group.activation.name == "sine" else None
+        folds = folded and group.role != "output" and group.activation.name == "sine"
+        frequency = group.activation.parameter if folds else None
         total: Tensor | None = _scaled(nodes[index], frequency).unsqueeze(-1) if group.has_bias else None
         for block, weight in zip(arch.blocks, edges, strict=True):
             if block.target == index:

@@ -23,7 +23,7 @@ from torch import Tensor
 from graphws.processor import processor_fact
 from graphws.routes import takes_plain_operators
 
-__all__ = ["POOLS", "call", "library", "transpose", "usable"]
+__all__ = ["POOLS", "call", "library", "readable", "transpose", "usable"]
 
 SOURCES = Path(__file__).with_name("csrc")
 SMALL = 2**14  # numbers, below which torch's operators take less time than it takes to call a kernel
@@ -36,6 +36,8 @@ POOLS = {None: 0, "sum": 1, "mean": 2, "max": 3}
 TYPES = {"p": ctypes.c_void_p, "n": ctypes.c_ssize_t, "i": ctypes.c_int, "f": ctypes.c_float}
 KERNELS = {
     "sine": "ppp n",
+    "mlp_values": "pn pp pp p pn nnnn",
+    "mlp_slopes": "pn pp pp p pp pn nnnn",
     "row_products": "ppp nn",
     "weighted_rows": "ppp nn",
     "transpose": "pnn pnn nnn",
@@ -56,10 +58,14 @@ KERNELS = {
 
 
 def usable(*tensors: Tensor) -> bool:
-    """Whether kernels may read and write such tensors, the first of which is the largest."""
+    """Whether it pays that kernels read and write such tensors, the first of which is the largest."""
+    return tensors[0].numel() >= SMALL and readable(*tensors)
+
+
+def readable(*tensors: Tensor) -> bool:
+    """Whether kernels may read and write such tensors."""
     return (
-        tensors[0].numel() >= SMALL
-        and all(t.dtype == torch.float32 and t.device.type == "cpu" for t in tensors)
+        all(t.dtype == torch.float32 and t.device.type == "cpu" for t in tensors)
         and all(type(t) in (Tensor, torch.nn.Parameter) for t in tensors)
         and not takes_plain_operators()
         and library() is not None

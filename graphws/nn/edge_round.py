@@ -16,8 +16,8 @@ from graphws.nn.edge_states import AffineMap
 from graphws.nn.edge_steps import RoundPlan, RoundResult, Steps
 from graphws.nn.normalisation import empty_stats, folded
 from graphws.nn.products import add_product, product
-from graphws.nn.second_order import gradients_again
 from graphws.nn.sparse_linear import SparseLinear
+from graphws.second_order import gradients_again
 
 __all__ = ["edge_round"]
 

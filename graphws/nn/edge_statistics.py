@@ -14,7 +14,7 @@ from graphws.nn.chunks import Chunks, Part, Working, collect, spread, working_dt
 from graphws.nn.edge_states import AffineMap
 from graphws.nn.normalisation import NormedRows, empty_stats, folded
 from graphws.nn.products import add_product, product
-from graphws.nn.second_order import gradients_again
+from graphws.second_order import gradients_again
 
 __all__ = ["edge_statistics"]
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from graphws.kernels import POOLS, call, transpose, usable
 from graphws.nn.primitives import Pool, pool_dims
-from graphws.nn.second_order import gradients_again
+from graphws.second_order import gradients_again
 
 __all__ = ["MatrixPools", "map_matrix", "maps_compiled", "pooled_matrix", "read_matrix"]
 
@@ -177,7 +177,7 @@ def _reading(pool: Pool) -> Any:
 
     def read(values: Tensor, matrix: Tensor, targets: Tensor, sources: Tensor, reader: Tensor) -> MatrixPools:
         out = F.linear(values, matrix) + targets.unsqueeze(2) + sources.unsqueeze(1)
-        found, *pools = pooled_matrix(F.relu(out), pool)
-        return F.linear(found, reader), *pools
+        found, rows, columns = pooled_matrix(F.relu(out), pool)
+        return F.linear(found, reader), rows, columns
 
     return read

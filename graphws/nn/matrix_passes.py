@@ -14,7 +14,7 @@ from graphws.nn.matrix_layer import MatrixPools, map_matrix, maps_compiled, pool
 from graphws.nn.matrix_steps import empty_pools, merge, pool_axes, rectify, unpool, unrectified, unrectify, write
 from graphws.nn.primitives import Pool
 from graphws.nn.products import add_product, linear, product
-from graphws.nn.second_order import gradients_again
+from graphws.second_order import gradients_again
 
 __all__ = ["read_and_pool", "rectified_matrix", "write_and_pool", "write_matrix"]
 

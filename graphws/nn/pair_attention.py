@@ -12,7 +12,7 @@ from torch import Tensor
 
 from graphws.nn.buffers import Buffers, PairRows, columns, pair_chunks
 from graphws.nn.products import add_product, product
-from graphws.nn.second_order import gradients_again
+from graphws.second_order import gradients_again
 
 __all__ = ["pair_attention"]
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from graphws.nn.buffers import columns, pair_chunks
-from graphws.nn.second_order import gradients_again
+from graphws.second_order import gradients_again
 
 __all__ = ["pair_norm", "unit_columns", "unit_slopes"]
 

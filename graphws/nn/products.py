@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from graphws.kernels import call, library, transpose, usable
-from graphws.nn.second_order import gradients_again
+from graphws.kernels import call, library, readable, transpose, usable
 from graphws.processor import processor_fact
 from graphws.routes import takes_plain_operators
+from graphws.second_order import gradients_again
 
 __all__ = ["Linear", "add_product", "linear", "mkl_lags", "multiplier", "product"]
 
@@ -58,7 +58,7 @@ def _leaves_mkl(left: Tensor, right: Tensor) -> bool:
 
 def _compiled(left: Tensor, right: Tensor) -> bool:
     """Whether a compiled pass multiplies, which reads factors of any layout."""
-    return _leaves_mkl(left, right) and usable(max(left, right, key=Tensor.numel), left, right)
+    return _leaves_mkl(left, right) and readable(left, right)
 
 
 def _onednn(left: Tensor, right: Tensor) -> bool:
@@ -69,9 +69,9 @@ def _onednn(left: Tensor, right: Tensor) -> bool:
 def product(left: Tensor, right: Tensor, bias: Tensor | None = None, *, out: Tensor | None = None) -> Tensor:
     """``left @ right + bias`` of two matrices, written to ``out`` where it is given, of any dtype."""
     if _compiled(left, right):
-        fits = out is not None and out.dtype == left.dtype
-        found = _multiply(left, right, bias, out if fits else left.new_empty(left.size(0), right.size(1)))
-        return found if out is None or fits else out.copy_(found)
+        space = out if out is not None and out.dtype == left.dtype else left.new_empty(left.size(0), right.size(1))
+        found = _multiply(left, right, bias, space)
+        return found if out is None or out is space else out.copy_(found)
     if _onednn(left, right):
         found = _by_onednn(left, right, bias)
         return found if out is None else out.copy_(found)
@@ -125,8 +125,8 @@ def _multiply(left: Tensor, right: Tensor, start: Tensor | None, out: Tensor) ->
         return out.copy_(_multiply(left, right, start, out.new_empty(out.shape)))
     right = right if right.stride(1) == 1 else _transposed(right.T)
     start_row = 0 if start is None or start.dim() == 1 else start.stride(0)
-    factors = (left, *left.stride(), right, right.stride(0))
-    call("multiply", *factors, start, start_row, out, out.stride(0), rows, inner, columns)
+    strides = left.stride(0), left.stride(1), right.stride(0), out.stride(0)
+    call("multiply", left, *strides[:2], right, strides[2], start, start_row, out, strides[3], rows, inner, columns)
     return out
 
 

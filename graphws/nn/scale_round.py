@@ -13,8 +13,8 @@ from graphws.nn import products
 from graphws.nn.chunks import Chunks, Part, Working, collect, spread, working_dtype
 from graphws.nn.edge_steps import ACTIVATIONS
 from graphws.nn.scale_equivariant import canonical_size, gate
-from graphws.nn.second_order import gradients_again
 from graphws.scaling import ScalingKind
+from graphws.second_order import gradients_again
 
 __all__ = ["ScaleEnds", "ScaleMaps", "scale_round"]
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from graphws.kernels import transpose, usable
 from graphws.nn.equivariant_linear import EquivariantLinear
 from graphws.nn.products import Linear, linear
-from graphws.nn.second_order import gradients_again
+from graphws.second_order import gradients_again
 
 __all__ = ["NeuronAttention", "SetAttention", "attend"]
 
