@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import combinations
 from typing import get_args
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from graphws.architecture import Architecture
 from graphws.batch import Batch
+from graphws.nn.block_linear import block_linear
 from graphws.nn.matrix_passes import read_and_pool, write_and_pool, write_matrix
 from graphws.nn.parts import Part, Pools, Space, parts_of, pool_part, pools_of_pair, to_batch, to_parts
 from graphws.nn.primitives import Pool
@@ -201,12 +203,10 @@ class EquivariantLinear(nn.Module):
             if len(index_set) == 2:
                 matrices[index_set] = matrix
                 continue
-            joined = torch.cat([pools[i][index_set] for i in members], -1)
-            mapped = _mapped(joined, matrix, None if index_set else self.bias)
-            if at_neurons is not None and index_set:
-                mapped = mapped + at_neurons(index_set[0], joined)
+            read, bias = [pools[i][index_set] for i in members], None if index_set else self.bias
             sizes = [self.parts[i].fixed * self.out_channels for i in members]
-            for i, piece in zip(members, mapped.split(sizes, -1), strict=True):
+            own = None if at_neurons is None or not index_set else partial(at_neurons, index_set[0])
+            for i, piece in zip(members, _mapped(read, matrix, bias, sizes, own), strict=True):
                 pieces[i][index_set] = piece
         for (i, axis), rows in (shifts or {}).items():
             pieces[i][axis,] = pieces[i][axis,] + rows
@@ -240,10 +240,21 @@ def _index_sets(parts: Sequence[Part]) -> list[tuple[int, ...]]:
     return sorted(sets, key=lambda subset: (len(subset), subset))
 
 
-def _mapped(joined: Tensor, matrix: Tensor | nn.Module, bias: Tensor | None) -> Tensor:
-    if isinstance(matrix, Tensor):
-        return linear(joined, matrix, bias)
-    return matrix(joined) if bias is None else matrix(joined) + bias
+def _mapped(
+    read: Sequence[Tensor],
+    matrix: Tensor | nn.Module,
+    bias: Tensor | None,
+    sizes: Sequence[int],
+    other: Callable[[Tensor], Tensor] | None,
+) -> Sequence[Tensor]:
+    """The map of what is read, side by side, and another function of that, in pieces of these sizes."""
+    if isinstance(matrix, Tensor) and other is None:
+        return block_linear(read, matrix, bias, sizes)
+    joined = torch.cat([*read], -1)
+    found = linear(joined, matrix, bias) if isinstance(matrix, Tensor) else matrix(joined)
+    if bias is not None and not isinstance(matrix, Tensor):
+        found = found + bias
+    return (found if other is None else found + other(joined)).split([*sizes], -1)
 
 
 def _folded(matrix: Tensor, blocks: Sequence[tuple[int, Tensor | None]]) -> Tensor:
@@ -288,7 +299,10 @@ def _write_and_pool(
     """``pool_part`` of the rectified result of :func:`_write`, or of what a reader makes of it."""
     if not isinstance(matrix, Tensor) or isinstance(reader, nn.Module):
         found = pool_part(part, _write(part, full, matrix, pieces, None), pool, nn.Identity())
-        return found if reader is None else found | {part.free_axes: _mapped(found[part.free_axes], reader, None)}
+        if reader is None:
+            return found
+        full = found[part.free_axes]
+        return found | {part.free_axes: linear(full, reader) if isinstance(reader, Tensor) else reader(full)}
     target, source = part.free_axes
     rows = pieces[target,] + pieces[()].unsqueeze(1), pieces[source,]
     if reader is None:

@@ -14,7 +14,7 @@ from graphws.processor import processor_fact
 from graphws.routes import takes_plain_operators
 from graphws.second_order import gradients_again
 
-__all__ = ["Linear", "add_product", "linear", "mkl_lags", "multiplier", "product"]
+__all__ = ["Linear", "add_product", "compiled", "linear", "mkl_lags", "multiplier", "product"]
 
 NARROW = 8  # columns
 WORTH = 2**18  # multiplications of a product, from which on leaving torch's call pays
@@ -56,7 +56,7 @@ def _leaves_mkl(left: Tensor, right: Tensor) -> bool:
     )
 
 
-def _compiled(left: Tensor, right: Tensor) -> bool:
+def compiled(left: Tensor, right: Tensor) -> bool:
     """Whether a compiled pass multiplies, which reads factors of any layout."""
     return _leaves_mkl(left, right) and readable(left, right)
 
@@ -68,7 +68,7 @@ def _onednn(left: Tensor, right: Tensor) -> bool:
 
 def product(left: Tensor, right: Tensor, bias: Tensor | None = None, *, out: Tensor | None = None) -> Tensor:
     """``left @ right + bias`` of two matrices, written to ``out`` where it is given, of any dtype."""
-    if _compiled(left, right):
+    if compiled(left, right):
         space = out if out is not None and out.dtype == left.dtype else left.new_empty(left.size(0), right.size(1))
         found = _multiply(left, right, bias, space)
         return found if out is None or out is space else out.copy_(found)
@@ -88,7 +88,7 @@ def product(left: Tensor, right: Tensor, bias: Tensor | None = None, *, out: Ten
 
 def add_product(total: Tensor, left: Tensor, right: Tensor) -> Tensor:
     """Add a product to a total, which may be of a wider dtype; one of few columns is faster transposed."""
-    if left.dtype == total.dtype and _compiled(left, right):
+    if left.dtype == total.dtype and compiled(left, right):
         return _multiply(left, right, total, total)
     if _onednn(left, right):
         return total.add_(_by_onednn(left, right, None))
