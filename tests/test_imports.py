@@ -31,9 +31,11 @@ RANKS = {
     "graphws": 7,  # from graphws import NetGraph
     "graphws.checks": 0,
     "graphws.routes": 0,
+    "graphws.second_order": 0,
     "graphws.processor": 0,
     "graphws.kernels": 1,
     "graphws.alignment": 8,
+    "graphws.mlp_values": 7,
     "graphws.functional": 8,
     "conversions": 9,
     "graphws.nn": 9,

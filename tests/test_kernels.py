@@ -10,7 +10,7 @@ from torch import nn
 from graphws import kernels
 from graphws.functional import sine
 from graphws.nn.fourier_features import FourierFeatures
-from graphws.nn.matrix_passes import rectified_matrix, write_and_pool, write_matrix
+from graphws.nn.matrix_passes import rectified_matrix, write_and_pool
 from graphws.nn.products import add_product, product
 from graphws.nn.set_attention import attend
 from graphws.routes import plain_operators
@@ -57,49 +57,6 @@ def draw(*shape):
 
 
 @needs_compiler
-@pytest.mark.parametrize("residual", [False, True])
-@pytest.mark.parametrize("size", SIZES)
-def test_writing(called, size, residual):
-    n, t, s, c = size
-    wide = draw(n, t, 5)  # pieces are slices of what a map of several parts returns
-
-    def function(values, matrix, rows, columns, old=None):
-        return write_matrix(values, matrix, (rows[..., 1:4], columns), old)
-
-    inputs = [draw(*size), draw(3, c), wide, draw(n, s, 3)]
-    agree(function, [*inputs, draw(n, t, s, 3)] if residual else inputs)
-    assert called == ["write_rows"]
-
-
-@needs_compiler
-def test_a_product_that_is_not_contiguous_takes_the_operators(called, monkeypatch):
-    def transposed(left, right, *, out=None):
-        found = (right.T @ left.T).T
-        return found if out is None else out.copy_(found)
-
-    monkeypatch.setattr("graphws.nn.matrix_passes.product", transposed)
-    inputs = [draw(3, 5, 4, 7), draw(3, 7), draw(3, 5, 3), draw(3, 4, 3)]
-    agree(lambda *given: write_matrix(given[0], given[1], given[2:]), inputs)
-    assert not called
-
-
-@needs_compiler
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("pool", POOLS)
-@pytest.mark.parametrize("size", SIZES)
-def test_writing_and_pooling(called, size, pool, threads):
-    n, t, s, c = size
-    inputs = [draw(*size), draw(c, c), draw(n, t, c), draw(n, s, c)]
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        agree(lambda values, matrix, *pieces: write_and_pool(values, matrix, pieces, pool), inputs)
-    finally:
-        torch.set_num_threads(before)
-    assert called == ["write_rows", "merge_rows"]
-
-
-@needs_compiler
 @pytest.mark.parametrize("pool", POOLS)
 @pytest.mark.parametrize("size", SIZES)
 def test_normalising_and_rectifying(called, size, pool):
@@ -111,30 +68,14 @@ def test_normalising_and_rectifying(called, size, pool):
 
 
 @needs_compiler
-def test_equal_maxima_share_their_gradient(called):
-    values, matrix = torch.zeros(1, 2, 3, 2), torch.eye(2)
-    values[0, 0] = torch.tensor([[1.0, 2.0], [1.0, 0.0], [-1.0, 2.0]])
-    values.requires_grad_()
-    _, rows, _ = write_and_pool(values, matrix, (torch.zeros(1, 2, 2), torch.zeros(1, 3, 2)), "max")
-    (found,) = torch.autograd.grad(rows[0, 0].sum(), values)
-    assert found[0, 0].tolist() == [[0.5, 0.5], [0.5, 0.0], [0.0, 0.5]]
-    assert not found[0, 1].any()
-    assert called == ["write_rows", "merge_rows"]
-
-
-@needs_compiler
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_nan_is_not_lost(called, pool):
     values = torch.randn(2, 3, 4, 8)
     values[1, 2, 1, 5] = math.nan
-    pieces = torch.zeros(2, 3, 8), torch.zeros(2, 4, 8)
-    for full, rows, columns in (
-        write_and_pool(values, torch.eye(8), pieces, pool),
-        rectified_matrix(values, nn.LayerNorm(8), pool),
-    ):
-        assert all(bool(t.isnan().any()) for t in (full[1, 2, 1], rows[1, 2], columns[1, 1]))
-        assert not any(bool(t.isnan().any()) for t in (full[0], rows[0], columns[0]))
-    assert called == ["write_rows", "rectify_rows"]
+    full, rows, columns = rectified_matrix(values, nn.LayerNorm(8), pool)
+    assert all(bool(t.isnan().any()) for t in (full[1, 2, 1], rows[1, 2], columns[1, 1]))
+    assert not any(bool(t.isnan().any()) for t in (full[0], rows[0], columns[0]))
+    assert called == ["rectify_rows"]
 
 
 @needs_compiler
@@ -242,8 +183,8 @@ def test_without_a_compiler_there_is_no_library(monkeypatch, tmp_path, compiler)
     assert not kernels.usable(values)
     out, *_ = write_and_pool(values, matrix, (torch.zeros(4, 32, 8), torch.zeros(4, 32, 8)), "mean")
     torch.testing.assert_close(out, (values @ matrix.T).clamp(min=0))
-    with pytest.raises(RuntimeError, match="write_rows: this machine has no C compiler"):
-        kernels.call("write_rows")
+    with pytest.raises(RuntimeError, match="map_rows: this machine has no C compiler"):
+        kernels.call("map_rows")
     assert not list(tmp_path.rglob("*.so"))
 
 

@@ -22,10 +22,7 @@ INLINE void tile(const float *a, count a_row, count a_inner, const float *b, cou
     lanes sums[ROWS][2];
 #pragma GCC unroll 12
     for (int r = 0; r < ROWS; r++)
-        if (r < rows) {
-            sums[r][0] = start ? READ(start + r * start_row) : (lanes){0};
-            sums[r][1] = start && vectors == 2 ? READ(start + r * start_row + LANES) : (lanes){0};
-        }
+        if (r < rows) sums[r][0] = sums[r][1] = (lanes){0};
     for (count i = 0; i < inner; i++) {
         const float *own = a + i * a_inner;
         const lanes left = READ(b + i * b_row), right = vectors == 2 ? READ(b + i * b_row + LANES) : left;
@@ -38,10 +35,11 @@ INLINE void tile(const float *a, count a_row, count a_inner, const float *b, cou
     }
 #pragma GCC unroll 12
     for (int r = 0; r < ROWS; r++)
-        if (r < rows) {
-            LANE(out + r * out_row) = sums[r][0];
-            if (vectors == 2) LANE(out + r * out_row + LANES) = sums[r][1];
-        }
+        if (r < rows)
+            for (int v = 0; v < vectors; v++) {
+                if (start) sums[r][v] += READ(start + r * start_row + v * LANES);
+                LANE(out + r * out_row + v * LANES) = sums[r][v];
+            }
 }
 
 /* A tile of fewer rows. */

@@ -18,6 +18,8 @@ __all__ = ["MatrixPools", "map_matrix", "maps_compiled", "pooled_matrix", "read_
 NARROW = 8  # channels of the result, below which torch's product is the faster one
 BLOCK = 240  # rows that a pass works on at a time, at most, of any processor
 
+FRESH = "_graphws_fresh"  # attribute of gradients that were made here; those of gradients of gradients are not
+
 MatrixPools = tuple[Tensor, Tensor, Tensor]  # values [B, t, s, C], their pools over s [B, t, C] and over t [B, s, C]
 Pieces = tuple[Tensor, Tensor]  # rows of targets [B, t, out] and of sources [B, s, out]
 
@@ -105,8 +107,8 @@ class _Map(torch.autograd.Function):
         of_out, *of_pools = (gradient.contiguous() for gradient in gradients)
         of_values = None
         if ctx.needs_input_grad[0]:
-            fits = ctx.owned and of_out.shape == values.shape
-            of_values = of_out if fits else torch.empty_like(values)
+            spent = ctx.owned and hasattr(of_out, FRESH) and of_out.shape == values.shape
+            of_values = of_out if spent else _fresh(values)
         of_matrix, sums, work = _space(values, matrix, 1)
         known = (*written, *(3 - len(written)) * [None], of_out, *(of_pools or (None, None)))
         made, sizes = (of_values, of_matrix, *sums, work), (*values.shape, matrix.size(0))
@@ -136,13 +138,20 @@ class _Read(torch.autograd.Function):
         if torch.is_grad_enabled():
             return (*gradients_again(_reading(ctx.pool), ctx.saved_tensors, gradients), None)
         of_read, *of_pools = (gradient.contiguous() for gradient in gradients)
-        of_values = torch.empty_like(values) if ctx.needs_input_grad[0] else None
+        of_values = _fresh(values) if ctx.needs_input_grad[0] else None
         of_matrix, sums, work = _space(values, matrix, 2)
         of_reader = reader.new_zeros(len(of_matrix), *reader.shape)
         given = (values, matrix.contiguous(), _transposed(matrix), *_strided(pieces), reader, of_read, *of_pools)
         sizes = (*values.shape, *matrix.shape[:1], *reader.shape[:1])
         call("unread_rows", *given, of_values, of_matrix, of_reader, *sums, work, POOLS[ctx.pool], *sizes)
         return (of_values, of_matrix.sum(0).T, *sums, of_reader.sum(0), None)
+
+
+def _fresh(values: Tensor) -> Tensor:
+    """Memory for a gradient, which only the function that made the values will read, if they are owned."""
+    made = torch.empty_like(values)
+    setattr(made, FRESH, True)
+    return made
 
 
 def _space(values: Tensor, matrix: Tensor, blocks: int) -> tuple[Tensor, list[Tensor], Tensor]:

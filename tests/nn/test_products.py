@@ -4,29 +4,39 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from graphws import Architecture
+from graphws import Architecture, kernels
 from graphws.benchmarking.cases import networks
 from graphws.models import GMN, NGGNN, NGT, NPNFN, ScaleGMN
 from graphws.nn import products
 from graphws.nn.products import NARROW, Linear, add_product, linear, product
 from graphws.routes import plain_operators
 
-needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
+WAYS = {
+    "compiled": pytest.mark.skipif(kernels.library() is None, reason="this machine has no C compiler"),
+    "onednn": pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN"),
+}
 
 
-@pytest.fixture
-def onednn(monkeypatch):
-    """All products of float32 are oneDNN's; what it was called with."""
-    calls, inner = [], products._INNER
+@pytest.fixture(params=[pytest.param(way, marks=mark) for way, mark in WAYS.items()])
+def taken(request, monkeypatch):
+    """All products of float32 leave MKL, one of two ways; those that did."""
+    calls, call, onednn = [], kernels.call, products._ONEDNN
 
-    def record(left, right, *rest):
-        calls.append((tuple(left.shape), tuple(right.shape)))
-        return inner(left, right, *rest)
+    def record_call(name, *arguments):
+        if name == "multiply":
+            calls.append(name)
+        call(name, *arguments)
 
-    monkeypatch.setattr(products, "_INNER", record)
+    def record_onednn(*arguments):
+        calls.append("onednn")
+        return onednn(*arguments)
+
+    monkeypatch.setattr(products, "call", record_call)
+    monkeypatch.setattr(products, "_ONEDNN", record_onednn)
     monkeypatch.setattr(products, "WORTH", 1)
-    monkeypatch.setattr(products, "NARROW_SUM", 0)
-    monkeypatch.setattr(products, "onednn_pays", lambda: True)
+    monkeypatch.setattr(products, "mkl_lags", lambda: True)
+    if request.param == "onednn":
+        monkeypatch.setattr(products, "readable", lambda *_: False)
     return calls
 
 
@@ -61,49 +71,46 @@ def test_a_view_is_written_in_place():
     assert not out[:, 4:].any()
 
 
-@needs_onednn
 @pytest.mark.parametrize("right_kind", ["plain", "transposed", "slice"])
 @pytest.mark.parametrize("left_kind", ["plain", "transposed", "slice"])
-@pytest.mark.parametrize("sizes", [(40, 17, 9), (9, 40, 17), (17, 9, 40)])
-def test_onednn_multiplies_factors_of_any_layout(onednn, sizes, left_kind, right_kind):
+@pytest.mark.parametrize("sizes", [(40, 17, 9), (9, 40, 17), (17, 9, 40), (130, 1100, 70), (3, 50, 2)])
+def test_factors_may_have_any_layout(taken, sizes, left_kind, right_kind):
     rows, inner, columns = sizes
     left, right = factor(rows, inner, left_kind), factor(inner, columns, right_kind)
     expected = left.double() @ right.double()
     bias, total = torch.randn(columns), torch.randn(rows, columns)
-    wide = total.double()
+    wide, turned, space = total.double(), total.T.contiguous().T, torch.zeros(rows, columns + 4)
     found = [
         (product(left, right), expected),
         (product(left, right, bias), expected + bias),
         (product(left, right, out=torch.empty(rows, columns)), expected),
+        (product(left, right, bias, out=torch.empty(columns, rows).T), expected + bias),
+        (product(left, right, out=torch.empty(rows, columns, dtype=torch.float64)), expected),
+        (add_product(total.clone(), left, right), wide + expected),
+        (add_product(turned.clone(), left, right), wide + expected),
         (add_product(wide.clone(), left, right), wide + expected),
-        (add_product(total.clone(), left, right), total + expected),
+        (add_product(space[:, 3:-1], left, right), expected),
     ]
-    assert len(onednn) == len(found)
+    assert space[:, :3].count_nonzero() == space[:, -1].count_nonzero() == 0
     for value, wanted in found:
-        torch.testing.assert_close(value.double(), wanted, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(value.double(), wanted, rtol=1e-5, atol=1e-5 * inner**0.5)
+    assert taken or left_kind != "plain"
 
 
-@needs_onednn
-def test_a_sum_over_many_rows_is_taken_in_pieces(onednn, monkeypatch):
-    monkeypatch.setattr(products, "PIECE", 40)
-    monkeypatch.setattr(products, "FEW", 1)
-    left, right, total = factor(6, 23, "transposed"), torch.randn(23, 5), torch.randn(6, 5)
-    expected = total.double() + left.double() @ right.double()
-    torch.testing.assert_close(add_product(total, left, right).double(), expected, rtol=1e-5, atol=1e-5)
-    assert len(onednn) == 3
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_threads_share_a_product(taken, threads):
+    left, right = torch.randn(300, 40), torch.randn(40, 70)
+    expected = left.double() @ right.double()
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        torch.testing.assert_close(product(left, right).double(), expected, rtol=1e-5, atol=1e-5)
+    finally:
+        torch.set_num_threads(before)
+    assert len(taken) == 1
 
 
-@needs_onednn
-def test_a_narrow_sum_over_rows_is_not_onednns(onednn, monkeypatch):
-    monkeypatch.setattr(products, "NARROW_SUM", 8)
-    product(factor(8, 40, "transposed"), torch.randn(40, 20))
-    assert not onednn
-    product(factor(9, 40, "transposed"), torch.randn(40, 20))
-    assert len(onednn) == 1
-
-
-@needs_onednn
-def test_only_what_pays_is_onednns(onednn):
+def test_only_what_pays_leaves_mkl(taken):
     left, right = torch.randn(8, 5), torch.randn(5, 6)
     with plain_operators():
         product(left, right)
@@ -115,14 +122,14 @@ def test_only_what_pays_is_onednns(onednn):
     product(left, right[:, :1])
     with torch.autocast("cpu", torch.bfloat16):
         linear(left, right.T)
-    assert not onednn
+    assert not taken
     product(left, right)
     linear(left, right.T)
-    assert len(onednn) == 2
+    assert len(taken) == 2
 
 
 def test_intel_and_unknown_processors_keep_mkl(monkeypatch):
-    for vendor, capability, pays in (
+    for vendor, capability, lags in (
         ("AuthenticAMD", "AVX512", True),
         ("GenuineIntel", "AVX512", False),
         ("AuthenticAMD", "AVX2", False),
@@ -131,13 +138,24 @@ def test_intel_and_unknown_processors_keep_mkl(monkeypatch):
         monkeypatch.setattr(products, "processor_fact", lambda _, vendor=vendor: vendor)
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda capability=capability: capability)
         monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
-        monkeypatch.setattr(products, "_INNER", object())
-        assert products.onednn_pays.__wrapped__() == pays
+        assert products.mkl_lags.__wrapped__() == lags
 
 
-@needs_onednn
+def test_what_multiplies_is_named(monkeypatch):
+    for lags, built, onednn, expected in (
+        (True, True, True, "a compiled pass"),
+        (True, False, True, "oneDNN"),
+        (True, False, False, "torch"),
+        (False, True, True, "torch"),
+    ):
+        monkeypatch.setattr(products, "mkl_lags", lambda lags=lags: lags)
+        monkeypatch.setattr(products, "library", lambda built=built: object() if built else None)
+        monkeypatch.setattr(products, "_ONEDNN", object() if onednn else None)
+        assert products.multiplier() == expected
+
+
 @pytest.mark.parametrize("with_bias", [True, False])
-def test_a_linear_layer_has_torchs_values_and_gradients_of_both_orders(onednn, with_bias):
+def test_a_linear_layer_has_torchs_values_and_gradients_of_both_orders(taken, with_bias):
     layer, rows = Linear(13, 7, bias=with_bias), torch.randn(3, 5, 13, requires_grad=True)
     inputs = [rows, *layer.parameters()]
 
@@ -147,14 +165,13 @@ def test_a_linear_layer_has_torchs_values_and_gradients_of_both_orders(onednn, w
         return [out, *first, *torch.autograd.grad(sum((g**3).sum() for g in first), inputs)]
 
     found = both_orders(layer)
-    assert onednn
+    assert taken
     for own, wanted in zip(found, both_orders(lambda t: F.linear(t, layer.weight, layer.bias)), strict=True):
         torch.testing.assert_close(own, wanted, rtol=1e-5, atol=1e-5 * max(1.0, float(wanted.detach().abs().max())))
 
 
-@needs_onednn
 @pytest.mark.parametrize("shape", [(13,), (1, 13), (2, 13, 3)])
-def test_a_linear_layer_reads_vectors_and_strided_rows(onednn, shape):
+def test_a_linear_layer_reads_vectors_and_strided_rows(taken, shape):
     layer, rows = Linear(13, 7), torch.randn(shape)
     rows = rows.transpose(1, 2) if len(shape) == 3 else rows
     torch.testing.assert_close(layer(rows), F.linear(rows, layer.weight, layer.bias), rtol=1e-5, atol=1e-5)
@@ -168,7 +185,6 @@ def test_a_linear_layer_loads_where_torchs_did():
     assert torch.equal(own(rows), plain(rows))
 
 
-@needs_onednn
 @pytest.mark.parametrize(
     "build",
     [
@@ -180,7 +196,7 @@ def test_a_linear_layer_loads_where_torchs_did():
     ],
     ids=["GMN", "NGGNN", "NGT", "ScaleGMN", "NPNFN"],
 )
-def test_models_have_the_same_outputs_and_gradients_by_either_library(onednn, build):
+def test_models_have_the_same_outputs_and_gradients_by_either_library(taken, build):
     batch = networks(Architecture.mlp([2, 12, 9, 1], "sine"), 5)
     model = build(batch.structure)
 
@@ -191,18 +207,17 @@ def test_models_have_the_same_outputs_and_gradients_by_either_library(onednn, bu
         return [out.x.detach(), out.edge_attr.detach(), *(p.grad.clone() for p in model.parameters())]
 
     found = run()
-    assert len(onednn) > 20
+    assert len(taken) > 20
     with plain_operators():
         wanted = run()
     for own, other in zip(found, wanted, strict=True):
         torch.testing.assert_close(own, other, rtol=1e-3, atol=1e-4 * max(1.0, float(other.abs().max())))
 
 
-@needs_onednn
-def test_who_counts_operators_sees_torchs_own(onednn):
+def test_who_counts_operators_sees_torchs_own(taken):
     with FlopCounterMode(display=False) as counter:
         product(torch.randn(8, 5), torch.randn(5, 6))
     assert counter.get_total_flops() == 2 * 8 * 5 * 6
-    assert not onednn
+    assert not taken
     product(torch.randn(8, 5), torch.randn(5, 6))
-    assert len(onednn) == 1
+    assert len(taken) == 1
