@@ -17,6 +17,7 @@ from graphws.second_order import gradients_again
 __all__ = ["Linear", "add_product", "compiled", "linear", "mkl_lags", "multiplier", "product"]
 
 NARROW = 8  # columns
+LONG = 16  # times the columns: inner rows, from which on oneDNN is faster than a pass that transposes its right factor
 WORTH = 2**18  # multiplications of a product, from which on leaving torch's call pays
 
 _ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
@@ -58,7 +59,13 @@ def _leaves_mkl(left: Tensor, right: Tensor) -> bool:
 
 def compiled(left: Tensor, right: Tensor) -> bool:
     """Whether a compiled pass multiplies, which reads factors of any layout."""
-    return _leaves_mkl(left, right) and readable(left, right)
+    return _leaves_mkl(left, right) and readable(left, right) and not _are_rows(left, right)
+
+
+def _are_rows(left: Tensor, right: Tensor) -> bool:
+    """Whether a product is that of long rows with each of a few others, which oneDNN reads as they are."""
+    long = right.stride(1) != 1 and right.size(0) >= LONG * right.size(1)
+    return long and left.is_contiguous() and _ONEDNN is not None
 
 
 def _onednn(left: Tensor, right: Tensor) -> bool:
