@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from graphws.architecture import Architecture
 from graphws.batch import Batch
 from graphws.nn.block_linear import block_linear
+from graphws.nn.folding import fold
 from graphws.nn.matrix_passes import read_and_pool, write_and_pool, write_matrix
 from graphws.nn.parts import Part, Pools, Space, parts_of, pool_part, pools_of_pair, to_batch, to_parts
 from graphws.nn.primitives import Pool
@@ -199,7 +200,7 @@ class EquivariantLinear(nn.Module):
         for index_set, matrix in zip(self.index_sets, self.maps, strict=True):
             members = [i for i in range(len(self.parts)) if index_set in pools[i]]
             if isinstance(matrix, Tensor) and bases is not None:
-                matrix = _folded(matrix, [(self.parts[i].fixed * self.in_channels, bases[i]) for i in members])
+                matrix = fold(matrix, [(self.parts[i].fixed * self.in_channels, bases[i]) for i in members])
             if len(index_set) == 2:
                 matrices[index_set] = matrix
                 continue
@@ -255,18 +256,6 @@ def _mapped(
     if bias is not None and not isinstance(matrix, Tensor):
         found = found + bias
     return (found if other is None else found + other(joined)).split([*sizes], -1)
-
-
-def _folded(matrix: Tensor, blocks: Sequence[tuple[int, Tensor | None]]) -> Tensor:
-    """A matrix of columns in blocks of a size, those with a basis as the map of coefficients in it."""
-    columns = matrix.split([size for size, _ in blocks], 1)
-    return torch.cat(
-        [
-            block if basis is None else linear(block.reshape(-1, basis.size(1)), basis).view(len(block), -1)
-            for block, (_, basis) in zip(columns, blocks, strict=True)
-        ],
-        1,
-    )
 
 
 def _write(part: Part, full: Tensor, matrix: Tensor | nn.Module | None, pieces: Pools, old: Tensor | None) -> Tensor:
