@@ -17,15 +17,21 @@ enum { FORWARD = 10 * ROWS, BACKWARD = 20 * ROWS }; /* rows at a time */
 #define EACH_BLOCK(limit) \
     for (count first = 0, size; (size = t * s - first < limit ? t * s - first : limit) > 0; first += limit)
 
+/* Asks for rows of the next block, which memory brings while this one is worked on; past the end it does no harm. */
+INLINE void ask_for(const float *row, count c) {
+    for (count k = 0; k < c; k += 64 / sizeof *row) __builtin_prefetch(row + k, 0, 2);
+}
+
 /* Rows that are added to each target and to each source of a network. */
 struct pieces {
     const float *targets, *sources;
     count target_row, source_row;
 };
 
-/* out, rows from `first` on: found + pieces + old; where there is a pool, relu of it (without old), collected. */
+/* out, rows from `first` on: found + pieces + old; where there is a pool, relu of it (without old), collected.
+ * next: rows [size, wide] that are asked for. */
 INLINE void write_block(float *out, count first, count size, const struct pieces *pieces, const float *old, float *rows,
-                        float *columns, enum pool pool, count s, count c) {
+                        float *columns, enum pool pool, count s, count c, const float *next, count wide) {
     count i = first / s, j = first % s;
     for (count at = 0; at < size; at++) {
         float *restrict o = out + at * c;
@@ -36,6 +42,7 @@ INLINE void write_block(float *out, count first, count size, const struct pieces
         else if (pool == NONE) EACH o[k] = o[k] + target[k] + source[k];
         else EACH o[k] = relu(o[k] + target[k] + source[k]);
         if (rows) collect(o, rows + i * c, columns + j * c, pool, c);
+        ask_for(next + at * wide, wide);
         if (++j == s) i++, j = 0;
     }
 }
@@ -52,12 +59,12 @@ void map_rows(const float *x, const float *weight, const float *targets, count t
         if (pool) start(row, column, pool, t, s, c);
         EACH_BLOCK(FORWARD) {
             const count at = b * t * s + first;
-            const float *before = old ? old + at * c : 0;
+            const float *before = old ? old + at * c : 0, *next = x + (at + size) * k;
             float *o = out + at * c;
             block_product(x + at * k, k, 1, weight, c, 0, 0, o, c, size, k, c);
-            if (pool == NONE) WITH(c, write_block(o, first, size, &pieces, before, 0, 0, NONE, s, C));
-            else if (pool == MAX) WITH(c, write_block(o, first, size, &pieces, 0, row, column, MAX, s, C));
-            else WITH(c, write_block(o, first, size, &pieces, 0, row, column, SUM, s, C));
+            if (pool == NONE) WITH(c, write_block(o, first, size, &pieces, before, 0, 0, NONE, s, C, next, k));
+            else if (pool == MAX) WITH(c, write_block(o, first, size, &pieces, 0, row, column, MAX, s, C, next, k));
+            else WITH(c, write_block(o, first, size, &pieces, 0, row, column, SUM, s, C, next, k));
         }
         if (pool) finish(row, column, pool, t, s, c);
     }
@@ -69,9 +76,15 @@ struct network {
     float *row_sums, *column_sums;
 };
 
+/* Rows of the next block of the inputs of a gradient: x [size, wide], values and of_out [size, c], or none. */
+struct next {
+    const float *x, *values, *of_out;
+    count wide;
+};
+
 /* From above, the gradient of the values, rows from `first` on, that of what was rectified; its sums. */
 INLINE void unpool_block(const struct network *own, const float *values, float *above, count first, count size,
-                         enum pool pool, count s, count c) {
+                         enum pool pool, count s, count c, const struct next *next) {
     count i = first / s, j = first % s;
     for (count at = 0; at < size; at++) {
         const count row = i * c, column = j * c;
@@ -79,6 +92,9 @@ INLINE void unpool_block(const struct network *own, const float *values, float *
             unpool(values + at * c, own->rows + row, own->columns + column, own->row_share + row,
                    own->column_share + column, above + at * c, pool, c);
         collect(above + at * c, own->row_sums + row, own->column_sums + column, SUM, c);
+        if (next->x) ask_for(next->x + at * next->wide, next->wide);
+        if (next->values) ask_for(next->values + at * c, c);
+        if (next->of_out) ask_for(next->of_out + at * c, c);
         if (++j == s) i++, j = 0;
     }
 }
@@ -104,10 +120,11 @@ void unmap_rows(const float *x, const float *weight, const float *values, const 
         EACH_BLOCK(BACKWARD) {
             const count at = b * t * s + first;
             const float *v = pool ? values + at * c : 0;
+            const struct next next = {x + (at + size) * k, v ? v + size * c : 0, of_out + (at + size) * c, k};
             memcpy(above, of_out + at * c, size * c * sizeof *above);
-            if (pool == NONE) WITH(c, unpool_block(&own, v, above, first, size, NONE, s, C));
-            else if (pool == MAX) WITH(c, unpool_block(&own, v, above, first, size, MAX, s, C));
-            else WITH(c, unpool_block(&own, v, above, first, size, SUM, s, C));
+            if (pool == NONE) WITH(c, unpool_block(&own, v, above, first, size, NONE, s, C, &next));
+            else if (pool == MAX) WITH(c, unpool_block(&own, v, above, first, size, MAX, s, C, &next));
+            else WITH(c, unpool_block(&own, v, above, first, size, SUM, s, C, &next));
             if (of_x) block_product(above, c, 1, weight, k, 0, 0, of_x + at * k, k, size, c, k);
             block_product(x + at * k, 1, k, above, c, found, c, found, c, k, size, c);
         }
@@ -137,7 +154,7 @@ void read_rows(const float *x, const float *weight, const float *targets, count 
         EACH_BLOCK(FORWARD) {
             const count at = b * t * s + first;
             block_product(x + at * k, k, 1, weight, c, 0, 0, values, c, size, k, c);
-            WITH(c, write_block(values, first, size, &pieces, 0, row, column, SUM, s, C));
+            WITH(c, write_block(values, first, size, &pieces, 0, row, column, SUM, s, C, x + (at + size) * k, k));
             read_block(values, reader, transposed, read + at * r, size, c, r);
         }
         finish(row, column, pool, t, s, c);
@@ -164,10 +181,10 @@ void unread_rows(const float *x, const float *weight, const float *transposed, c
         EACH_BLOCK(BACKWARD) {
             const count at = b * t * s + first;
             block_product(x + at * k, k, 1, transposed, c, 0, 0, values, c, size, k, c);
-            WITH(c, write_block(values, first, size, &pieces, 0, 0, 0, SUM, s, C));
+            WITH(c, write_block(values, first, size, &pieces, 0, 0, 0, SUM, s, C, x + (at + size) * k, k));
             block_product(of_read + at * r, r, 1, reader, c, 0, 0, above, c, size, r, c);
             block_product(of_read + at * r, 1, r, values, c, total, c, total, c, r, size, c);
-            WITH(c, unpool_block(&own, values, above, first, size, SUM, s, C));
+            WITH(c, unpool_block(&own, values, above, first, size, SUM, s, C, &(struct next){0}));
             if (of_x) block_product(above, c, 1, weight, k, 0, 0, of_x + at * k, k, size, c, k);
             block_product(x + at * k, 1, k, above, c, found, c, found, c, k, size, c);
         }
