@@ -108,7 +108,7 @@ class Duel:
 
 
 def _ours(name: str) -> Callable[..., Case]:
-    return partial(editing_case, partial(published, name), counted=False)  # as theirs: counting takes memory
+    return partial(editing_case, partial(published, name))
 
 
 def _official(name: str, checkout: Checkout, build: Callable[..., Any], ours: str) -> Contest:
