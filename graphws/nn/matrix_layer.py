@@ -69,7 +69,8 @@ def read_matrix(values: Tensor, matrix: Tensor, pieces: Pieces, pool: Pool, read
         pool: Sums or means.
         reader: [r, out].
     """
-    return _Read.apply(values, matrix, *pieces, reader, pool)
+    rows, columns = (piece.contiguous() for piece in pieces)  # not to keep what they are slices of
+    return _Read.apply(values, matrix, rows, columns, reader, pool)
 
 
 class _Map(torch.autograd.Function):

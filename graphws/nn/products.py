@@ -17,7 +17,7 @@ from graphws.second_order import gradients_again
 __all__ = ["Linear", "add_product", "compiled", "linear", "mkl_lags", "multiplier", "product"]
 
 NARROW = 8  # columns
-LONG = 16  # times the columns: inner rows, from which on oneDNN is faster than a pass that transposes its right factor
+LONG = 16  # times the sides of a result: inner numbers, from which on copying the right factor is what takes time
 WORTH = 2**18  # multiplications of a product, from which on leaving torch's call pays
 
 _ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
@@ -63,8 +63,8 @@ def compiled(left: Tensor, right: Tensor) -> bool:
 
 
 def _are_rows(left: Tensor, right: Tensor) -> bool:
-    """Whether a product is that of long rows with each of a few others, which oneDNN reads as they are."""
-    long = right.stride(1) != 1 and right.size(0) >= LONG * right.size(1)
+    """Whether a product is that of each of a few long rows with each of others, which oneDNN reads as they are."""
+    long = right.stride(1) != 1 and right.size(0) >= LONG * max(left.size(0), right.size(1))
     return long and left.is_contiguous() and _ONEDNN is not None
 
 
