@@ -156,8 +156,8 @@ def test_polynomials_of_fourier_features(called):
     with plain_operators():
         expected = fourier.expansions(tensors)
     for values, own, other in zip(tensors, found, expected, strict=True):
-        torch.testing.assert_close(own[0], other[0], rtol=0, atol=1e-6)
-        torch.testing.assert_close(own[0] @ own[1], fourier(values), rtol=0, atol=2e-5)
+        torch.testing.assert_close(own.polynomials, other.polynomials, rtol=0, atol=1e-6)
+        torch.testing.assert_close(own.polynomials @ own.coefficients, fourier(values), rtol=0, atol=2e-5)
 
 
 @needs_compiler

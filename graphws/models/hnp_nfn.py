@@ -88,8 +88,9 @@ class HNPNFN(nn.Module):
     def forward(self, data: Batch | NetGraph | torch_geometric.data.Batch) -> Batch:
         batch = Batch.of(data)
         check_architecture(self.architecture, batch)
-        pools, bases = feature_pools(self.fourier, self.first, to_parts(batch, self.parts))
-        tensors = through(self.first, [*self.blocks, self.last], pools, residual=self.residual, bases=bases)
+        read = feature_pools(self.fourier, self.first, to_parts(batch, self.parts))
+        blocks, given = [*self.blocks, self.last], read.pools
+        tensors = through(self.first, blocks, given, residual=self.residual, bases=read.bases, keeping=read.keeping)
         return to_batch(batch, self.parts, tensors)
 
     def __repr__(self) -> str:

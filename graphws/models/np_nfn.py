@@ -96,10 +96,12 @@ class NPNFN(nn.Module):
     def forward(self, data: Batch | NetGraph | torch_geometric.data.Batch) -> Batch:
         batch = Batch.of(data)
         check_architecture(self.architecture, batch)
-        pools, bases = feature_pools(self.fourier, self.first, to_parts(batch, self.parts))
+        read = feature_pools(self.fourier, self.first, to_parts(batch, self.parts))
         shifts = None if self.encoding is None else self.encoding.shifts(self.parts)
-        blocks = [*self.blocks, self.last]
-        tensors = through(self.first, blocks, pools, residual=self.residual, bases=bases, shifts=shifts)
+        blocks, given = [*self.blocks, self.last], read.pools
+        tensors = through(
+            self.first, blocks, given, residual=self.residual, bases=read.bases, shifts=shifts, keeping=read.keeping
+        )
         return to_batch(batch, self.parts, tensors)
 
     def __repr__(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from torch import Tensor, nn
 
@@ -70,6 +71,7 @@ def through(
     residual: bool = True,
     bases: Sequence[Tensor | None] | None = None,
     shifts: Shifts | None = None,
+    keeping: AbstractContextManager[object] | None = None,
 ) -> list[Tensor]:
     """A linear layer and then each block, one after the other; those between the first and the last are residual.
 
@@ -81,16 +83,20 @@ def through(
         residual: Whether blocks but the last are added to what they read.
         bases: Of the first layer, as in :meth:`EquivariantLinear.on_pools`.
         shifts: Of the first layer.
+        keeping: The context that the first layer is called in.
     """
     attention, *others = attentions or (len(blocks) + 1) * [None]
     *hidden, last = zip(blocks, others, strict=True)
     if not residual and not any(block.normalises for block in blocks):
         layers = [first, *(block.linear for block in blocks)]
-        pools = first.to_pools(pools, attention, bases=bases, shifts=shifts, reader=None if hidden else layers[-1])
-        for layer, reader, (_, own) in zip(layers[1:], layers[2:], hidden, strict=False):
-            pools = layer.to_pools(pools, own, reader=reader if reader is layers[-1] else None)
+        reader = None if hidden else layers[-1]
+        with keeping or nullcontext():
+            pools = first.to_pools(pools, attention, bases=bases, shifts=shifts, reader=reader)
+        for layer, following, (_, own) in zip(layers[1:], layers[2:], hidden, strict=False):
+            pools = layer.to_pools(pools, own, reader=following if following is layers[-1] else None)
         return layers[-1].on_pools(pools, last[1], mapped=True)
-    tensors = first.on_pools(pools, attention, bases=bases, shifts=shifts)
+    with keeping or nullcontext():
+        tensors = first.on_pools(pools, attention, bases=bases, shifts=shifts)
     for block, own in hidden:
         tensors = block(tensors, own, residual=residual)
     return last[0](tensors, last[1])

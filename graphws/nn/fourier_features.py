@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 
 from graphws.kernels import call, usable
 from graphws.nn.equivariant_linear import EquivariantLinear
@@ -16,6 +19,33 @@ __all__ = ["FourierFeatures", "feature_pools"]
 
 FEW = 16  # values a network, below which their features are worked out one by one
 SHARE = 0.6  # of the features, that may be needed for the expansion to pay
+
+
+class Expansion:
+    """Features T C of values in [-X, X].
+
+    Args:
+        values: [.., 1], contiguous.
+        radius: X.
+        coefficients: C [n, features].
+        compiled: Whether a compiled pass makes T.
+
+    Attributes:
+        polynomials: T [.., n], the Chebyshev polynomials of values / X.
+    """
+
+    def __init__(self, values: Tensor, radius: float, coefficients: Tensor, *, compiled: bool) -> None:
+        self.values, self.radius, self.coefficients, self.compiled = values, radius, coefficients, compiled
+        self.polynomials = self.made()
+
+    def made(self) -> Tensor:
+        """T, worked out anew."""
+        size = len(self.coefficients)
+        if not self.compiled:
+            return _chebyshev(self.values.flatten() / self.radius, size).T.unflatten(0, self.values.shape[:-1])
+        out = self.values.new_empty(*self.values.shape[:-1], size)
+        call("chebyshev", self.values, self.radius, out, self.values.numel(), size)
+        return out
 
 
 class FourierFeatures(nn.Module):
@@ -55,8 +85,8 @@ class FourierFeatures(nn.Module):
         torch.cos(angles, out=cosines)
         return out
 
-    def expansions(self, tensors: Sequence[Tensor]) -> list[tuple[Tensor, Tensor] | None]:
-        r"""Factors T [.., n] and C [n, 2 * count] of the features T C of each tensor, equal to them within rounding.
+    def expansions(self, tensors: Sequence[Tensor]) -> list[Expansion | None]:
+        r"""The features of each tensor as a product T C, equal to them within rounding.
 
         Features of one number in [-X, X] are band-limited: T are the Chebyshev polynomials of values / X, and the
         coefficients C, Bessel functions of :math:`2 \pi X B`, vanish from an order of about :math:`2 \pi X \max |B|`
@@ -64,9 +94,12 @@ class FourierFeatures(nn.Module):
         several channels or far from zero, or need a gradient.
         """
         bands = [self._band(values) for values in tensors]
-        chosen = [(values, *band) for values, band in zip(tensors, bands, strict=True) if band is not None]
-        found = iter(_polynomials(chosen))
-        return [None if band is None else next(found) for band in bands]
+        chosen = [values for values, band in zip(tensors, bands, strict=True) if band is not None]
+        compiled = bool(chosen) and usable(*sorted(chosen, key=Tensor.numel, reverse=True))
+        return [
+            None if band is None else Expansion(values.contiguous(), *band, compiled=compiled)
+            for values, band in zip(tensors, bands, strict=True)
+        ]
 
     def _band(self, values: Tensor) -> tuple[float, Tensor] | None:
         """The largest absolute value X and the coefficients C of :meth:`expansions`."""
@@ -94,21 +127,6 @@ class FourierFeatures(nn.Module):
         return coefficients
 
 
-def _polynomials(chosen: Sequence[tuple[Tensor, float, Tensor]]) -> list[tuple[Tensor, Tensor]]:
-    """T_0, .. of values / radius, [.., n], and their coefficients [n, C], of some tensors of values."""
-    if chosen and usable(*sorted((values for values, *_ in chosen), key=Tensor.numel, reverse=True)):
-        found = []
-        for values, radius, coefficients in chosen:
-            out = values.new_empty(*values.shape[:-1], len(coefficients))
-            call("chebyshev", values.contiguous(), radius, out, values.numel(), len(coefficients))
-            found.append((out, coefficients))
-        return found
-    return [
-        (_chebyshev(values.flatten() / radius, len(coefficients)).T.unflatten(0, values.shape[:-1]), coefficients)
-        for values, radius, coefficients in chosen
-    ]
-
-
 def _chebyshev(values: Tensor, size: int) -> Tensor:
     """T_0 .. T_{size - 1} of values in [-1, 1], [size, n]; worked out in float64."""
     twice = 2 * values.double()
@@ -120,18 +138,45 @@ def _chebyshev(values: Tensor, size: int) -> Tensor:
     return out
 
 
+class FeaturePools(NamedTuple):
+    """What a linear layer reads of features.
+
+    Args:
+        pools: Of each part.
+        bases: For parts that are coefficients, the basis; or None.
+        keeping: The context for that layer, in which polynomials are not kept for its gradient but made again.
+    """
+
+    pools: list[Pools]
+    bases: list[Tensor | None]
+    keeping: AbstractContextManager[object]
+
+
 def feature_pools(
     fourier: FourierFeatures | None, linear: EquivariantLinear, tensors: Sequence[Tensor]
-) -> tuple[list[Pools], list[Tensor | None]]:
-    """What a linear layer reads of the features of each part, or of the parts themselves.
+) -> FeaturePools:
+    """What a linear layer reads of the features of each part, expanded where that is cheaper, or of the parts."""
+    if fourier is None:
+        return FeaturePools(linear.pools_of(tensors), [None] * len(tensors), nullcontext())
+    folds = linear.pool != "max" and isinstance(linear.maps, nn.ParameterList)
+    expanded = fourier.expansions(tensors) if folds else [None] * len(tensors)
+    read = [fourier(t) if found is None else found.polynomials for t, found in zip(tensors, expanded, strict=True)]
+    bases = [None if found is None else found.coefficients for found in expanded]
+    return FeaturePools(linear.pools_of(read), bases, _made_again([found for found in expanded if found is not None]))
 
-    Returns:
-        Its pools, and for each part the basis that they are coefficients of, where that is cheaper; or None.
-    """
-    bases: list[Tensor | None] = [None] * len(tensors)
-    if fourier is not None:
-        folds = linear.pool != "max" and isinstance(linear.maps, nn.ParameterList)
-        expanded = fourier.expansions(tensors) if folds else [None] * len(tensors)
-        tensors = [fourier(t) if found is None else found[0] for t, found in zip(tensors, expanded, strict=True)]
-        bases = [None if found is None else found[1] for found in expanded]
-    return linear.pools_of(tensors), bases
+
+def _made_again(expansions: Sequence[Expansion]) -> AbstractContextManager[object]:
+    """A context in which saved polynomials are replaced by what makes them."""
+    makers = {(e.polynomials.data_ptr(), e.polynomials.shape): e for e in expansions if e.compiled}
+    if not makers:
+        return nullcontext()
+    for expansion in expansions:
+        del expansion.polynomials  # of the layer alone from now on
+
+    def pack(tensor: Tensor) -> Tensor | Expansion:
+        return makers.get((tensor.data_ptr(), tensor.shape), tensor)
+
+    def unpack(kept: Tensor | Expansion) -> Tensor:
+        return kept.made() if isinstance(kept, Expansion) else kept
+
+    return saved_tensors_hooks(pack, unpack)

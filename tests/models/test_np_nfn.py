@@ -2,9 +2,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from graphws import Architecture, Batch
+from graphws import Architecture, Batch, kernels
+from graphws.benchmarking.cases import networks
 from graphws.models import NPNFN
 from graphws.nn.equivariant_linear import to_batch, to_parts
+from graphws.nn.fourier_features import Expansion
+from graphws.routes import plain_operators
 from graphws.testing import assert_equivariant, random_batch, random_graph
 from tests.reference.equivariant_maps import all_exchangeable
 
@@ -71,3 +74,28 @@ def test_unknown_options_and_other_batches_are_refused():
         model(Batch.from_graphs(graphs))
     with pytest.raises(ValueError, match="built for .*2-3-1.*the batch holds .*2-4-1"):
         model(graphs[1])
+
+
+@pytest.mark.skipif(kernels.library() is None, reason="this machine has no C compiler")
+def test_polynomials_of_features_are_made_again_for_the_gradient(monkeypatch):
+    monkeypatch.setattr(kernels, "SMALL", 1)
+    arch = Architecture.mlp([2, 8, 8, 1], "sine:30")
+    batch = networks(arch, 4)
+    model = NPNFN(16, 2, architecture=arch, norm=False, residual=False, fourier_features=64)
+    make, made = Expansion.made, []
+
+    def record(expansion):
+        made.append(tuple(expansion.values.shape))
+        return make(expansion)
+
+    monkeypatch.setattr(Expansion, "made", record)
+
+    def gradients():
+        out = model(batch)
+        return torch.autograd.grad((out.x.square().sum() + out.edge_attr.square().sum()), list(model.parameters()))
+
+    found = gradients()
+    assert made == [(4, 8, 2, 1), (4, 8, 8, 1), *reversed([(4, 8, 2, 1), (4, 8, 8, 1)])]
+    with plain_operators():
+        for own, other in zip(found, gradients(), strict=True):
+            torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-5 * max(1.0, float(other.abs().max())))

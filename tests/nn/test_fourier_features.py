@@ -39,8 +39,9 @@ def test_expansions_are_the_features_of_each_tensor_that_gains_by_one():
     learnt = torch.randn(3, 20, 1, dtype=torch.float64, requires_grad=True)
     found = layer.expansions([few, near, far, wide, learnt])
     assert [expansion is not None for expansion in found] == [False, True, False, True, False]
-    for values, (basis, coefficients) in ((near, found[1]), (wide, found[3])):
-        assert basis.shape[:-1] == values.shape[:-1]
-        torch.testing.assert_close(basis @ coefficients, layer(values), rtol=0, atol=1e-12)
-    assert found[1][1].size(0) < found[3][1].size(0) < 77
+    for values, own in ((near, found[1]), (wide, found[3])):
+        assert own.polynomials.shape[:-1] == values.shape[:-1]
+        torch.testing.assert_close(own.polynomials @ own.coefficients, layer(values), rtol=0, atol=1e-12)
+        assert torch.equal(own.made(), own.polynomials)
+    assert found[1].coefficients.size(0) < found[3].coefficients.size(0) < 77
     assert layer.expansions([few, far]) == [None, None]
