@@ -1,6 +1,10 @@
 /* Pools of float32 tensors [t, s, c] over their sources, `rows` [t, c], and over their targets, `columns` [s, c]. */
 #pragma once
 #include "common.h"
+#include <stdint.h>
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
 
 enum pool { NONE, SUM, MEAN, MAX };
 
@@ -65,4 +69,32 @@ INLINE void unpool(const float *restrict v, const float *restrict row, const flo
             const float sum = g[k] + row_share[k] + column_share[k];
             g[k] = v[k] <= 0 ? 0 : sum;
         }
+}
+
+/* Which of c rectified numbers are above zero (or no numbers): a bit each, of WORDS(c) words. */
+typedef uint16_t marks;
+#define WORDS(c) (((c) + 15) / 16)
+
+INLINE void mark(const float *v, marks *to, count c) {
+    count k = 0;
+#ifdef __AVX512F__
+    for (; k + 16 <= c; k += 16) to[k / 16] = _mm512_cmp_ps_mask(_mm512_loadu_ps(v + k), _mm512_setzero_ps(), _CMP_NLE_UQ);
+#endif
+    for (; k < c; k += 16) {
+        unsigned word = 0;
+        for (count l = 0; l < 16 && k + l < c; l++) word |= (unsigned)!(v[k + l] <= 0) << l;
+        to[k / 16] = (marks)word;
+    }
+}
+
+/* As unpool for sums and means, of numbers whose marks are known. */
+INLINE void unpool_marked(const marks *marked, const float *row_share, const float *column_share, float *g, count c) {
+    count k = 0;
+#ifdef __AVX512F__
+    for (; k + 16 <= c; k += 16) {
+        const __m512 shares = _mm512_add_ps(_mm512_loadu_ps(row_share + k), _mm512_loadu_ps(column_share + k));
+        _mm512_storeu_ps(g + k, _mm512_maskz_add_ps(marked[k / 16], _mm512_loadu_ps(g + k), shares));
+    }
+#endif
+    for (; k < c; k++) g[k] = marked[k / 16] >> k % 16 & 1 ? g[k] + (row_share[k] + column_share[k]) : 0;
 }

@@ -90,19 +90,25 @@ class _Map(torch.autograd.Function):
         pools = () if pool is None else tuple(out.new_empty(piece.shape) for piece in pieces)
         states = (None if old is None else old.contiguous(), out, *(pools or (None, None)))
         sizes = (*values.shape, matrix.size(0))
-        call("map_rows", values, _transposed(matrix), *_strided(pieces), *states, POOLS[pool], *sizes)
+        marks = (
+            out.new_empty(*out.shape[:3], -(-out.size(3) // 16), dtype=torch.int16) if pool in ("sum", "mean") else None
+        )
+        call("map_rows", values, _transposed(matrix), *_strided(pieces), *states, marks, POOLS[pool], *sizes)
         ctx.old, ctx.pool, ctx.owned = old is not None, pool, owned
-        ctx.save_for_backward(values, matrix, *(() if pool is None else (out, *pools) if pool == "max" else (out,)))
+        kept = (out, *pools) if pool == "max" else (None, None, None)
+        ctx.save_for_backward(values, matrix, *kept, marks)
         return (out, *pools)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        values, matrix, *written = ctx.saved_tensors
+        values, matrix, *written, marks = ctx.saved_tensors
         of_old = gradients[0] if ctx.old else None
         if torch.is_grad_enabled():
             slope: Any = gradients[0]
-            if written:
-                (slope,) = gradients_again(_pools(ctx.pool), written[:1], gradients)
+            if ctx.pool == "max":
+                (slope,) = gradients_again(_pools, written[:1], gradients)
+            elif ctx.pool is not None:
+                slope = _unpooled(ctx.pool, gradients) * _unpacked(marks, matrix.size(0))
             found = gradients_again(F.linear, (values, matrix), (slope,))
             return (*found, slope.sum(2), slope.sum(1), of_old, None, None)
         of_out, *of_pools = (gradient.contiguous() for gradient in gradients)
@@ -111,7 +117,7 @@ class _Map(torch.autograd.Function):
             spent = ctx.owned and hasattr(of_out, FRESH) and of_out.shape == values.shape
             of_values = of_out if spent else _fresh(values)
         of_matrix, sums, work = _space(values, matrix, 1)
-        known = (*written, *(3 - len(written)) * [None], of_out, *(of_pools or (None, None)))
+        known = (*written, marks, of_out, *(of_pools or (None, None)))
         made, sizes = (of_values, of_matrix, *sums, work), (*values.shape, matrix.size(0))
         call("unmap_rows", values, matrix.contiguous(), *known, *made, POOLS[ctx.pool], *sizes)
         return (of_values, of_matrix.sum(0).T, *sums, of_old, None, None)
@@ -140,7 +146,7 @@ class _Read(torch.autograd.Function):
             return (*gradients_again(_reading(ctx.pool), ctx.saved_tensors, gradients), None)
         of_read, *of_pools = (gradient.contiguous() for gradient in gradients)
         of_values = _fresh(values) if ctx.needs_input_grad[0] else None
-        of_matrix, sums, work = _space(values, matrix, 2)
+        of_matrix, sums, work = _space(values, matrix, 3)
         of_reader = reader.new_zeros(len(of_matrix), *reader.shape)
         given = (values, matrix.contiguous(), _transposed(matrix), *_strided(pieces), reader, of_read, *of_pools)
         sizes = (*values.shape, *matrix.shape[:1], *reader.shape[:1])
@@ -178,8 +184,21 @@ def _transposed(matrix: Tensor) -> Tensor:
     return out
 
 
-def _pools(pool: Pool) -> Any:
-    return lambda values: pooled_matrix(F.relu(values), pool)
+def _pools(values: Tensor) -> MatrixPools:
+    return pooled_matrix(F.relu(values), "max")
+
+
+def _unpooled(pool: Pool, gradients: Sequence[Tensor]) -> Tensor:
+    """The gradient of values by their own and those of their sums or means."""
+    of_values, of_rows, of_columns = gradients
+    rows, columns = (1, 1) if pool == "sum" else (of_values.size(2), of_values.size(1))
+    return of_values + (of_rows / rows).unsqueeze(2) + (of_columns / columns).unsqueeze(1)
+
+
+def _unpacked(marks: Tensor, channels: int) -> Tensor:
+    """One where a number is marked, zero elsewhere, [.., channels], from words of 16 bits."""
+    bits = marks.unsqueeze(-1).bitwise_right_shift(torch.arange(16, dtype=marks.dtype)).bitwise_and(1)
+    return bits.flatten(-2)[..., :channels].float()
 
 
 def _reading(pool: Pool) -> Any:
