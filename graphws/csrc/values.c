@@ -32,7 +32,8 @@ static float *arrange(struct networks *all, const ptrdiff_t *sizes, const float 
     for (count l = 0; l < layers; l++) {
         const count in = sizes[l], out = sizes[l + 1];
         struct layer *own = all->layer + l;
-        *own = (struct layer){in, out, (enum kind)facts[3 * l], facts[3 * l + 1], facts[3 * l + 2]};
+        *own = (struct layer){.in = in, .out = out, .kind = (enum kind)facts[3 * l]};
+        own->scale = facts[3 * l + 1], own->bias = facts[3 * l + 2];
         own->weight = work;
         own->transposed = own->weight + in * out;
         own->of_weight = own->transposed + in * out;
