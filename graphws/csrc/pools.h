@@ -78,7 +78,8 @@ typedef uint16_t marks;
 INLINE void mark(const float *v, marks *to, count c) {
     count k = 0;
 #ifdef __AVX512F__
-    for (; k + 16 <= c; k += 16) to[k / 16] = _mm512_cmp_ps_mask(_mm512_loadu_ps(v + k), _mm512_setzero_ps(), _CMP_NLE_UQ);
+    for (; k + 16 <= c; k += 16)
+        to[k / 16] = _mm512_cmp_ps_mask(_mm512_loadu_ps(v + k), _mm512_setzero_ps(), _CMP_NLE_UQ);
 #endif
     for (; k < c; k += 16) {
         unsigned word = 0;
