@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from graphws.kernels import POOLS, call, transpose, usable
+from graphws.kernels import POOLS, call, multiplies, transpose, usable
 from graphws.nn.primitives import Pool, pool_dims
 from graphws.second_order import gradients_again
 
@@ -30,7 +30,11 @@ def pooled_matrix(values: Tensor, pool: Pool) -> MatrixPools:
 
 def maps_compiled(values: Tensor, matrix: Tensor, pieces: Pieces, *others: Tensor | None) -> bool:
     """Whether the functions here take such tensors."""
-    return matrix.size(0) >= NARROW and usable(values, matrix, *pieces, *(t for t in others if t is not None))
+    return (
+        matrix.size(0) >= NARROW
+        and multiplies()
+        and usable(values, matrix, *pieces, *(t for t in others if t is not None))
+    )
 
 
 def map_matrix(
