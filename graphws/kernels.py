@@ -23,10 +23,11 @@ from torch import Tensor
 from graphws.processor import processor_fact
 from graphws.routes import takes_plain_operators
 
-__all__ = ["POOLS", "call", "library", "readable", "transpose", "usable"]
+__all__ = ["POOLS", "call", "library", "multiplies", "readable", "transpose", "usable"]
 
 SOURCES = Path(__file__).with_name("csrc")
 SMALL = 2**14  # numbers, below which torch's operators take less time than it takes to call a kernel
+WIDE_ENOUGH = 8  # numbers of a register; with four, torch's products were twice as fast
 FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fPIC")
 WIDE = "-mprefer-vector-width=512"  # of x86
 SECONDS = 120  # that a compiler may take
@@ -90,6 +91,13 @@ def transpose(values: Tensor, out: Tensor) -> None:
     """Write the transposes of matrices [m, n] or [B, m, n], [n, m] or [B, n, m]; the last axes are contiguous."""
     source, result = (t if t.dim() == 3 else t.unsqueeze(0) for t in (values, out))
     call("transpose", source, *source.stride()[:2], result, *result.stride()[:2], *source.shape)
+
+
+@lru_cache(maxsize=1)
+def multiplies() -> bool:
+    """Whether kernels that multiply matrices pay: where registers hold eight numbers and more (AVX)."""
+    found = library()
+    return found is not None and found.lane_count() >= WIDE_ENOUGH
 
 
 @lru_cache(maxsize=1)

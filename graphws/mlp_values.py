@@ -12,7 +12,7 @@ from torch import Tensor
 from graphws.activation import Activation
 from graphws.architecture import Architecture
 from graphws.batch import Batch
-from graphws.kernels import call, readable
+from graphws.kernels import call, multiplies, readable
 from graphws.second_order import gradients_again
 
 __all__ = ["last_sums", "sums_compiled"]
@@ -32,6 +32,7 @@ def sums_compiled(batch: Batch, inputs: Tensor) -> bool:
         and max(arch.widths) <= WIDTH
         and all(group.activation.name in KINDS for group in arch.groups[1:-1])
         and not inputs.requires_grad
+        and multiplies()
         and batch.edge_attr.numel() * inputs.size(-2) >= WORTH
         and readable(batch.edge_attr, batch.x, inputs)
     )

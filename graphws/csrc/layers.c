@@ -28,10 +28,11 @@ struct pieces {
     count target_row, source_row;
 };
 
-/* out, rows from `first` on: found + pieces + old; where there is a pool, relu of it (without old), marked and collected
- * where there is space. next: rows [size, wide] that are asked for. */
-INLINE void write_block(float *out, count first, count size, const struct pieces *pieces, const float *old, marks *marked,
-                        float *rows, float *columns, enum pool pool, count s, count c, const float *next, count wide) {
+/* out, rows from `first` on: found + pieces + old; where there is a pool, relu of it (without old), marked and
+ * collected where there is space. next: rows [size, wide] that are asked for. */
+INLINE void write_block(float *out, count first, count size, const struct pieces *pieces, const float *old,
+                        marks *marked, float *rows, float *columns, enum pool pool, count s, count c,
+                        const float *next, count wide) {
     count i = first / s, j = first % s;
     for (count at = 0; at < size; at++) {
         float *restrict o = out + at * c;
@@ -92,7 +93,8 @@ INLINE void unpool_block(const struct network *own, const float *values, const m
         const count row = i * c, column = j * c;
         const float *row_share = own->row_share + row, *column_share = own->column_share + column;
         if (pool == MAX)
-            unpool(values + at * c, own->rows + row, own->columns + column, row_share, column_share, above + at * c, MAX, c);
+            unpool(values + at * c, own->rows + row, own->columns + column, row_share, column_share, above + at * c,
+                   MAX, c);
         else if (pool != NONE) unpool_marked(marked + at * WORDS(c), row_share, column_share, above + at * c, c);
         collect(above + at * c, own->row_sums + row, own->column_sums + column, SUM, c);
         if (next->x) ask_for(next->x + at * next->wide, next->wide);
@@ -102,13 +104,13 @@ INLINE void unpool_block(const struct network *own, const float *values, const m
 }
 
 /* The gradients of map_rows, by those of its result and its pools, and by its marks or, for the maximum, its result and
- * pools themselves: of x (unless there is none; it may stand where that
- * of out does), of weight, here [c, k], [threads, k, c] to be summed, and the sums of that of the map over sources and
- * over targets. work: [threads, t + s + BACKWARD, c]. */
+ * pools themselves: of x (unless there is none; it may stand where that of out does), of weight, here [c, k],
+ * [threads, k, c] to be summed, and the sums of that of the map over sources and over targets.
+ * work: [threads, t + s + BACKWARD, c]. */
 void unmap_rows(const float *x, const float *weight, const float *values, const float *rows, const float *columns,
-                const marks *marked, const float *of_out, const float *of_rows, const float *of_columns, float *of_x, float *of_weight,
-                float *row_sums, float *column_sums, float *work, int pool, count n, count t, count s, count k, count c,
-                int threads) {
+                const marks *marked, const float *of_out, const float *of_rows, const float *of_columns, float *of_x,
+                float *of_weight, float *row_sums, float *column_sums, float *work, int pool, count n, count t, count s,
+                count k, count c, int threads) {
 #pragma omp parallel for num_threads(threads) if (threads > 1)
     for (count b = 0; b < n; b++) {
         const count row = b * t * c, column = b * s * c;
@@ -117,8 +119,8 @@ void unmap_rows(const float *x, const float *weight, const float *values, const 
         const struct network own = {pool == MAX ? rows + row : 0, pool == MAX ? columns + column : 0, row_share,
                                     column_share, row_sums + row, column_sums + column};
         if (pool)
-            shares(pool == MAX ? values + b * t * s * c : 0, own.rows, own.columns, of_rows + row, of_columns + column, row_share,
-                   column_share, pool, t, s, c);
+            shares(pool == MAX ? values + b * t * s * c : 0, own.rows, own.columns, of_rows + row, of_columns + column,
+                   row_share, column_share, pool, t, s, c);
         start(own.row_sums, own.column_sums, SUM, t, s, c);
         EACH_BLOCK(BACKWARD) {
             const count at = b * t * s + first;
@@ -165,8 +167,8 @@ void read_rows(const float *x, const float *weight, const float *targets, count 
     }
 }
 
-/* The gradients of read_rows, as unmap_rows has them, and of reader, [threads, r, c] to be summed. The values are worked
- * out again. work: [threads, t + s + 3 * BACKWARD, c]. */
+/* The gradients of read_rows, as unmap_rows has them, and of reader, [threads, r, c] to be summed. The values are
+ * worked out again. work: [threads, t + s + 3 * BACKWARD, c]. */
 void unread_rows(const float *x, const float *weight, const float *transposed, const float *targets, count tn, count tr,
                  const float *sources, count sn, count sr, const float *reader, const float *of_read,
                  const float *of_rows, const float *of_columns, float *of_x, float *of_weight, float *of_reader,

@@ -2,7 +2,7 @@
 #pragma once
 #include "common.h"
 #include <stdint.h>
-#ifdef __AVX512F__
+#ifdef __AVX__
 #include <immintrin.h>
 #endif
 
@@ -75,10 +75,17 @@ INLINE void unpool(const float *restrict v, const float *restrict row, const flo
 typedef uint16_t marks;
 #define WORDS(c) (((c) + 15) / 16)
 
-INLINE void mark(const float *v, marks *to, count c) {
+INLINE void mark(const float *restrict v, marks *restrict to, count c) {
     count k = 0;
-#ifdef __AVX512F__
-    for (; k + 16 <= c; k += 16) to[k / 16] = _mm512_cmp_ps_mask(_mm512_loadu_ps(v + k), _mm512_setzero_ps(), _CMP_NLE_UQ);
+#if defined(__AVX512F__)
+    for (; k + 16 <= c; k += 16)
+        to[k / 16] = _mm512_cmp_ps_mask(_mm512_loadu_ps(v + k), _mm512_setzero_ps(), _CMP_NLE_UQ);
+#elif defined(__AVX__)
+    for (; k + 16 <= c; k += 16) {
+        const __m256 low = _mm256_cmp_ps(_mm256_loadu_ps(v + k), _mm256_setzero_ps(), _CMP_NLE_UQ);
+        const __m256 high = _mm256_cmp_ps(_mm256_loadu_ps(v + k + 8), _mm256_setzero_ps(), _CMP_NLE_UQ);
+        to[k / 16] = (marks)(_mm256_movemask_ps(low) | _mm256_movemask_ps(high) << 8);
+    }
 #endif
     for (; k < c; k += 16) {
         unsigned word = 0;
@@ -88,12 +95,22 @@ INLINE void mark(const float *v, marks *to, count c) {
 }
 
 /* As unpool for sums and means, of numbers whose marks are known. */
-INLINE void unpool_marked(const marks *marked, const float *row_share, const float *column_share, float *g, count c) {
+INLINE void unpool_marked(const marks *restrict marked, const float *restrict row_share,
+                          const float *restrict column_share, float *restrict g, count c) {
     count k = 0;
-#ifdef __AVX512F__
+#if defined(__AVX512F__)
     for (; k + 16 <= c; k += 16) {
         const __m512 shares = _mm512_add_ps(_mm512_loadu_ps(row_share + k), _mm512_loadu_ps(column_share + k));
         _mm512_storeu_ps(g + k, _mm512_maskz_add_ps(marked[k / 16], _mm512_loadu_ps(g + k), shares));
+    }
+#elif defined(__AVX2__)
+    const __m256i bits = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    for (; k + 8 <= c; k += 8) {
+        const __m256i word = _mm256_set1_epi32(marked[k / 16] >> k % 16);
+        const __m256i mask = _mm256_cmpeq_epi32(_mm256_and_si256(word, bits), bits);
+        const __m256 shares = _mm256_add_ps(_mm256_loadu_ps(row_share + k), _mm256_loadu_ps(column_share + k));
+        const __m256 sum = _mm256_add_ps(_mm256_loadu_ps(g + k), shares);
+        _mm256_storeu_ps(g + k, _mm256_and_ps(_mm256_castsi256_ps(mask), sum));
     }
 #endif
     for (; k < c; k++) g[k] = marked[k / 16] >> k % 16 & 1 ? g[k] + (row_share[k] + column_share[k]) : 0;

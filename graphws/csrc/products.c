@@ -3,6 +3,9 @@
 
 enum { BLOCK = 10 * ROWS }; /* rows of the left factor that stay in the cache */
 
+/* Numbers that a register holds. */
+int lane_count(void) { return LANES; }
+
 /* out [n, m] = start + a b; numbers of a [n, inner] stand a_row and a_inner apart, start may be none, a row or out. */
 void multiply(const float *a, count a_row, count a_inner, const float *b, count b_row, const float *start,
               count start_row, float *out, count out_row, count n, count inner, count m, int threads) {

@@ -1,4 +1,4 @@
-/* The values of MLPs at points, and the gradients of their weights and biases, which work the hidden values out again. */
+/* The values of MLPs at points; the gradients of their weights and biases, which work the hidden values out again. */
 #include "products.h"
 #include "waves.h"
 #ifdef _OPENMP
@@ -9,7 +9,7 @@
 #endif
 
 enum kind { IDENTITY, SINE, RELU };
-enum { POINTS = 8 * ROWS, LAYERS = 16, FEW = 4 }; /* points at a time; layers at most; outputs of a layer that are few */
+enum { POINTS = 8 * ROWS, LAYERS = 16, FEW = 4 }; /* points at a time; layers at most; few outputs of a layer */
 
 /* A layer of one network. What enters its activation is scale * (weight input + bias), where it has a bias. */
 struct layer {
@@ -98,7 +98,8 @@ static void slope(const struct layer *own, float *restrict above, count size) {
 /* The sums of a layer at some points. */
 static void feed(const struct layer *own, const float *input, float *sums, count size) {
     if (own->out >= FEW) {
-        block_product(input, own->in, 1, own->transposed, own->out, own->offset, 0, sums, own->out, size, own->in, own->out);
+        block_product(input, own->in, 1, own->transposed, own->out, own->offset, 0, sums, own->out, size, own->in,
+                      own->out);
         return;
     }
     for (count p = 0; p < size; p++)
@@ -133,8 +134,8 @@ static void turn_back(const struct layer *own, const float *input, const float *
  * or, where point_set is not 0, at those of each of the n. nodes: [n, N, channels], edges: [n, E, channels].
  * work: [threads, space]. */
 void mlp_values(const float *points, count point_set, const float *nodes, const float *edges, const ptrdiff_t *sizes,
-                const float *facts, float *out, float *work, count space, count n, count channels, count count_of_points,
-                count layers, int threads) {
+                const float *facts, float *out, float *work, count space, count n, count channels,
+                count count_of_points, count layers, int threads) {
 #pragma omp parallel for collapse(2) num_threads(threads) if (threads > 1)
     for (count b = 0; b < n; b++)
         for (count k = 0; k < channels; k++) {

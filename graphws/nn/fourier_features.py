@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -21,6 +22,7 @@ FEW = 16  # values a network, below which their features are worked out one by o
 SHARE = 0.6  # of the features, that may be needed for the expansion to pay
 
 
+@dataclass(frozen=True)
 class Expansion:
     """Features T C of values in [-X, X].
 
@@ -29,17 +31,15 @@ class Expansion:
         radius: X.
         coefficients: C [n, features].
         compiled: Whether a compiled pass makes T.
-
-    Attributes:
-        polynomials: T [.., n], the Chebyshev polynomials of values / X.
     """
 
-    def __init__(self, values: Tensor, radius: float, coefficients: Tensor, *, compiled: bool) -> None:
-        self.values, self.radius, self.coefficients, self.compiled = values, radius, coefficients, compiled
-        self.polynomials = self.made()
+    values: Tensor
+    radius: float
+    coefficients: Tensor
+    compiled: bool
 
-    def made(self) -> Tensor:
-        """T, worked out anew."""
+    def polynomials(self) -> Tensor:
+        """T [.., n], the Chebyshev polynomials of values / X."""
         size = len(self.coefficients)
         if not self.compiled:
             return _chebyshev(self.values.flatten() / self.radius, size).T.unflatten(0, self.values.shape[:-1])
@@ -97,7 +97,7 @@ class FourierFeatures(nn.Module):
         chosen = [values for values, band in zip(tensors, bands, strict=True) if band is not None]
         compiled = bool(chosen) and usable(*sorted(chosen, key=Tensor.numel, reverse=True))
         return [
-            None if band is None else Expansion(values.contiguous(), *band, compiled=compiled)
+            None if band is None else Expansion(values.contiguous(), *band, compiled)
             for values, band in zip(tensors, bands, strict=True)
         ]
 
@@ -160,23 +160,24 @@ def feature_pools(
         return FeaturePools(linear.pools_of(tensors), [None] * len(tensors), nullcontext())
     folds = linear.pool != "max" and isinstance(linear.maps, nn.ParameterList)
     expanded = fourier.expansions(tensors) if folds else [None] * len(tensors)
-    read = [fourier(t) if found is None else found.polynomials for t, found in zip(tensors, expanded, strict=True)]
+    both = zip(tensors, expanded, strict=True)
+    read = [fourier(values) if found is None else found.polynomials() for values, found in both]
     bases = [None if found is None else found.coefficients for found in expanded]
-    return FeaturePools(linear.pools_of(read), bases, _made_again([found for found in expanded if found is not None]))
+    return FeaturePools(linear.pools_of(read), bases, _made_again(zip(read, expanded, strict=True)))
 
 
-def _made_again(expansions: Sequence[Expansion]) -> AbstractContextManager[object]:
-    """A context in which saved polynomials are replaced by what makes them."""
-    makers = {(e.polynomials.data_ptr(), e.polynomials.shape): e for e in expansions if e.compiled}
+def _made_again(both: Iterable[tuple[Tensor, Expansion | None]]) -> AbstractContextManager[object]:
+    """A context in which polynomials that autograd saves are replaced by what makes them; the tensors outlive it."""
+    makers = {
+        (tensor.data_ptr(), tensor.shape): found for tensor, found in both if found is not None and found.compiled
+    }
     if not makers:
         return nullcontext()
-    for expansion in expansions:
-        del expansion.polynomials  # of the layer alone from now on
 
     def pack(tensor: Tensor) -> Tensor | Expansion:
         return makers.get((tensor.data_ptr(), tensor.shape), tensor)
 
     def unpack(kept: Tensor | Expansion) -> Tensor:
-        return kept.made() if isinstance(kept, Expansion) else kept
+        return kept.polynomials() if isinstance(kept, Expansion) else kept
 
     return saved_tensors_hooks(pack, unpack)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from graphws.kernels import POOLS, call, transpose, usable
+from graphws.kernels import POOLS, call, multiplies, transpose, usable
 from graphws.nn.primitives import Pool, pool_dims
 from graphws.second_order import gradients_again
 
@@ -17,7 +17,6 @@ __all__ = ["MatrixPools", "map_matrix", "maps_compiled", "pooled_matrix", "read_
 
 NARROW = 8  # channels of the result, below which torch's product is the faster one
 BLOCK = 240  # rows that a pass works on at a time, at most, of any processor
-
 FRESH = "_graphws_fresh"  # attribute of gradients that were made here; those of gradients of gradients are not
 
 MatrixPools = tuple[Tensor, Tensor, Tensor]  # values [B, t, s, C], their pools over s [B, t, C] and over t [B, s, C]
@@ -31,7 +30,11 @@ def pooled_matrix(values: Tensor, pool: Pool) -> MatrixPools:
 
 def maps_compiled(values: Tensor, matrix: Tensor, pieces: Pieces, *others: Tensor | None) -> bool:
     """Whether the functions here take such tensors."""
-    return matrix.size(0) >= NARROW and usable(values, matrix, *pieces, *(t for t in others if t is not None))
+    return (
+        matrix.size(0) >= NARROW
+        and multiplies()
+        and usable(values, matrix, *pieces, *(t for t in others if t is not None))
+    )
 
 
 def map_matrix(
@@ -90,9 +93,8 @@ class _Map(torch.autograd.Function):
         pools = () if pool is None else tuple(out.new_empty(piece.shape) for piece in pieces)
         states = (None if old is None else old.contiguous(), out, *(pools or (None, None)))
         sizes = (*values.shape, matrix.size(0))
-        marks = (
-            out.new_empty(*out.shape[:3], -(-out.size(3) // 16), dtype=torch.int16) if pool in ("sum", "mean") else None
-        )
+        words = -(-out.size(3) // 16)
+        marks = None if pool in (None, "max") else out.new_empty(*out.shape[:3], words, dtype=torch.int16)
         call("map_rows", values, _transposed(matrix), *_strided(pieces), *states, marks, POOLS[pool], *sizes)
         ctx.old, ctx.pool, ctx.owned = old is not None, pool, owned
         kept = (out, *pools) if pool == "max" else (None, None, None)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from graphws.kernels import call, library, readable, transpose, usable
+from graphws.kernels import call, multiplies, readable, transpose, usable
 from graphws.processor import processor_fact
 from graphws.routes import takes_plain_operators
 from graphws.second_order import gradients_again
@@ -42,7 +42,7 @@ def multiplier() -> str:
     """What multiplies large float32 matrices here: a compiled pass, oneDNN or torch, in words."""
     if not mkl_lags():
         return "torch"
-    return "a compiled pass" if library() is not None else "oneDNN" if _ONEDNN is not None else "torch"
+    return "a compiled pass" if multiplies() else "oneDNN" if _ONEDNN is not None else "torch"
 
 
 def _leaves_mkl(left: Tensor, right: Tensor) -> bool:
@@ -59,7 +59,7 @@ def _leaves_mkl(left: Tensor, right: Tensor) -> bool:
 
 def compiled(left: Tensor, right: Tensor) -> bool:
     """Whether a compiled pass multiplies, which reads factors of any layout."""
-    return _leaves_mkl(left, right) and readable(left, right) and not _are_rows(left, right)
+    return _leaves_mkl(left, right) and multiplies() and readable(left, right) and not _are_rows(left, right)
 
 
 def _are_rows(left: Tensor, right: Tensor) -> bool:

@@ -11,8 +11,8 @@ from graphws.routes import plain_operators
 @pytest.fixture
 def blocks(monkeypatch):
     """Every product is a compiled one, so that parts are mapped one by one; how often they were."""
-    if products.library() is None:
-        pytest.skip("this machine has no C compiler")
+    if not products.multiplies():
+        pytest.skip("this machine has no compiled products")
     monkeypatch.setattr(products, "mkl_lags", lambda: True)
     monkeypatch.setattr(products, "WORTH", 1)
     calls, apply = [], module._Blocks.apply
