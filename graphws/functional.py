@@ -90,7 +90,7 @@ def group_signals(batch: Batch, inputs: Tensor) -> tuple[list[Tensor], list[Tens
 
 
 def _signals(batch: Batch, inputs: Tensor, *, folded: bool) -> tuple[list[Tensor], list[Tensor]]:
-    """As :func:`group_signals`; where folded, what enters a hidden sine is multiplied by its frequency, in the weights.
+    """As :func:`group_signals`; where folded, what enters a sine is multiplied by its frequency, but in the last group.
 
     Never under autocast: a sine of frequency 30 has no sense in 16 bits.
     """
@@ -106,7 +106,7 @@ def _exact_signals(batch: Batch, inputs: Tensor, *, folded: bool) -> tuple[list[
     sums: list[Tensor] = [_columns(inputs, batch.x.size(-1))]
     values = list(sums)
     for index, group in enumerate(arch.groups[1:], 1):
-        folds = folded and group.role != "output" and group.activation.name == "sine"
+        folds = folded and index < len(arch.groups) - 1 and group.activation.name == "sine"
         frequency = group.activation.parameter if folds else None
         total: Tensor | None = _scaled(nodes[index], frequency).unsqueeze(-1) if group.has_bias else None
         for block, weight in zip(arch.blocks, edges, strict=True):

@@ -5,7 +5,7 @@ import torch
 
 from graphws import Architecture, Batch, EdgeBlock
 from graphws.activation import ACTIVATIONS
-from graphws.functional import realise
+from graphws.functional import node_values, realise
 from graphws.symmetry import permute
 from graphws.testing import random_batch, random_graph
 from tests.reference.mlp import slow_forward
@@ -25,6 +25,14 @@ def test_values_are_those_of_the_networks(activation, bias):
             expected = slow_forward(batch[i], inputs[m])
             torch.testing.assert_close(found[i, m], expected, rtol=1e-11, atol=1e-11)
             torch.testing.assert_close(own[i, m], expected, rtol=1e-11, atol=1e-11)
+
+
+def test_a_sine_at_the_output_has_its_frequency_once():
+    arch = Architecture.mlp([2, 3, 2], "sine:3", output_activation="sine:2")
+    batch, inputs = random_batch(arch, 2), torch.randn(3, 2, dtype=torch.float64)
+    expected = torch.stack([slow_forward(batch[0], point) for point in inputs])
+    torch.testing.assert_close(realise(batch, inputs)[0], expected, rtol=1e-11, atol=1e-11)
+    torch.testing.assert_close(node_values(batch, inputs)[5:7], expected.T, rtol=1e-11, atol=1e-11)
 
 
 def test_channels_are_networks():

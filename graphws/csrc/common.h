@@ -3,6 +3,12 @@
 #include <math.h>
 #include <stddef.h>
 #include <string.h>
+#ifdef _OPENMP
+#include <omp.h>
+#define THREAD omp_get_thread_num()
+#else
+#define THREAD 0
+#endif
 
 typedef ptrdiff_t count;
 #define INLINE static inline __attribute__((always_inline))

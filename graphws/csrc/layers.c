@@ -6,12 +6,6 @@
  */
 #include "pools.h"
 #include "products.h"
-#ifdef _OPENMP
-#include <omp.h>
-#define THREAD omp_get_thread_num()
-#else
-#define THREAD 0
-#endif
 
 enum { FORWARD = 10 * ROWS, BACKWARD = 20 * ROWS }; /* rows at a time */
 #define EACH_BLOCK(limit) \

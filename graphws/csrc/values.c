@@ -1,12 +1,6 @@
 /* The values of MLPs at points; the gradients of their weights and biases, which work the hidden values out again. */
 #include "products.h"
 #include "waves.h"
-#ifdef _OPENMP
-#include <omp.h>
-#define THREAD omp_get_thread_num()
-#else
-#define THREAD 0
-#endif
 
 enum kind { IDENTITY, SINE, RELU };
 enum { POINTS = 8 * ROWS, LAYERS = 16, FEW = 4 }; /* points at a time; layers at most; few outputs of a layer */
