@@ -130,6 +130,16 @@ def test_a_graph_that_is_kept_gives_the_same_gradients_again(called):
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
 
 
+def test_a_gradient_from_elsewhere_is_not_written_over(called):
+    values, matrix, rows, columns = inputs_of((2, 20, 15, 16, 16))
+    hidden, *_ = write_and_pool(values, matrix, (rows[..., 1:-1], columns), "mean", owned=True)
+    given = torch.randn(hidden.shape)
+    kept = given.clone()
+    torch.autograd.grad(hidden, [values, matrix], given)
+    assert torch.equal(given, kept)
+    assert called == ["map_rows", "unmap_rows"]
+
+
 def test_what_is_read_is_not_kept(called):
     values, matrix, rows, columns = inputs_of((2, 20, 15, 16, 64))
     kept = []
