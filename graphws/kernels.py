@@ -1,7 +1,7 @@
 """Passes over edges as compiled loops: the files of ``csrc``, built by the machine's C compiler when first needed.
 
 A kernel replaces several of torch's operators, in float32 on a CPU; where there is no compiler these do it. The library
-is kept in the user's cache (``XDG_CACHE_HOME``, or ``~/.cache``), so it is built once a machine: about a second.
+is kept in the user's cache (``XDG_CACHE_HOME``, or ``~/.cache``), so it is built once a machine: a few seconds.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
@@ -146,8 +147,9 @@ def _built(compiler: str, options: tuple[tuple[str, ...], tuple[str, ...]]) -> P
         with tempfile.TemporaryDirectory(dir=path.parent) as work:
             linked = Path(work, path.name)
             made = {source: Path(work, f"{source.stem}.o") for source in sources if source.suffix == ".c"}
-            for source, to in made.items():
-                _run(compiler, *compile_options, "-c", str(source), "-o", str(to))
+            commands = [(compiler, *compile_options, "-c", str(source), "-o", str(to)) for source, to in made.items()]
+            with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+                list(pool.map(lambda command: _run(*command), commands))
             _run(compiler, "-shared", *map(str, made.values()), *link_options, "-lm", "-o", str(linked))
             linked.replace(path)
     return path

@@ -19,6 +19,7 @@ __all__ = ["Linear", "add_product", "compiled", "linear", "mkl_lags", "multiplie
 NARROW = 8  # columns
 LONG = 16  # times the sides of a result: inner numbers, from which on copying the right factor is what takes time
 WORTH = 2**18  # multiplications of a product, from which on leaving torch's call pays
+NARROW_SUM, WORTH_A_COPY = 16, 2**22  # sides of a product and its multiplications, above which copying a factor pays
 
 _ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
 
@@ -69,8 +70,11 @@ def _are_rows(left: Tensor, right: Tensor) -> bool:
 
 
 def _onednn(left: Tensor, right: Tensor) -> bool:
-    """Whether oneDNN multiplies, which would copy a factor that is not contiguous."""
-    return _leaves_mkl(left, right) and _ONEDNN is not None and left.is_contiguous()
+    """Whether oneDNN multiplies; it copies a left factor that is not contiguous, which has to pay."""
+    pays = left.is_contiguous() or (
+        min(left.size(0), right.size(1)) > NARROW_SUM and left.numel() * right.size(1) >= WORTH_A_COPY
+    )
+    return _leaves_mkl(left, right) and _ONEDNN is not None and pays
 
 
 def product(left: Tensor, right: Tensor, bias: Tensor | None = None, *, out: Tensor | None = None) -> Tensor:
@@ -147,10 +151,12 @@ def _transposed(matrix: Tensor) -> Tensor:
 
 
 def _by_onednn(left: Tensor, right: Tensor, bias: Tensor | None) -> Tensor:
-    """oneDNN's product, which is slow where the right factor is a slice."""
+    """oneDNN's product, slow where the right factor is a slice; of a sum over many rows it copies the smaller factor."""
+    if bias is None and not left.is_contiguous() and right.size(1) < left.size(0) < left.size(1):
+        return _by_onednn(right.T, left.T, None).T
     if not right.is_contiguous() and not right.T.is_contiguous():
         right = right.contiguous()
-    return _ONEDNN(left, right.T, bias, "none", [], "")  # type: ignore[misc]
+    return _ONEDNN(left.contiguous(), right.T, bias, "none", [], "")  # type: ignore[misc]
 
 
 def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

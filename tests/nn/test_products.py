@@ -34,6 +34,8 @@ def taken(request, monkeypatch):
     monkeypatch.setattr(products, "call", record_call)
     monkeypatch.setattr(products, "_ONEDNN", record_onednn)
     monkeypatch.setattr(products, "WORTH", 1)
+    monkeypatch.setattr(products, "WORTH_A_COPY", 1)
+    monkeypatch.setattr(products, "NARROW_SUM", 0)
     monkeypatch.setattr(products, "mkl_lags", lambda: True)
     if request.param == "onednn":
         monkeypatch.setattr(products, "readable", lambda *_: False)
@@ -94,7 +96,21 @@ def test_factors_may_have_any_layout(taken, sizes, left_kind, right_kind):
     assert space[:, :3].count_nonzero() == space[:, -1].count_nonzero() == 0
     for value, wanted in found:
         torch.testing.assert_close(value.double(), wanted, rtol=1e-5, atol=1e-5 * inner**0.5)
-    assert taken or left_kind != "plain"
+    assert len(taken) == len(found)
+
+
+def test_onednn_copies_a_factor_where_that_pays(monkeypatch):
+    calls = []
+    monkeypatch.setattr(products, "mkl_lags", lambda: True)
+    monkeypatch.setattr(products, "readable", lambda *_: False)
+    monkeypatch.setattr(products, "_ONEDNN", lambda left, right, *_: calls.append(1) or left @ right.T)
+    for rows, columns, taken in ((17, 17, True), (17, 16, False), (16, 17, False)):
+        left, right = factor(rows, 2**14, "transposed"), torch.randn(2**14, columns)
+        torch.testing.assert_close(product(left, right), left @ right, rtol=1e-4, atol=1e-2)
+        assert bool(calls) == taken
+        calls.clear()
+    product(factor(17, 2**13, "transposed"), torch.randn(2**13, 17))
+    assert not calls
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
