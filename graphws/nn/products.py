@@ -151,7 +151,7 @@ def _transposed(matrix: Tensor) -> Tensor:
 
 
 def _by_onednn(left: Tensor, right: Tensor, bias: Tensor | None) -> Tensor:
-    """oneDNN's product, slow where the right factor is a slice; of a sum over many rows it copies the smaller factor."""
+    """oneDNN's product, slow where the right factor is a slice; of long sums it copies the smaller factor."""
     if bias is None and not left.is_contiguous() and right.size(1) < left.size(0) < left.size(1):
         return _by_onednn(right.T, left.T, None).T
     if not right.is_contiguous() and not right.T.is_contiguous():
