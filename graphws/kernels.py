@@ -24,7 +24,7 @@ from torch import Tensor
 from graphws.processor import processor_fact
 from graphws.routes import takes_plain_operators
 
-__all__ = ["POOLS", "call", "library", "multiplies", "readable", "transpose", "usable"]
+__all__ = ["POOLS", "call", "library", "multiplies", "readable", "transpose", "transposed", "usable"]
 
 SOURCES = Path(__file__).with_name("csrc")
 SMALL = 2**14  # numbers, below which torch's operators take less time than it takes to call a kernel
@@ -92,6 +92,15 @@ def transpose(values: Tensor, out: Tensor) -> None:
     """Write the transposes of matrices [m, n] or [B, m, n], [n, m] or [B, n, m]; the last axes are contiguous."""
     source, result = (t if t.dim() == 3 else t.unsqueeze(0) for t in (values, out))
     call("transpose", source, *source.stride()[:2], result, *result.stride()[:2], *source.shape)
+
+
+def transposed(matrix: Tensor) -> Tensor:
+    """The transpose of a matrix, contiguous."""
+    if matrix.stride(1) != 1:
+        return matrix.T.contiguous()
+    out = matrix.new_empty(matrix.size(1), matrix.size(0))
+    transpose(matrix, out)
+    return out
 
 
 @lru_cache(maxsize=1)

@@ -14,6 +14,7 @@ from graphws.nn.matrix_passes import rectified_matrix, write_and_pool
 from graphws.nn.products import add_product, product
 from graphws.nn.set_attention import attend
 from graphws.routes import plain_operators
+from tests.kernel_calls import recorded
 
 needs_compiler = pytest.mark.skipif(kernels.library() is None, reason="this machine has no C compiler")
 # networks, targets, sources, channels
@@ -24,17 +25,9 @@ POOLS = ["sum", "mean", "max"]
 @pytest.fixture
 def called(monkeypatch):
     """All tensors take the compiled way; the names of the kernels that were called."""
-    names, call = [], kernels.call
-
-    def record(name, *arguments):
-        names.append(name)
-        call(name, *arguments)
-
     monkeypatch.setattr(kernels, "SMALL", 1)
-    monkeypatch.setattr(kernels, "call", record)
-    for module in ("matrix_passes", "matrix_steps", "fourier_features", "products"):
-        monkeypatch.setattr(f"graphws.nn.{module}.call", record)
-    return names
+    own = [f"graphws.nn.{name}" for name in ("matrix_passes", "matrix_steps", "fourier_features", "products")]
+    return recorded(monkeypatch, "graphws.kernels", *own)
 
 
 def agree(function, inputs):

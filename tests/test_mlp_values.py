@@ -7,6 +7,7 @@ from graphws import Architecture, kernels, mlp_values
 from graphws.functional import realise
 from graphws.routes import plain_operators
 from graphws.testing import random_batch
+from tests.kernel_calls import recorded
 from tests.reference.mlp import slow_forward
 
 pytestmark = pytest.mark.skipif(not kernels.multiplies(), reason="this machine has no C compiler")
@@ -16,15 +17,8 @@ WIDTHS = [[2, 32, 32, 1], [2, 5, 1], [3, 7, 70, 4], [2, 40, 3], [2, 1], [1, 3, 3
 @pytest.fixture
 def passes(monkeypatch):
     """Networks of any size take the compiled way; the names of the passes."""
-    names, call = [], kernels.call
-
-    def record(name, *arguments):
-        names.append(name)
-        call(name, *arguments)
-
     monkeypatch.setattr(mlp_values, "WORTH", 1)
-    monkeypatch.setattr(mlp_values, "call", record)
-    return names
+    return recorded(monkeypatch, "graphws.mlp_values")
 
 
 def small_batch(arch, count, channels=1):

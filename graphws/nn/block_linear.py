@@ -27,15 +27,18 @@ def block_linear(parts: Sequence[Tensor], weight: Tensor, bias: Tensor | None, s
         bias: [sum of sizes] or None.
         sizes: Channels of each result.
     """
-    first = parts[0]
-    blocks = first.numel() >= FEW * first.size(-1) and all(t.is_contiguous() and t.size(-1) > 1 for t in parts)
-    if not blocks or torch.is_autocast_enabled(first.device.type):
-        return list(linear(torch.cat([*parts], -1), weight, bias).split([*sizes], -1))
     rows = [part.flatten(0, -2) for part in parts]
-    if not all(compiled(part, weight[:, : part.size(1)].T) for part in rows):
+    if not all(_alone(part, weight) for part in rows):
         return list(linear(torch.cat([*parts], -1), weight, bias).split([*sizes], -1))
     found = _Blocks.apply(weight, bias, tuple(sizes), *rows)
-    return [piece.unflatten(0, first.shape[:-1]) for piece in found]
+    return [piece.unflatten(0, parts[0].shape[:-1]) for piece in found]
+
+
+def _alone(part: Tensor, weight: Tensor) -> bool:
+    """Whether the map of a part of the rows pays by itself."""
+    if len(part) < FEW or part.size(1) < 2 or not part.is_contiguous():
+        return False
+    return not torch.is_autocast_enabled(part.device.type) and compiled(part, weight[:, : part.size(1)].T)
 
 
 class _Blocks(torch.autograd.Function):

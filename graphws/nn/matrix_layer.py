@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from graphws.kernels import POOLS, call, multiplies, transpose, usable
+from graphws.kernels import POOLS, call, multiplies, transposed, usable
 from graphws.nn.primitives import Pool, pool_dims
 from graphws.second_order import gradients_again
 
-__all__ = ["MatrixPools", "map_matrix", "maps_compiled", "pooled_matrix", "read_matrix"]
+__all__ = ["MatrixPools", "map_matrix", "maps_compiled", "pooled_matrix", "read_matrix", "rectified_pools"]
 
 NARROW = 8  # channels of the result, below which torch's product is the faster one
 BLOCK = 240  # rows that a pass works on at a time, at most, of any processor
@@ -26,6 +27,11 @@ Pieces = tuple[Tensor, Tensor]  # rows of targets [B, t, out] and of sources [B,
 def pooled_matrix(values: Tensor, pool: Pool) -> MatrixPools:
     """Values and their pools over each axis."""
     return values, pool_dims(values, (2,), pool), pool_dims(values, (1,), pool)
+
+
+def rectified_pools(values: Tensor, pool: Pool) -> MatrixPools:
+    """``relu(values)`` and its pools."""
+    return pooled_matrix(F.relu(values), pool)
 
 
 def maps_compiled(values: Tensor, matrix: Tensor, pieces: Pieces, *others: Tensor | None) -> bool:
@@ -95,7 +101,7 @@ class _Map(torch.autograd.Function):
         sizes = (*values.shape, matrix.size(0))
         words = -(-out.size(3) // 16)
         marks = None if pool in (None, "max") else out.new_empty(*out.shape[:3], words, dtype=torch.int16)
-        call("map_rows", values, _transposed(matrix), *_strided(pieces), *states, marks, POOLS[pool], *sizes)
+        call("map_rows", values, transposed(matrix), *_strided(pieces), *states, marks, POOLS[pool], *sizes)
         ctx.old, ctx.pool, ctx.owned = old is not None, pool, owned
         kept = (out, *pools) if pool == "max" else (None, None, None)
         ctx.save_for_backward(values, matrix, *kept, marks)
@@ -108,7 +114,7 @@ class _Map(torch.autograd.Function):
         if torch.is_grad_enabled():
             slope: Any = gradients[0]
             if ctx.pool == "max":
-                (slope,) = gradients_again(_pools, written[:1], gradients)
+                (slope,) = gradients_again(partial(rectified_pools, pool="max"), written[:1], gradients)
             elif ctx.pool is not None:
                 slope = _unpooled(ctx.pool, gradients) * _unpacked(marks, matrix.size(0))
             found = gradients_again(F.linear, (values, matrix), (slope,))
@@ -133,7 +139,7 @@ class _Read(torch.autograd.Function):
         values, reader, pieces = values.contiguous(), reader.contiguous(), (targets, sources)
         read = values.new_empty(*values.shape[:3], reader.size(0))
         pools = [read.new_empty(piece.shape) for piece in pieces]
-        given = (values, _transposed(matrix), *_strided(pieces), reader, _transposed(reader))
+        given = (values, transposed(matrix), *_strided(pieces), reader, transposed(reader))
         sizes = (*values.shape, *matrix.shape[:1], *reader.shape[:1])
         work = matrix.new_empty(torch.get_num_threads(), BLOCK, matrix.size(0))
         call("read_rows", *given, read, *pools, work, POOLS[pool], *sizes)
@@ -150,7 +156,7 @@ class _Read(torch.autograd.Function):
         of_values = _fresh(values) if ctx.needs_input_grad[0] else None
         of_matrix, sums, work = _space(values, matrix, 3)
         of_reader = reader.new_zeros(len(of_matrix), *reader.shape)
-        given = (values, matrix.contiguous(), _transposed(matrix), *_strided(pieces), reader, of_read, *of_pools)
+        given = (values, matrix.contiguous(), transposed(matrix), *_strided(pieces), reader, of_read, *of_pools)
         sizes = (*values.shape, *matrix.shape[:1], *reader.shape[:1])
         call("unread_rows", *given, of_values, of_matrix, of_reader, *sums, work, POOLS[ctx.pool], *sizes)
         return (of_values, of_matrix.sum(0).T, *sums, of_reader.sum(0), None)
@@ -180,16 +186,6 @@ def _strided(pieces: Sequence[Tensor]) -> list[Tensor | int]:
     return found
 
 
-def _transposed(matrix: Tensor) -> Tensor:
-    out, matrix = matrix.new_empty(matrix.size(1), matrix.size(0)), matrix.contiguous()
-    transpose(matrix, out)
-    return out
-
-
-def _pools(values: Tensor) -> MatrixPools:
-    return pooled_matrix(F.relu(values), "max")
-
-
 def _unpooled(pool: Pool, gradients: Sequence[Tensor]) -> Tensor:
     """The gradient of values by their own and those of their sums or means."""
     of_values, of_rows, of_columns = gradients
@@ -208,7 +204,7 @@ def _reading(pool: Pool) -> Any:
 
     def read(values: Tensor, matrix: Tensor, targets: Tensor, sources: Tensor, reader: Tensor) -> MatrixPools:
         out = F.linear(values, matrix) + targets.unsqueeze(2) + sources.unsqueeze(1)
-        found, rows, columns = pooled_matrix(F.relu(out), pool)
+        found, rows, columns = rectified_pools(out, pool)
         return F.linear(found, reader), rows, columns
 
     return read

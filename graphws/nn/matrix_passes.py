@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from graphws.kernels import POOLS, call, usable
 from graphws.nn.buffers import Buffers, even_slices
-from graphws.nn.matrix_layer import MatrixPools, map_matrix, maps_compiled, pooled_matrix, read_matrix
+from graphws.nn.matrix_layer import MatrixPools, map_matrix, maps_compiled, read_matrix, rectified_pools
 from graphws.nn.matrix_steps import empty_pools, merge, pool_axes, rectify, unpool, unrectified, unrectify, write
 from graphws.nn.primitives import Pool
 from graphws.nn.products import add_product, linear, product
@@ -138,7 +139,7 @@ class _Write(torch.autograd.Function):
         if torch.is_grad_enabled():
             above: Any = gradients[0]
             if written:
-                (above,) = gradients_again(_plain_pools(ctx.pool), written[:1], gradients)
+                (above,) = gradients_again(partial(rectified_pools, pool=ctx.pool), written[:1], gradients)
             found = gradients_again(_plain_product(above.dtype), (values, matrix), (above,))
             return (*found, above.sum(2), above.sum(1), of_old, None)
         gradients = tuple(gradient.contiguous() for gradient in gradients)
@@ -182,13 +183,9 @@ def _plain_rectify(eps: float, pool: Pool) -> Any:
     """The definition."""
 
     def rectify(values: Tensor, weight: Tensor, bias: Tensor) -> MatrixPools:
-        return pooled_matrix(F.relu(F.layer_norm(values, values.shape[3:], weight, bias, eps)), pool)
+        return rectified_pools(F.layer_norm(values, values.shape[3:], weight, bias, eps), pool)
 
     return rectify
-
-
-def _plain_pools(pool: Pool) -> Any:
-    return lambda values: pooled_matrix(F.relu(values), pool)
 
 
 def _plain_product(dtype: torch.dtype) -> Any:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from graphws.kernels import call, multiplies, readable, transpose, usable
+from graphws.kernels import call, multiplies, readable, transposed, usable
 from graphws.processor import processor_fact
 from graphws.routes import takes_plain_operators
 from graphws.second_order import gradients_again
@@ -134,19 +134,10 @@ def _multiply(left: Tensor, right: Tensor, start: Tensor | None, out: Tensor) ->
         return out.copy_(_multiply(right.T, left.T, None, out.new_empty(columns, rows)).T)
     if not straight:
         return out.copy_(_multiply(left, right, start, out.new_empty(out.shape)))
-    right = right if right.stride(1) == 1 else _transposed(right.T)
+    right = right if right.stride(1) == 1 else transposed(right.T)
     start_row = 0 if start is None or start.dim() == 1 else start.stride(0)
     strides = left.stride(0), left.stride(1), right.stride(0), out.stride(0)
     call("multiply", left, *strides[:2], right, strides[2], start, start_row, out, strides[3], rows, inner, columns)
-    return out
-
-
-def _transposed(matrix: Tensor) -> Tensor:
-    """The transpose of a matrix, contiguous."""
-    if matrix.stride(1) != 1:
-        return matrix.T.contiguous()
-    out = matrix.new_empty(matrix.size(1), matrix.size(0))
-    transpose(matrix, out)
     return out
 
 

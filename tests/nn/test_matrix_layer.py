@@ -9,6 +9,7 @@ from graphws import kernels
 from graphws.nn import matrix_layer
 from graphws.nn.matrix_passes import read_and_pool, write_and_pool, write_matrix
 from graphws.routes import plain_operators
+from tests.kernel_calls import recorded
 
 pytestmark = pytest.mark.skipif(not kernels.multiplies(), reason="this machine has no C compiler")
 # networks, targets, sources, channels in and out
@@ -19,14 +20,8 @@ POOLS = ["sum", "mean", "max"]
 @pytest.fixture(params=[1, 2])
 def called(request, monkeypatch):
     """All tensors take the compiled way, on one or two threads; the names of the passes."""
-    names, call = [], kernels.call
-
-    def record(name, *arguments):
-        names.append(name)
-        call(name, *arguments)
-
     monkeypatch.setattr(kernels, "SMALL", 1)
-    monkeypatch.setattr(matrix_layer, "call", record)
+    names = recorded(monkeypatch, "graphws.nn.matrix_layer")
     before = torch.get_num_threads()
     torch.set_num_threads(request.param)
     yield names

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from graphws.nn import matrix_passes
+from graphws.nn.matrix_layer import pooled_matrix
 from graphws.nn.matrix_passes import (
-    pooled_matrix,
     rectified_matrix,
     write_and_pool,
     write_matrix,
