@@ -242,23 +242,37 @@ class Batch(torch_geometric.data.Batch, NetGraph, metaclass=_BatchMeta):
         fields = [getattr(topology(arch.structure, device), name) for arch in self.architectures]
         if name != "edge_index":
             return torch.cat(fields)
-        edges = torch.tensor([arch.num_edges for arch in self.architectures], device=device)
-        return torch.cat(fields, 1) + self.ptr[:-1].repeat_interleave(edges)
+        return torch.cat(fields, 1) + self.ptr[self.edge_batch]
 
     @property
     def ptr(self) -> Tensor:
         """First node of each network and the number of nodes last, [B + 1]."""
-        return self.lazy("ptr", lambda: torch.tensor(self._offsets[0], device=self.x.device))
+        return self.lazy("ptr", lambda: self._starts(0))
 
     @property
     def batch(self) -> Tensor:
         """The network each node belongs to, [N]."""
-        return self.lazy("batch", lambda: _owners(self._offsets[0], self.x.device))
+        return self.lazy("batch", lambda: self._owners(0))
 
     @property
     def edge_batch(self) -> Tensor:
         """The network each edge belongs to, [E]."""
-        return self.lazy("edge_batch", lambda: _owners(self._offsets[1], self.x.device))
+        return self.lazy("edge_batch", lambda: self._owners(1))
+
+    def _starts(self, which: int) -> Tensor:
+        """First node (0) or edge (1) of each network and the total last; nothing is copied for one structure."""
+        if self.is_homogeneous:
+            size = (self.structure.num_nodes, self.structure.num_edges)[which]
+            return torch.arange(self.num_graphs + 1, device=self.x.device) * size
+        return torch.tensor(self._offsets[which]).to(self.x.device)
+
+    def _owners(self, which: int) -> Tensor:
+        """The network of each node (0) or edge (1)."""
+        if self.is_homogeneous:
+            size = (self.structure.num_nodes, self.structure.num_edges)[which]
+            return torch.arange(self.num_graphs, device=self.x.device).unsqueeze(1).repeat(1, size).flatten()
+        sizes = torch.tensor(self._offsets[which]).diff()
+        return torch.arange(self.num_graphs).repeat_interleave(sizes).to(self.x.device)
 
     def __reduce__(self) -> Any:
         state = self.__dict__.copy()
@@ -281,11 +295,6 @@ def _attributes(graphs: Sequence[NetGraph]) -> dict[str, Tensor]:
         elif all(isinstance(value, bool | int | float) for value in values):
             joined[key] = torch.tensor(values)
     return joined
-
-
-def _owners(offsets: list[int], device: torch.device) -> Tensor:
-    starts = torch.tensor(offsets, device=device)
-    return torch.arange(len(offsets) - 1, device=device).repeat_interleave(starts.diff())
 
 
 def _topology_property(name: str) -> property:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from graphws.architecture import Architecture, NodeGroup
 
-__all__ = ["Topology", "topology"]
+__all__ = ["Topology", "facts_at", "topology"]
 
 
 @dataclass(frozen=True)
@@ -61,3 +63,24 @@ def _slots(group: NodeGroup) -> Tensor:
     for _, start, step, size in group.permuted:
         slots[start : start + step * size : step] = 0
     return slots
+
+
+@lru_cache(maxsize=4096)
+@torch.inference_mode(False)
+def facts_at(
+    facts: Callable[..., Tensor],
+    structure: Architecture,
+    device: torch.device,
+    dtype: torch.dtype | None = None,
+    *options: Any,
+) -> Tensor:
+    """``facts(structure, *options)`` on a device and in a dtype, copied there once: to copy makes an accelerator wait.
+
+    Args:
+        facts: A function of a module, which works on the processor.
+        structure: Of the networks.
+        device: Where it is needed.
+        dtype: As it is needed; None for its own.
+        options: Hashable.
+    """
+    return facts(structure, *options).to(device=device, dtype=dtype)

@@ -7,12 +7,14 @@ import torch.nn.functional as F
 import torch_geometric.data
 from torch import Tensor, nn
 
+from graphws.architecture import NodeGroup
 from graphws.batch import Batch
 from graphws.graph import NetGraph
 from graphws.models.common import channel_pair, check_positive, repr_with_parameters
 from graphws.nn.encoding import StaticEncoding
 from graphws.nn.primitives import takes_dense_route
 from graphws.nn.products import Linear
+from graphws.nn.scale_equivariant import node_mask
 from graphws.nn.taps import pair_batch, read_taps, write_taps
 
 __all__ = ["DeepSets"]
@@ -89,7 +91,7 @@ class DeepSets(nn.Module):
             x, edge_attr = self.node_in(batch.x) + nodes, read_taps(batch, self.edge_in) + edges
         for layer in self.layers:
             x, edge_attr = layer(pairs, x, edge_attr, dense=dense)
-        x = self.out(self.norm(x)) * _is_parameter(batch).to(x).unsqueeze(-1)
+        x = self.out(self.norm(x)) * node_mask(batch, _has_bias)
         return batch.replace(x, write_taps(batch, self.norm(edge_attr), self.out))
 
     def _encodings(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -128,24 +130,25 @@ class _Layer(nn.Module):
 
 def _mean(batch: Batch, nodes: Tensor, edges: Tensor, dense: bool) -> Tensor:
     """Mean over the parameters of each network, [B, C]."""
-    counts = torch.tensor([arch.num_parameters for arch in batch.architectures], device=nodes.device).unsqueeze(-1)
-    nodes = nodes * _is_parameter(batch).to(nodes).unsqueeze(-1)
+    nodes = nodes * node_mask(batch, _has_bias)
     if dense:
         sums = [t.unflatten(0, (batch.num_graphs, -1)).sum(1) for t in (nodes, edges)]
-        return (sums[0] + sums[1]) / counts
+        return (sums[0] + sums[1]) / batch.structure.num_parameters
     total = nodes.new_zeros(batch.num_graphs, nodes.size(-1))
-    return total.index_add(0, batch.batch, nodes).index_add(0, batch.edge_batch, edges) / counts
+    return total.index_add(0, batch.batch, nodes).index_add(0, batch.edge_batch, edges) / _counts(batch)
 
 
-def _is_parameter(batch: Batch) -> Tensor:
-    """Whether each node has a bias, [N]."""
+def _counts(batch: Batch) -> Tensor:
+    """Parameters of each network, [B, 1]."""
 
     def make() -> Tensor:
-        flags = [torch.tensor([g.has_bias for g in arch.groups]) for arch in batch.architectures]
-        sizes = [torch.tensor(arch.widths) for arch in batch.architectures]
-        return torch.cat(flags).repeat_interleave(torch.cat(sizes)).to(batch.x.device)
+        return torch.tensor([arch.num_parameters for arch in batch.architectures]).unsqueeze(-1).to(batch.x.device)
 
-    return batch.lazy("is_parameter", make)
+    return batch.lazy("num_parameters", make)
+
+
+def _has_bias(group: NodeGroup) -> bool:
+    return group.has_bias
 
 
 def _first(batch: Batch) -> Batch:

@@ -18,6 +18,7 @@ from graphws.models.flat_mlp import dense_layers
 from graphws.nn.encoding import FREQUENCIES, StaticEncoding, sinusoids
 from graphws.nn.products import Linear
 from graphws.nn.set_encoder import SetEncoder
+from graphws.topology import facts_at
 
 __all__ = ["SNE"]
 
@@ -74,22 +75,27 @@ class SNE(nn.Module):
         batch = Batch.of(data)
         chunks, exists = self._chunks(batch)
         layers = exists.any(-1)
-        rows = chunks.new_zeros(*layers.shape, chunks.size(-1))
-        rows[layers] = self.within(chunks[layers], exists[layers])
+        places = layers.flatten().nonzero().squeeze(1).to(chunks.device)
+        exists, layers = exists.flatten(0, 1).to(chunks.device), layers.to(chunks.device)
+        found = self.within(chunks.flatten(0, 1).index_select(0, places), exists.index_select(0, places))
+        rows = found.new_zeros(layers.numel(), found.size(-1)).index_copy(0, places, found).unflatten(0, layers.shape)
         return self.mlp(self.norm(self.between(rows, layers)))
 
     def _chunks(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Embedded chunks [B, layers, chunks, C], padded to the most of the batch, and which of them exist."""
+        """Embedded chunks [B, layers, chunks, C], padded to the most of the batch, and on the processor which exist."""
         parts = by_structure(batch)
         layouts = [_layout(part.batch.structure, self.chunk_size) for part in parts]
         shape = [max(layout.size(i) for layout in layouts) for i in (0, 1)]
         chunks = batch.x.new_zeros(batch.num_graphs, *shape, self.embed.out_features)
-        exists = torch.zeros(batch.num_graphs, *shape, dtype=torch.bool, device=batch.x.device)
+        exists = torch.zeros(batch.num_graphs, *shape, dtype=torch.bool)
+        structures = [arch.structure for arch in batch.architectures]
         for part, layout in zip(parts, layouts, strict=True):
             missing = (0, shape[1] - layout.size(1), 0, shape[0] - layout.size(0))
-            tokens = self._embedded(part, layout.to(batch.x.device))
+            there = facts_at(_layout, part.batch.structure, batch.x.device, None, self.chunk_size)
+            tokens = self._embedded(part, there)
             chunks = chunks.index_copy(0, part.networks, F.pad(tokens, (0, 0, *missing)))
-            exists[part.networks] = F.pad((layout[..., 0] >= 0).to(exists), missing)
+            own = [i for i, structure in enumerate(structures) if structure == part.batch.structure]
+            exists[own] = F.pad(layout[..., 0] >= 0, missing)
         return chunks, exists
 
     def _embedded(self, part: Homogeneous, layout: Tensor) -> Tensor:

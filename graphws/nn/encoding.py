@@ -15,7 +15,7 @@ from graphws.architecture import Architecture
 from graphws.batch import Batch
 from graphws.components import KINDS
 from graphws.nn.products import Linear
-from graphws.topology import topology
+from graphws.topology import facts_at, topology
 
 __all__ = ["StaticEncoding", "block_facts", "block_of_edge", "group_facts", "node_facts"]
 
@@ -31,7 +31,8 @@ GROUP_FACTS = len(ROLES) + len(TOLD) + 4 * FREQUENCIES
 
 def sinusoids(values: Tensor) -> Tensor:
     """Sine and cosine of integers at geometric frequencies, [.., 2 * FREQUENCIES]."""
-    angles = values.unsqueeze(-1).double() / BASE ** torch.arange(FREQUENCIES, dtype=torch.float64)
+    powers = torch.arange(FREQUENCIES, dtype=torch.float64, device=values.device)
+    angles = values.unsqueeze(-1).double() / BASE**powers
     return torch.cat([angles.sin(), angles.cos()], -1)
 
 
@@ -100,25 +101,28 @@ class StaticEncoding(nn.Module):
 
     def of_blocks(self, structure: Architecture) -> Tensor:
         """The encodings of the edge blocks of an architecture, [number of blocks, channels]; for edges and blocks."""
-        return self.linear(block_facts(structure).to(self.linear.weight))
+        return self.linear(self._facts(block_facts, structure))
 
     def forward(self, batch: Batch) -> Tensor:
         facts = FACTS[self.of][0]
         if batch.is_homogeneous:
-            rows = self.linear(facts(batch.structure).to(self.linear.weight))
+            rows = self.linear(self._facts(facts, batch.structure))
             if self.of == "edges":
                 rows = rows.index_select(0, topology(batch.structure, rows.device).edge_block)
             return rows.repeat(batch.num_graphs, 1)
-        rows = self.linear(torch.cat([facts(arch.structure) for arch in batch.architectures]).to(self.linear.weight))
+        rows = self.linear(torch.cat([self._facts(facts, arch.structure) for arch in batch.architectures]))
         return rows.index_select(0, block_of_edge(batch)) if self.of == "edges" else rows
+
+    def _facts(self, facts: Callable[[Architecture], Tensor], structure: Architecture) -> Tensor:
+        return facts_at(facts, structure, self.linear.weight.device, self.linear.weight.dtype)
 
 
 def block_of_edge(batch: Batch) -> Tensor:
     """The edge block of each edge, numbered through all networks of the batch, [E]; worked out once a batch."""
 
     def make() -> Tensor:
-        counts = torch.tensor([0] + [len(arch.blocks) for arch in batch.architectures[:-1]], device=batch.x.device)
-        return batch.edge_block + counts.cumsum(0)[batch.edge_batch]
+        counts = torch.tensor([0] + [len(arch.blocks) for arch in batch.architectures[:-1]])
+        return batch.edge_block + counts.cumsum(0).to(batch.x.device)[batch.edge_batch]
 
     return batch.lazy("block_of_edge", make)
 

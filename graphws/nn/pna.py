@@ -18,6 +18,7 @@ from graphws.nn.edge_statistics import edge_statistics
 from graphws.nn.edge_steps import RoundPlan
 from graphws.nn.primitives import layer_norm
 from graphws.nn.products import Linear, linear
+from graphws.topology import facts_at
 
 __all__ = ["PNA", "Neighbourhoods", "neighbourhoods"]
 
@@ -149,17 +150,19 @@ def neighbourhoods(batch: Batch, *, reverse_edges: bool) -> Neighbourhoods:
 
     def make() -> Neighbourhoods:
         archs = [batch.structure] if batch.is_homogeneous else [arch.structure for arch in batch.architectures]
-        columns = []
-        for arch in archs:
-            sizes = torch.tensor(arch.widths, device=batch.x.device)
-            degree = torch.tensor(_degrees(arch, reverse_edges), device=batch.x.device, dtype=torch.float64)
-            degree = degree.repeat_interleave(sizes)
-            logs = degree.log1p()
-            columns.append(torch.stack([degree, logs / logs.mean().clamp(min=torch.finfo(logs.dtype).tiny)], -1))
-        joined = columns[0].repeat(batch.num_graphs, 1) if batch.is_homogeneous else torch.cat(columns)
-        return Neighbourhoods(*joined.to(batch.x.dtype).split(1, -1))
+        rows = [facts_at(_neighbourhood, arch, batch.x.device, batch.x.dtype, reverse_edges) for arch in archs]
+        joined = rows[0].repeat(batch.num_graphs, 1) if batch.is_homogeneous else torch.cat(rows)
+        return Neighbourhoods(*joined.split(1, -1))
 
     return batch.lazy(f"neighbourhoods_{reverse_edges}_{batch.x.dtype}", make)
+
+
+def _neighbourhood(arch: Architecture, reverse_edges: bool) -> Tensor:
+    """Degree and amplification of each node, [N, 2], float64."""
+    degree = torch.tensor(_degrees(arch, reverse_edges), dtype=torch.float64)
+    degree = degree.repeat_interleave(torch.tensor(arch.widths))
+    logs = degree.log1p()
+    return torch.stack([degree, logs / logs.mean().clamp(min=torch.finfo(logs.dtype).tiny)], -1)
 
 
 def _degrees(arch: Architecture, reverse_edges: bool) -> list[int]:

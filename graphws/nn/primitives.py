@@ -10,7 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from graphws.architecture import Architecture
 from graphws.batch import Batch
+from graphws.topology import facts_at, topology
 
 try:
     from torch_scatter import segment_csr as _segment_csr
@@ -21,6 +23,7 @@ __all__ = [
     "Nonlinearity",
     "Pool",
     "check_plain_blocks",
+    "count_rows",
     "layer_norm",
     "node_degrees",
     "nonlinearity",
@@ -73,14 +76,14 @@ def segments(batch: Batch, end: Literal["source", "target"]) -> tuple[Tensor | N
     index = batch.edge_index[0 if end == "source" else 1]
 
     def pointers() -> Tensor:
-        counts = torch.bincount(index, minlength=batch.num_nodes)
+        counts = count_rows(index, batch.num_nodes)
         return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
 
     def order() -> Tensor:
         return torch.argsort(index, stable=True)
 
-    is_sorted = batch.lazy(f"{end}_sorted", lambda: (index.diff() >= 0).all())
-    return None if bool(is_sorted) else batch.lazy(f"{end}_order", order), batch.lazy(f"{end}_ptr", pointers)
+    is_sorted = batch.lazy(f"{end}_sorted", lambda: bool((index.diff() >= 0).all()))
+    return None if is_sorted else batch.lazy(f"{end}_order", order), batch.lazy(f"{end}_ptr", pointers)
 
 
 def sum_edges(batch: Batch, messages: Tensor, end: Literal["source", "target"]) -> Tensor:
@@ -99,9 +102,20 @@ def node_degrees(batch: Batch) -> tuple[Tensor, Tensor]:
     """Number of incoming and of outgoing edges of each node, [N] each, at least 1 so that one may divide by them."""
 
     def count(row: int) -> Tensor:
-        return torch.bincount(batch.edge_index[row], minlength=batch.num_nodes).clamp(min=1)
+        if batch.is_homogeneous:
+            return facts_at(_degrees, batch.structure, batch.x.device, None, row).repeat(batch.num_graphs)
+        return count_rows(batch.edge_index[row], batch.num_nodes).clamp(min=1)
 
     return batch.lazy("in_degree", lambda: count(1)), batch.lazy("out_degree", lambda: count(0))
+
+
+def _degrees(structure: Architecture, row: int) -> Tensor:
+    return count_rows(topology(structure).edge_index[row], structure.num_nodes).clamp(min=1)
+
+
+def count_rows(index: Tensor, size: int) -> Tensor:
+    """How often each of 0 to size - 1 stands in an index, [size]; unlike ``bincount``, no accelerator waits for it."""
+    return index.new_zeros(size).index_add(0, index, torch.ones_like(index))
 
 
 def to_nodes(batch: Batch, values: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from graphws.batch import Batch
-from graphws.nn.encoding import StaticEncoding
+from graphws.nn.encoding import StaticEncoding, block_of_edge
+from graphws.nn.primitives import count_rows
 from graphws.nn.products import Linear
 from graphws.topology import topology
 
@@ -27,20 +28,24 @@ def pool_parts(batch: Batch) -> tuple[Tensor, Tensor]:
         return nodes.flatten(0, 1), edges.flatten(0, 1)
     graphs = batch.architectures
     return (
-        _segment_mean(batch.x, batch.node_group, batch.batch, [len(a.groups) for a in graphs]),
-        _segment_mean(batch.edge_attr, batch.edge_block, batch.edge_batch, [len(a.blocks) for a in graphs]),
+        _segment_mean(batch.x, _group_of_node(batch), sum(len(a.groups) for a in graphs)),
+        _segment_mean(batch.edge_attr, block_of_edge(batch), sum(len(a.blocks) for a in graphs)),
     )
 
 
-def _segment_mean(values: Tensor, part: Tensor, owner: Tensor, counts: list[int]) -> Tensor:
-    index = _part_index(part, owner, counts)
-    sums = values.new_zeros(sum(counts), values.size(-1)).index_add(0, index, values)
-    return sums / torch.bincount(index, minlength=sum(counts)).clamp(min=1).unsqueeze(-1)
+def _segment_mean(values: Tensor, index: Tensor, count: int) -> Tensor:
+    sums = values.new_zeros(count, values.size(-1)).index_add(0, index, values)
+    return sums / count_rows(index, count).clamp(min=1).unsqueeze(-1)
 
 
-def _part_index(part: Tensor, owner: Tensor, counts: list[int]) -> Tensor:
-    """Group or block numbers within a network as numbers through all networks."""
-    return part + torch.tensor([0, *counts[:-1]], device=part.device).cumsum(0)[owner]
+def _group_of_node(batch: Batch) -> Tensor:
+    """The node group of each node, numbered through all networks of the batch, [N]; worked out once a batch."""
+
+    def make() -> Tensor:
+        counts = torch.tensor([0] + [len(arch.groups) for arch in batch.architectures[:-1]])
+        return batch.node_group + counts.cumsum(0).to(batch.x.device)[batch.batch]
+
+    return batch.lazy("group_of_node", make)
 
 
 def spread_parts(batch: Batch, groups: Tensor, blocks: Tensor) -> tuple[Tensor, Tensor]:
@@ -50,10 +55,7 @@ def spread_parts(batch: Batch, groups: Tensor, blocks: Tensor) -> tuple[Tensor, 
         pairs, shape = ((groups, shared.node_group), (blocks, shared.edge_block)), (batch.num_graphs, -1)
         nodes, edges = (rows.unflatten(0, shape).index_select(1, part).flatten(0, 1) for rows, part in pairs)
         return nodes, edges
-    graphs = batch.architectures
-    at_nodes = _part_index(batch.node_group, batch.batch, [len(a.groups) for a in graphs])
-    at_edges = _part_index(batch.edge_block, batch.edge_batch, [len(a.blocks) for a in graphs])
-    return groups.index_select(0, at_nodes), blocks.index_select(0, at_edges)
+    return groups.index_select(0, _group_of_node(batch)), blocks.index_select(0, block_of_edge(batch))
 
 
 class Readout(nn.Module):
@@ -97,7 +99,12 @@ def mean_over_parts(values: Tensor, batch: Batch, of: Literal["groups", "blocks"
     """The mean over the node groups or edge blocks of each network, [B, C], of what :func:`pool_parts` gives."""
     if batch.is_homogeneous:
         return values.unflatten(0, (batch.num_graphs, -1)).mean(1)
-    counts = torch.tensor([len(getattr(arch, of)) for arch in batch.architectures], device=values.device)
-    owner = torch.arange(len(counts), device=values.device).repeat_interleave(counts)
-    sums = values.new_zeros(len(counts), values.size(-1)).index_add(0, owner, values)
-    return sums / counts.unsqueeze(-1)
+    owner, counts = batch.lazy(f"parts_{of}", lambda: _owners_of_parts(batch, of))
+    return values.new_zeros(len(counts), values.size(-1)).index_add(0, owner, values) / counts
+
+
+def _owners_of_parts(batch: Batch, of: Literal["groups", "blocks"]) -> tuple[Tensor, Tensor]:
+    """The network of each part, and the number of parts of each network, [B, 1]."""
+    counts = torch.tensor([len(getattr(arch, of)) for arch in batch.architectures])
+    owner = torch.arange(len(counts)).repeat_interleave(counts)
+    return owner.to(batch.x.device), counts.unsqueeze(-1).to(batch.x.device)

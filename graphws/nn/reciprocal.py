@@ -7,7 +7,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from graphws.architecture import Architecture
+from graphws.architecture import Architecture, NodeGroup
 from graphws.batch import Batch
 from graphws.nn.primitives import node_degrees, sum_edges
 from graphws.nn.scale_equivariant import node_mask
@@ -47,7 +47,7 @@ def square_sizes(batch: Batch, *, dense: bool) -> Tensor:
     The size of the values that reach a neuron when nothing cancels; it is multiplied by q_i^2 where the neuron is by
     q_i. A mean over channels stands for |.|^2.
     """
-    given = node_mask(batch, "constant_nodes", lambda group: group.role in ("input", "bias"))
+    given = node_mask(batch, _is_given)
     first = torch.where(given, 1, batch.x.square().mean(-1, keepdim=True))
     squares = batch.edge_attr.square().mean(-1, keepdim=True)
     degree = node_degrees(batch)[0].unsqueeze(-1)
@@ -64,6 +64,10 @@ def square_sizes(batch: Batch, *, dense: bool) -> Tensor:
         arriving = (weights @ sizes[block.source].unsqueeze(-1)).squeeze(-1)
         sizes[block.target] = sizes[block.target] + arriving / degrees[block.target]
     return torch.cat(sizes, 1).view(-1, 1)
+
+
+def _is_given(group: NodeGroup) -> bool:
+    return group.role in ("input", "bias")
 
 
 @lru_cache(maxsize=1024)

@@ -60,16 +60,16 @@ def pair_layout(batch: Batch) -> PairLayout:
 
 
 def _layout(batch: Batch) -> PairLayout:
-    count, starts = batch.num_graphs, batch.ptr[:-1]
-    sizes = batch.ptr.diff()
+    count = batch.num_graphs
+    sizes = torch.tensor([arch.num_nodes for arch in batch.architectures])  # on the processor, whatever batch.x is on
     size = int(sizes.max())
-    source, target = batch.edge_index - starts[batch.edge_batch]
+    source, target = batch.edge_index - batch.ptr[batch.edge_batch]
     pair = (batch.edge_batch * size + target) * size + source
     free = torch.ones(count * size * size, 1, device=pair.device).index_fill(0, pair, 0).view(count, size, size, 1)
     if int(sizes.min()) == size:
         return PairLayout(size, None, pair, free, None)
-    mask = torch.arange(size, device=pair.device) < sizes.unsqueeze(1)
-    return PairLayout(size, mask.flatten().nonzero().squeeze(1), pair, free, mask)
+    mask = torch.arange(size) < sizes.unsqueeze(1)
+    return PairLayout(size, mask.flatten().nonzero().squeeze(1).to(pair.device), pair, free, mask.to(pair.device))
 
 
 class RelationalAttention(nn.Module):

@@ -8,10 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from graphws.architecture import NodeGroup
+from graphws.architecture import Architecture, NodeGroup
 from graphws.batch import Batch
 from graphws.nn.products import Linear
 from graphws.scaling import ScalingKind, check_scaling, is_scaled
+from graphws.topology import facts_at
 
 __all__ = [
     "ReScaleEq",
@@ -32,22 +33,29 @@ def check_symmetry(batch: Batch, symmetry: ScalingKind) -> None:
         check_scaling(arch, symmetry)
 
 
-def node_mask(batch: Batch, name: str, holds: Callable[[NodeGroup], bool]) -> Tensor:
-    """Whether something holds for the group of each node, [N, 1], worked out once a batch under a name."""
+def node_mask(batch: Batch, holds: Callable[[NodeGroup], bool]) -> Tensor:
+    """Whether something holds for the group of each node, [N, 1], worked out once a batch; a function of a module."""
 
     def make() -> Tensor:
-        architectures = batch.architectures[:1] if batch.is_homogeneous else batch.architectures
-        values = [holds(group) for arch in architectures for group in arch.groups]
-        sizes = [group.size for arch in architectures for group in arch.groups]
-        rows = torch.tensor(values).repeat_interleave(torch.tensor(sizes))
-        return rows.repeat(batch.num_graphs if batch.is_homogeneous else 1).unsqueeze(-1).to(batch.x.device)
+        if batch.is_homogeneous:
+            return facts_at(_mask, batch.structure, batch.x.device, None, holds).repeat(batch.num_graphs, 1)
+        return torch.cat([_mask(arch, holds) for arch in batch.architectures]).to(batch.x.device)
 
-    return batch.lazy(name, make)
+    return batch.lazy(f"{holds.__module__}.{holds.__qualname__}", make)
+
+
+def _mask(structure: Architecture, holds: Callable[[NodeGroup], bool]) -> Tensor:
+    flags = torch.tensor([holds(group) for group in structure.groups])
+    return flags.repeat_interleave(torch.tensor(structure.widths)).unsqueeze(-1)
 
 
 def fixed_nodes(batch: Batch) -> Tensor:
     """Whether the factor of a node is 1 by definition (inputs and outputs), [N, 1]."""
-    return node_mask(batch, "fixed_nodes", lambda group: not is_scaled(group))
+    return node_mask(batch, _is_fixed)
+
+
+def _is_fixed(group: NodeGroup) -> bool:
+    return not is_scaled(group)
 
 
 def canonical_size(square: Tensor, symmetry: ScalingKind) -> Tensor:

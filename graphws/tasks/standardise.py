@@ -16,6 +16,7 @@ from graphws.grouping import by_structure
 from graphws.models.aligned import Aligned
 from graphws.models.common import symmetry_of
 from graphws.tasks.roles import role_counts, roles_of
+from graphws.topology import facts_at
 
 __all__ = ["Standardised", "Statistics"]
 
@@ -174,11 +175,16 @@ class Standardised(nn.Module):
         return torch.cat([columns[structure] for structure in structures]).view(1, -1, 1)
 
     def _column(self, structure: Architecture, values: Tensor, which: int) -> Tensor:
-        roles = roles_of(structure, by_position=self.structure is not None)[which]
-        parts = (structure.node_slices, structure.edge_slices)[which]
-        sizes = torch.tensor([part.stop - part.start for part in parts], device=values.device)
-        own = values[torch.tensor(roles, dtype=torch.long, device=values.device)]
-        return own.repeat_interleave(sizes, output_size=(structure.num_nodes, structure.num_edges)[which])
+        roles = facts_at(_roles, structure, values.device, None, self.structure is not None, which)
+        return values.index_select(0, roles)
+
+
+def _roles(structure: Architecture, by_position: bool, which: int) -> Tensor:
+    """The role of each node (0) or edge (1)."""
+    roles = torch.tensor(roles_of(structure, by_position=by_position)[which], dtype=torch.long)
+    parts = (structure.node_slices, structure.edge_slices)[which]
+    sizes = torch.tensor([part.stop - part.start for part in parts], dtype=torch.long)
+    return roles.repeat_interleave(sizes)
 
 
 def _stacked(features: Tensor, batch: Batch) -> Tensor:
