@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
+from torchmetrics import Metric
 
 DEVICE = "played"
 COPIES = ("_to_copy", "copy_")  # operators that may take tensors of two devices
@@ -111,4 +112,7 @@ def moved(model: nn.Module) -> nn.Module:
             setattr(module, name, nn.Parameter(parameter.detach().to(DEVICE)))
         for name, buffer in module.named_buffers(recurse=False):
             setattr(module, name, buffer.to(DEVICE))
+        if isinstance(module, Metric):
+            for name in module._defaults:
+                setattr(module, name, getattr(module, name).to(DEVICE))
     return model

@@ -194,7 +194,7 @@ class PredictTask(LightningModule):
 def _metrics(kind: str, num_classes: int, split: str) -> MetricCollection:
     metrics: dict[str, Metric | MetricCollection] = {}
     if kind == "classification":
-        metrics["accuracy"] = MulticlassAccuracy(num_classes, average="micro")
+        metrics["accuracy"] = MulticlassAccuracy(num_classes, average="micro", validate_args=False)  # `wanted` has
     else:
         metrics |= {"r2": R2Score(), "kendall": KendallRankCorrCoef()}
     return MetricCollection(metrics, prefix=f"{split}/")

@@ -106,7 +106,8 @@ class NetworkStack:
         )
 
     def batch(self, rows: Tensor) -> Batch:
-        part = self.map(lambda tensor: tensor.index_select(0, rows.to(tensor.device)))
+        own = rows.to(self.x.device)
+        part = self.map(lambda tensor: tensor.index_select(0, own))
         images = {} if part.images is None else {"images": part.images}
         batch = Batch.from_stack(self.architecture, part.x, part.edge_attr, y=part.y, **images)
         batch.columns = part.columns

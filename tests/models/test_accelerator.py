@@ -13,6 +13,7 @@ from graphws.benchmarking.cases import editing_case, model_of
 
 FUNCTIONALS = ("Invariant", "FlatMLPFunctional", "ProbeNet", "StatNN", "SNE")
 MIXED = tuple(f"{name}, mixed" for name in ("NGGNN", "NGT", "GMN", "GMN, global state", "ScaleGMN", "DeepSets", "SNE"))
+TASKS = ("EditTask", "PredictTask")
 TOLERANCE = 1e-9
 COPIES = 10  # of what a batch of any architectures needs, whatever the number of layers
 
@@ -26,14 +27,14 @@ def steps():
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("name", [*MODELS, *FUNCTIONALS, *MIXED])
+@pytest.mark.parametrize("name", [*MODELS, *FUNCTIONALS, *MIXED, *TASKS])
 def test_numbers_are_those_of_the_processor(steps, name):
     assert "failed" not in steps[name], steps[name]
     assert steps[name]["error"] < TOLERANCE
     assert steps[name]["launched"] > 10
 
 
-@pytest.mark.parametrize("name", [*MODELS, *FUNCTIONALS[:-1]])
+@pytest.mark.parametrize("name", [*MODELS, *FUNCTIONALS[:-1], "EditTask"])
 def test_no_step_waits_for_the_device(steps, name):
     assert steps[name]["waited"] == {}
 
@@ -42,6 +43,14 @@ def test_no_step_waits_for_the_device(steps, name):
 def test_mixed_batches_wait_for_copies_of_their_layout_alone(steps, name):
     assert set(steps[name]["waited"]) <= {"copy"}
     assert steps[name]["waited"]["copy"] <= COPIES
+
+
+def test_a_prediction_waits_once_to_refuse_missing_targets(steps):
+    assert steps["PredictTask"]["waited"] == {"_local_scalar_dense": 1}
+
+
+def test_the_loader_sends_the_rows_of_a_batch_and_no_more(steps):
+    assert steps["reading"]["waited"] == {"copy": 1}
 
 
 def test_what_strays_and_what_waits_is_seen(steps):
