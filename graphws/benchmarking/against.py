@@ -167,6 +167,7 @@ def run_contest(
     repeats: int = 5,
     threads: int = 1,
     device: str = "cpu",
+    compiled: bool = False,
     prepare: Callable[[], object] | None = None,
     after: Callable[[], object] = lambda: None,
 ) -> Duel:
@@ -179,6 +180,7 @@ def run_contest(
         repeats: Rounds counted; two more warm up.
         threads: Of the processes in which memory is measured; ``prepare`` sets their allocator.
         device: Where both run.
+        compiled: Whether theirs is compiled by torch.compile, in the rounds that warm up.
         after: Called after each measurement, ``2 + 4 * (repeats + 2)`` times.
 
     Raises:
@@ -186,7 +188,7 @@ def run_contest(
     """
     contest.check()
     builders = [
-        partial(contest.theirs, layout, batch, device=device),
+        partial(contest.theirs, layout, batch, device=device, compiled=compiled),
         partial(contest.ours, layout, batch, device=device, counted=False),
     ]
     memories = []
@@ -198,4 +200,5 @@ def run_contest(
     times = alternate(runs, repeats, device=device, after=after)
     forward, step = ((times[f"theirs {what}"], times[f"ours {what}"]) for what in ("forward", "step"))
     parameters = cases["theirs"].parameters, cases["ours"].parameters
-    return Duel(contest.name, batch, parameters, forward, step, (memories[0], memories[1]))
+    name = f"{contest.name}, theirs compiled" if compiled else contest.name
+    return Duel(name, batch, parameters, forward, step, (memories[0], memories[1]))

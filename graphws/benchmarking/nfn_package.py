@@ -63,11 +63,21 @@ def nfn_network(kind: str, layout: Sequence[int]) -> nn.Module:
     return nn.Sequential(*parts, linear(spec, channels, 1), layers.LearnedScale(spec, OUT_SCALE))
 
 
-def nfn_case(kind: str, layout: Sequence[int], count: int, *, device: str = "cpu") -> Case:
-    """The forward pass and the editing step of the package's network; networks are in its format beforehand."""
+def nfn_case(kind: str, layout: Sequence[int], count: int, *, device: str = "cpu", compiled: bool = False) -> Case:
+    """The forward pass and the editing step of the package's network; networks are in its format beforehand.
+
+    Args:
+        kind: Of its layers, as ``NPLinear``.
+        layout: Widths of the input networks, SIRENs.
+        count: Networks a batch.
+        device: Where all of it runs.
+        compiled: Whether torch.compile compiles the network when it is first called.
+    """
     arch = Architecture.mlp(list(layout), "sine", output_offset=0.5)
     torch.manual_seed(0)
     model = nfn_network(kind, layout).to(device)
+    if compiled:
+        model.compile()
     batch = networks(arch, count, device)
     features = features_of(batch)
 

@@ -66,6 +66,7 @@ def official_case(
     *,
     source: Path,
     device: str = "cpu",
+    compiled: bool = False,
 ) -> Case:
     """The forward pass and the editing step of an official network; the networks are in its format beforehand.
 
@@ -76,6 +77,7 @@ def official_case(
         count: Networks a batch.
         source: Where the checkout is.
         device: Where all of it runs.
+        compiled: Whether torch.compile compiles the network when it is first called.
 
     Raises:
         ValueError: If its code can't be imported, or builds no network for the layout.
@@ -86,6 +88,8 @@ def official_case(
     with checkout.importing(source):
         model, read = _built(build, source, layout, (weights, biases))
     model.to(device)
+    if compiled:
+        model.compile()
 
     def forward() -> object:
         with torch.no_grad():

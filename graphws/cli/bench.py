@@ -48,6 +48,7 @@ def register(subparsers: Any) -> None:
     )
     kinds.add_argument("--growth", action="store_true", help="cost against width, depth, batch and zoo size, drawn")
     parser.add_argument("--source", type=Path, metavar="DIR", help="of --against: a checkout of the authors' code")
+    parser.add_argument("--compile", action="store_true", help="of --against: their network by torch.compile")
     parser.add_argument("--axes", nargs="+", metavar="AXIS", help="of --growth: width depth batch zoo (default all)")
     parser.add_argument("--out", type=Path, default=Path("runs/bench"), metavar="DIR", help="default runs/bench")
     parser.add_argument("--readme", type=Path, metavar="FILE", help="also put the table between FILE's bench marks")
@@ -71,6 +72,8 @@ def run_bench(arguments: argparse.Namespace) -> None:
         raise ValueError("--axes belongs to --growth")
     if arguments.source is not None and arguments.against is None:
         raise ValueError("--source belongs to --against")
+    if arguments.compile and arguments.against is None:
+        raise ValueError("--compile belongs to --against")
     keeps = keep_freed_memory()  # as graphws fit does; in the processes that measure memory too
     before = torch.get_num_threads()
     torch.set_num_threads(arguments.threads)
@@ -121,16 +124,18 @@ def _against(arguments: argparse.Namespace, keeps: bool) -> None:
     batches = arguments.batches or ((32, 128) if arguments.full else (32,))
     facts = _facts(arguments, keeps)
     facts.pop("rates_object")
-    options = {"repeats": arguments.repeats, "threads": arguments.threads, "device": arguments.device}
+    options = {name: getattr(arguments, name) for name in ("repeats", "threads", "device")}
+    options["compiled"] = arguments.compile
     with _Bar(len(contests) * len(batches) * (2 + 4 * (arguments.repeats + 2))) as bar:
         duels = [
             run_contest(contest, arguments.layout, batch, **options, prepare=keep_freed_memory, after=bar)
             for batch in batches
             for contest in contests
         ]
-    content = {"against": name, "layout": arguments.layout, "repeats": arguments.repeats}
+    content = {"against": name, "compiled": arguments.compile, "layout": arguments.layout, "repeats": arguments.repeats}
     cells = [duel.cells() for duel in duels]
-    _finish(arguments, name, DUEL_COLUMNS, cells, {**facts, **content, "rows": [duel.to_dict() for duel in duels]})
+    table = f"{name}-compiled" if arguments.compile else name
+    _finish(arguments, table, DUEL_COLUMNS, cells, {**facts, **content, "rows": [duel.to_dict() for duel in duels]})
     _warn(arguments, [timing for duel in duels for timing in duel.step])
     for duel in duels:
         low, high = min(duel.ratios), max(duel.ratios)

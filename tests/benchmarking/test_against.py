@@ -14,7 +14,19 @@ from graphws.benchmarking.timing import Timing
 from graphws.models import num_parameters
 
 
-def fake(seconds: float, order: list[str], name: str, layout, count: int, *, device: str, counted: bool = True) -> Case:
+def fake(
+    seconds: float,
+    order: list[str],
+    name: str,
+    layout,
+    count: int,
+    *,
+    device: str,
+    counted: bool = True,
+    compiled: bool = False,
+) -> Case:
+    name = name.upper() if compiled else name
+
     def run() -> None:
         order.append(name)
         time.sleep(seconds)
@@ -39,6 +51,13 @@ def test_sides_alternate_and_the_ratio_is_theirs_by_ours(here):
     content = found.to_dict()
     assert content["theirs"]["step_median_s"] > content["ours"]["step_median_s"]
     assert content["ratio_spread"] >= 0
+
+
+def test_theirs_alone_is_compiled_and_named_so(here):
+    order = []
+    contest = Contest("x", partial(fake, 0, order, "t"), partial(fake, 0, order, "o"), lambda: None)
+    assert run_contest(contest, (2, 3, 1), 4, repeats=1, compiled=True).name == "x, theirs compiled"
+    assert set(order) == {"T", "o"}
 
 
 def test_a_duel_in_cells():

@@ -54,3 +54,11 @@ def test_without_the_package_the_error_says_how_to_install_it(monkeypatch):
         ValueError, match=r"can't be imported \(No module named 'nfn.layers'\); pip install 'nfn>=0.1.2'"
     ):
         require()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch.compile's own
+def test_compiled_it_gives_the_same_numbers() -> None:
+    pytest.importorskip("nfn")
+    eager, compiled = (nfn_case("NPLinear", (2, 4, 4, 1), 2, compiled=compiled) for compiled in (False, True))
+    torch.testing.assert_close(compiled.step(), eager.step(), rtol=1e-4, atol=1e-6)

@@ -141,6 +141,7 @@ def test_a_missing_package_is_one_line(capsys: pytest.CaptureFixture[str], monke
         (["--against", "nfn", "--widths", "3"], "--widths does not go with --against"),
         (["--growth", "--axes", "size"], "unknown axis 'size'"),
         (["--axes", "width"], "--axes belongs to --growth"),
+        (["--compile"], "--compile belongs to --against"),
         (["--source", "x"], "--source belongs to --against"),
         (["--against", "nfn", "--source", "x"], "times an installed package, which has no directory"),
     ],
