@@ -20,6 +20,7 @@ from torchmetrics import Metric
 DEVICE = "played"
 COPIES = ("_to_copy", "copy_")  # operators that may take tensors of two devices
 READS = ("_local_scalar_dense", "is_nonzero", "equal")
+NO_WORK = ("empty", "new_empty", "_unsafe_view")  # memory and views alone
 SIZED_BY_VALUES = ("nonzero", "bincount", "masked_select", "_unique2", "unique_consecutive")
 
 
@@ -101,7 +102,7 @@ class Accelerator(TorchDispatchMode):
         unsized = name == "repeat_interleave" and kwargs.get("output_size") is None
         if (there and (name in READS or name in SIZED_BY_VALUES or by_mask or unsized)) or across:
             self.waited["copy" if across else name] += 1
-        if onto and not function.is_view:
+        if onto and not function.is_view and not name.startswith(NO_WORK):
             self.launched[name] += 1
 
 
