@@ -247,7 +247,7 @@ class Batch(torch_geometric.data.Batch, NetGraph, metaclass=_BatchMeta):
     @property
     def ptr(self) -> Tensor:
         """First node of each network and the number of nodes last, [B + 1]."""
-        return self.lazy("ptr", lambda: self._starts(0))
+        return self.lazy("ptr", self._pointers)
 
     @property
     def batch(self) -> Tensor:
@@ -259,12 +259,10 @@ class Batch(torch_geometric.data.Batch, NetGraph, metaclass=_BatchMeta):
         """The network each edge belongs to, [E]."""
         return self.lazy("edge_batch", lambda: self._owners(1))
 
-    def _starts(self, which: int) -> Tensor:
-        """First node (0) or edge (1) of each network and the total last; nothing is copied for one structure."""
+    def _pointers(self) -> Tensor:
         if self.is_homogeneous:
-            size = (self.structure.num_nodes, self.structure.num_edges)[which]
-            return torch.arange(self.num_graphs + 1, device=self.x.device) * size
-        return torch.tensor(self._offsets[which]).to(self.x.device)
+            return torch.arange(self.num_graphs + 1, device=self.x.device) * self.structure.num_nodes
+        return torch.tensor(self._offsets[0]).to(self.x.device)
 
     def _owners(self, which: int) -> Tensor:
         """The network of each node (0) or edge (1)."""

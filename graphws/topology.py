@@ -65,7 +65,7 @@ def _slots(group: NodeGroup) -> Tensor:
     return slots
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 @torch.inference_mode(False)
 def facts_at(
     facts: Callable[..., Tensor],
@@ -75,6 +75,8 @@ def facts_at(
     *options: Any,
 ) -> Tensor:
     """``facts(structure, *options)`` on a device and in a dtype, copied there once: to copy makes an accelerator wait.
+
+    Kept for many architectures, so of the size of nodes or parts, never of edges.
 
     Args:
         facts: A function of a module, which works on the processor.

@@ -18,7 +18,6 @@ from graphws.models.flat_mlp import dense_layers
 from graphws.nn.encoding import FREQUENCIES, StaticEncoding, sinusoids
 from graphws.nn.products import Linear
 from graphws.nn.set_encoder import SetEncoder
-from graphws.topology import facts_at
 
 __all__ = ["SNE"]
 
@@ -91,8 +90,7 @@ class SNE(nn.Module):
         structures = [arch.structure for arch in batch.architectures]
         for part, layout in zip(parts, layouts, strict=True):
             missing = (0, shape[1] - layout.size(1), 0, shape[0] - layout.size(0))
-            there = facts_at(_layout, part.batch.structure, batch.x.device, None, self.chunk_size)
-            tokens = self._embedded(part, there)
+            tokens = self._embedded(part, layout.to(batch.x.device))
             chunks = chunks.index_copy(0, part.networks, F.pad(tokens, (0, 0, *missing)))
             own = [i for i, structure in enumerate(structures) if structure == part.batch.structure]
             exists[own] = F.pad(layout[..., 0] >= 0, missing)

@@ -175,16 +175,16 @@ class Standardised(nn.Module):
         return torch.cat([columns[structure] for structure in structures]).view(1, -1, 1)
 
     def _column(self, structure: Architecture, values: Tensor, which: int) -> Tensor:
-        roles = facts_at(_roles, structure, values.device, None, self.structure is not None, which)
-        return values.index_select(0, roles)
+        roles, sizes = facts_at(_parts, structure, values.device, None, self.structure is not None, which)
+        rows = (structure.num_nodes, structure.num_edges)[which]
+        return values.index_select(0, roles).repeat_interleave(sizes, output_size=rows)
 
 
-def _roles(structure: Architecture, by_position: bool, which: int) -> Tensor:
-    """The role of each node (0) or edge (1)."""
-    roles = torch.tensor(roles_of(structure, by_position=by_position)[which], dtype=torch.long)
-    parts = (structure.node_slices, structure.edge_slices)[which]
-    sizes = torch.tensor([part.stop - part.start for part in parts], dtype=torch.long)
-    return roles.repeat_interleave(sizes)
+def _parts(structure: Architecture, by_position: bool, which: int) -> Tensor:
+    """The role and the size of each node group (0) or edge block (1), [2, parts]."""
+    roles = roles_of(structure, by_position=by_position)[which]
+    slices = (structure.node_slices, structure.edge_slices)[which]
+    return torch.tensor([roles, [part.stop - part.start for part in slices]], dtype=torch.long)
 
 
 def _stacked(features: Tensor, batch: Batch) -> Tensor:

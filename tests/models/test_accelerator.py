@@ -15,7 +15,7 @@ FUNCTIONALS = ("Invariant", "FlatMLPFunctional", "ProbeNet", "StatNN", "SNE")
 MIXED = tuple(f"{name}, mixed" for name in ("NGGNN", "NGT", "GMN", "GMN, global state", "ScaleGMN", "DeepSets", "SNE"))
 TASKS = ("EditTask", "PredictTask")
 TOLERANCE = 1e-9
-COPIES = 10  # of what a batch of any architectures needs, whatever the number of layers
+COPIES = 12  # of what a batch of any architectures needs, whatever the number of layers
 
 
 @pytest.fixture(scope="module")
