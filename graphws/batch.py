@@ -12,7 +12,7 @@ from torch import Tensor
 
 from graphws.architecture import Architecture
 from graphws.graph import TOPOLOGY_FIELDS, NetGraph, Remainder, check_rows
-from graphws.topology import topology
+from graphws.topology import owners, starts, topology
 
 __all__ = ["Batch"]
 
@@ -237,8 +237,7 @@ class Batch(torch_geometric.data.Batch, NetGraph, metaclass=_BatchMeta):
             field = getattr(topology(self.structure, device), name)
             if name != "edge_index":
                 return field.repeat(self.num_graphs)
-            shift = torch.arange(self.num_graphs, device=device) * self.structure.num_nodes
-            return (field.unsqueeze(1) + shift.view(1, -1, 1)).flatten(1)
+            return (field.unsqueeze(1) + self.ptr[:-1].view(1, -1, 1)).flatten(1)
         fields = [getattr(topology(arch.structure, device), name) for arch in self.architectures]
         if name != "edge_index":
             return torch.cat(fields)
@@ -247,30 +246,17 @@ class Batch(torch_geometric.data.Batch, NetGraph, metaclass=_BatchMeta):
     @property
     def ptr(self) -> Tensor:
         """First node of each network and the number of nodes last, [B + 1]."""
-        return self.lazy("ptr", self._pointers)
+        return self.lazy("ptr", lambda: starts([arch.num_nodes for arch in self.architectures], self.x.device))
 
     @property
     def batch(self) -> Tensor:
         """The network each node belongs to, [N]."""
-        return self.lazy("batch", lambda: self._owners(0))
+        return self.lazy("batch", lambda: owners([arch.num_nodes for arch in self.architectures], self.x.device))
 
     @property
     def edge_batch(self) -> Tensor:
         """The network each edge belongs to, [E]."""
-        return self.lazy("edge_batch", lambda: self._owners(1))
-
-    def _pointers(self) -> Tensor:
-        if self.is_homogeneous:
-            return torch.arange(self.num_graphs + 1, device=self.x.device) * self.structure.num_nodes
-        return torch.tensor(self._offsets[0]).to(self.x.device)
-
-    def _owners(self, which: int) -> Tensor:
-        """The network of each node (0) or edge (1)."""
-        if self.is_homogeneous:
-            size = (self.structure.num_nodes, self.structure.num_edges)[which]
-            return torch.arange(self.num_graphs, device=self.x.device).unsqueeze(1).repeat(1, size).flatten()
-        sizes = torch.tensor(self._offsets[which]).diff()
-        return torch.arange(self.num_graphs).repeat_interleave(sizes).to(self.x.device)
+        return self.lazy("edge_batch", lambda: owners([arch.num_edges for arch in self.architectures], self.x.device))
 
     def __reduce__(self) -> Any:
         state = self.__dict__.copy()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from graphws.batch import Batch
+from graphws.topology import starts
 
 __all__ = ["Homogeneous", "by_structure"]
 
@@ -35,20 +36,16 @@ def by_structure(batch: Batch) -> list[Homogeneous]:
         networks, nodes, edges = (torch.arange(count, device=device) for count in counts)
         return [Homogeneous(networks, nodes, edges, batch)]
     structures = [arch.structure for arch in batch.architectures]
-    starts = _starts([a.num_nodes for a in structures], device), _starts([a.num_edges for a in structures], device)
+    firsts = starts([a.num_nodes for a in structures], device), starts([a.num_edges for a in structures], device)
     found = []
     for structure in dict.fromkeys(structures):
         own = torch.tensor([i for i, other in enumerate(structures) if other == structure], device=device)
         nodes, edges = (
-            (start[own].unsqueeze(1) + torch.arange(size, device=device)).flatten()
-            for start, size in zip(starts, (structure.num_nodes, structure.num_edges), strict=True)
+            (first[own].unsqueeze(1) + torch.arange(size, device=device)).flatten()
+            for first, size in zip(firsts, (structure.num_nodes, structure.num_edges), strict=True)
         )
         part = Batch(
             (structure,), batch.x.index_select(0, nodes), batch.edge_attr.index_select(0, edges), num_graphs=len(own)
         )
         found.append(Homogeneous(own, nodes, edges, part))
     return found
-
-
-def _starts(sizes: list[int], device: torch.device) -> Tensor:
-    return torch.tensor([0, *sizes[:-1]], device=device).cumsum(0)

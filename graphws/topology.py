@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from graphws.architecture import Architecture, NodeGroup
 
-__all__ = ["Topology", "facts_at", "topology"]
+__all__ = ["Topology", "facts_at", "owners", "starts", "topology"]
 
 
 @dataclass(frozen=True)
@@ -86,3 +87,17 @@ def facts_at(
         options: Hashable.
     """
     return facts(structure, *options).to(device=device, dtype=dtype)
+
+
+def starts(sizes: Sequence[int], device: torch.device) -> Tensor:
+    """The first row of each of several parts that follow each other, and the number of rows last, [parts + 1]."""
+    if len(set(sizes)) == 1:  # so that nothing is copied to the device
+        return torch.arange(len(sizes) + 1, device=device) * sizes[0]
+    return torch.tensor(list(accumulate(sizes, initial=0))).to(device)
+
+
+def owners(sizes: Sequence[int], device: torch.device) -> Tensor:
+    """The part that each row belongs to, [rows], as :func:`starts` has them."""
+    if len(set(sizes)) == 1:
+        return torch.arange(len(sizes), device=device).unsqueeze(1).repeat(1, sizes[0]).flatten()
+    return torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes, dtype=torch.long)).to(device)

@@ -15,7 +15,7 @@ from graphws.architecture import Architecture
 from graphws.batch import Batch
 from graphws.components import KINDS
 from graphws.nn.products import Linear
-from graphws.topology import facts_at, topology
+from graphws.topology import facts_at, starts, topology
 
 __all__ = ["StaticEncoding", "block_facts", "block_of_edge", "group_facts", "node_facts"]
 
@@ -121,8 +121,8 @@ def block_of_edge(batch: Batch) -> Tensor:
     """The edge block of each edge, numbered through all networks of the batch, [E]; worked out once a batch."""
 
     def make() -> Tensor:
-        counts = torch.tensor([0] + [len(arch.blocks) for arch in batch.architectures[:-1]])
-        return batch.edge_block + counts.cumsum(0).to(batch.x.device)[batch.edge_batch]
+        firsts = starts([len(arch.blocks) for arch in batch.architectures], batch.x.device)
+        return batch.edge_block + firsts[batch.edge_batch]
 
     return batch.lazy("block_of_edge", make)
 

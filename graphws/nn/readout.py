@@ -12,7 +12,7 @@ from graphws.batch import Batch
 from graphws.nn.encoding import StaticEncoding, block_of_edge
 from graphws.nn.primitives import count_rows
 from graphws.nn.products import Linear
-from graphws.topology import topology
+from graphws.topology import owners, starts, topology
 
 __all__ = ["Readout", "mean_over_parts", "pool_parts", "spread_parts"]
 
@@ -42,8 +42,8 @@ def _group_of_node(batch: Batch) -> Tensor:
     """The node group of each node, numbered through all networks of the batch, [N]; worked out once a batch."""
 
     def make() -> Tensor:
-        counts = torch.tensor([0] + [len(arch.groups) for arch in batch.architectures[:-1]])
-        return batch.node_group + counts.cumsum(0).to(batch.x.device)[batch.batch]
+        firsts = starts([len(arch.groups) for arch in batch.architectures], batch.x.device)
+        return batch.node_group + firsts[batch.batch]
 
     return batch.lazy("group_of_node", make)
 
@@ -105,6 +105,5 @@ def mean_over_parts(values: Tensor, batch: Batch, of: Literal["groups", "blocks"
 
 def _owners_of_parts(batch: Batch, of: Literal["groups", "blocks"]) -> tuple[Tensor, Tensor]:
     """The network of each part, and the number of parts of each network, [B, 1]."""
-    counts = torch.tensor([len(getattr(arch, of)) for arch in batch.architectures])
-    owner = torch.arange(len(counts)).repeat_interleave(counts)
-    return owner.to(batch.x.device), counts.unsqueeze(-1).to(batch.x.device)
+    counts = [len(getattr(arch, of)) for arch in batch.architectures]
+    return owners(counts, batch.x.device), torch.tensor(counts).unsqueeze(-1).to(batch.x.device)
