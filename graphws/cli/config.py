@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from lightning.pytorch import LightningModule
 from torch import nn
 
 import graphws.models
@@ -17,11 +18,17 @@ import graphws.tasks
 
 NOISE = ("Does not validate", "Subtypes:", "Errors:", "Expected a <class 'NoneType'>", "Given value")
 
-__all__ = ["build", "class_paths", "explain", "find_class", "parse_yaml", "read_yaml"]
+__all__ = ["build", "class_paths", "explain", "find_class", "is_task", "parse_yaml", "read_yaml"]
+
+
+def is_task(value: object) -> bool:
+    """Whether a value is the class of a task."""
+    return inspect.isclass(value) and issubclass(value, LightningModule)
+
 
 KNOWN = {
     "model": sorted(name for name in graphws.models.__all__ if inspect.isclass(getattr(graphws.models, name))),
-    "task": ["EditTask", "PredictTask"],
+    "task": sorted(name for name in graphws.tasks.__all__ if is_task(getattr(graphws.tasks, name))),
 }
 
 

@@ -5,30 +5,16 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
 
 from graphws.architecture import Architecture
-from graphws.batch import Batch
 from graphws.benchmarking.hardware import matrix_rate
 from graphws.models.cost import Cost, cost
-from graphws.output_capacity import average
-from graphws.tasks import EditTask, PredictTask, ZooDataModule
+from graphws.tasks import Task, ZooDataModule
 
 __all__ = ["cost_line", "step_cost"]
 
 PRODUCT, SECONDS = 512, 0.03  # the product whose rate is measured, and for how long
 COUNTED = 4  # architectures of a mix whose cost is counted
-
-
-class _Edited(nn.Module):
-    """Edit networks and render them, as the training step of an EditTask does."""
-
-    def __init__(self, editor: nn.Module, points: Tensor) -> None:
-        super().__init__()
-        self.editor, self.points = editor, points
-
-    def forward(self, batch: Batch) -> Tensor:
-        return average(self.editor(batch), self.points)
 
 
 class _Step(NamedTuple):
@@ -40,7 +26,7 @@ class _Step(NamedTuple):
     memory: float
 
 
-def step_cost(task: EditTask | PredictTask, data: ZooDataModule, architecture: Architecture | None = None) -> Cost:
+def step_cost(task: Task, data: ZooDataModule, architecture: Architecture | None = None) -> Cost:
     """The cost of a training step of a task, rendering included, as :func:`graphws.models.cost` counts it.
 
     Args:
@@ -52,11 +38,10 @@ def step_cost(task: EditTask | PredictTask, data: ZooDataModule, architecture: A
         ValueError: If the model calls a product of which no FLOP count is known.
     """
     batch = min(data.batch_size, len(data.split("train")))
-    model = _Edited(task.editor, data.coordinates) if isinstance(task, EditTask) else task.standardised
-    return cost(model, data.architecture if architecture is None else architecture, batch)
+    return cost(task.cost_model(data), data.architecture if architecture is None else architecture, batch)
 
 
-def _mean_step(task: EditTask | PredictTask, data: ZooDataModule) -> _Step:
+def _mean_step(task: Task, data: ZooDataModule) -> _Step:
     """Of a mix: counted on its most common architectures, and as many FLOPs and bytes an edge and node for the rest."""
     train = data.split("train")
     if train.buckets is None:
@@ -75,7 +60,7 @@ def _mean_step(task: EditTask | PredictTask, data: ZooDataModule) -> _Step:
     return _Step(costs[0].batch, flops, moved, max(found.memory_bytes for found in costs))
 
 
-def cost_line(task: EditTask | PredictTask, data: ZooDataModule, device: torch.device) -> str:
+def cost_line(task: Task, data: ZooDataModule, device: torch.device) -> str:
     """FLOPs, bytes and memory of a training step, and the least time an epoch takes at the device's matrix rate."""
     try:
         step = _mean_step(task, data)

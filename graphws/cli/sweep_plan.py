@@ -13,9 +13,9 @@ import torch
 import yaml
 from lightning.pytorch import Trainer
 
-from graphws.cli.config import build, parse_yaml, read_yaml
+from graphws.cli.config import KNOWN, build, is_task, parse_yaml, read_yaml
 from graphws.cli.runs import Fit
-from graphws.tasks import EditTask, PredictTask, ZooDataModule
+from graphws.tasks import ZooDataModule
 from graphws.tasks.run import preflight
 
 __all__ = ["check_config", "find_configs", "plan_fits", "with_settings"]
@@ -119,8 +119,9 @@ def check_config(config: dict[str, Any], zoos: dict[str, ZooDataModule]) -> str:
     data = _data_of(_mapping(config, "data"), zoos)
     with torch.random.fork_rng(devices=[]):
         task = build(_mapping(config, "model"), architecture=data.built_for)
-    if not isinstance(task, (EditTask, PredictTask)):
-        raise ValueError(f"model must be graphws.tasks.EditTask or graphws.tasks.PredictTask, found {type(task)}")
+    if not is_task(type(task)):
+        tasks = " or ".join(f"graphws.tasks.{name}" for name in KNOWN["task"])
+        raise ValueError(f"model must be {tasks}, found {type(task)}")
     task.configure_optimizers()
     preflight(task, data, "train")
     return data.data_hash

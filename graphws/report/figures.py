@@ -32,13 +32,12 @@ def write_figures(results: Sequence[dict[str, Any]], rows: Sequence[Row], out: s
     """
     out, files = Path(out), []
     for task in dict.fromkeys((row.kind, row.task) for row in rows):
-        kind, name = task
+        _, name = task
         mine = [row for row in rows if (row.kind, row.task) == task]
         stem = "".join(c if c.isalnum() else "_" for c in name).strip("_")
-        if kind == "edit":
-            files += _saved(draw_images(mine), out / f"images_{stem}.png")
+        files += _saved(draw_images(mine), out / f"images_{stem}.png")
         files += _saved(draw_curves(mine), out / f"curves_{stem}.png")
-        if kind == "edit" and len({row.k for row in mine}) > 1:
+        if len({row.k for row in mine}) > 1:
             files += _saved(draw_capacity(mine), out / f"capacity_{stem}.png")
         if len(mine) > 2:
             files += _saved(draw_comparison(mine), out / f"comparison_{stem}.png")

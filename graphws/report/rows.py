@@ -101,10 +101,20 @@ def read_results(runs: Sequence[str | Path]) -> list[dict[str, Any]]:
         for file in files:
             try:
                 result = json.loads(file.read_text(encoding="utf-8"))
-                results.append({**result, "run": str(file.parent), "_key": _key(result)})
+                results.append({**_described(result), "run": str(file.parent), "_key": _key(result)})
             except (ValueError, KeyError, TypeError) as error:
                 raise ValueError(f"{file} is damaged: {type(error).__name__}: {error}") from None
     return results
+
+
+def _described(result: dict[str, Any]) -> dict[str, Any]:
+    """A result with the task's title and metric, which runs of early versions do not name."""
+    if "metric" in result:
+        return result
+    kind, target = result["kind"], result["target"]
+    key = {"classification": "accuracy", "regression": "kendall"}.get(kind, "loss")
+    metric = {"key": f"test/{key}", "name": "MSE" if kind == "edit" else key}
+    return {**result, "title": target if kind == "edit" else f"{target} ({kind})", "metric": metric}
 
 
 def _key(result: dict[str, Any]) -> str:
@@ -131,10 +141,9 @@ def rows_of(results: Sequence[dict[str, Any]]) -> list[Row]:
     rows = []
     for runs in groups.values():
         first = runs[0]
-        metric = {"classification": "accuracy", "regression": "kendall"}.get(first["kind"], "loss")
         rows.append(
             Row(
-                task=first["target"] if first["kind"] == "edit" else f"{first['target']} ({first['kind']})",
+                task=first["title"],
                 kind=first["kind"],
                 model=model_name(first["model"]),
                 k=first["k"],
@@ -142,8 +151,8 @@ def rows_of(results: Sequence[dict[str, Any]]) -> list[Row]:
                 networks=first["data"]["train"],
                 seeds=tuple(run["seed"] for run in runs),
                 best_epochs=tuple(run["best_epoch"] for run in runs),
-                metric="MSE" if first["kind"] == "edit" else metric,
-                values=tuple(run["test"][f"test/{metric}"] for run in runs),
+                metric=first["metric"]["name"],
+                values=tuple(run["test"][run["metric"]["key"]] for run in runs),
                 seconds=tuple(run["seconds"] for run in runs),
                 runs=tuple(run["run"] for run in runs),
             )

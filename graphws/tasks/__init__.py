@@ -3,6 +3,7 @@
 from graphws.tasks.data import ZooDataModule
 from graphws.tasks.edit import EditTask
 from graphws.tasks.predict import PredictTask
+from graphws.tasks.protocol import Task
 from graphws.tasks.standardise import Standardised, Statistics
 
-__all__ = ["EditTask", "PredictTask", "Standardised", "Statistics", "ZooDataModule"]
+__all__ = ["EditTask", "PredictTask", "Standardised", "Statistics", "Task", "ZooDataModule"]

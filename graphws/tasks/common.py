@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -13,7 +13,7 @@ from graphws.architecture import Architecture
 from graphws.nn import SparseLinear
 from graphws.tasks.data import ZooDataModule
 
-__all__ = ["check_checkpoint", "check_facts", "check_state", "data_of", "facts_of", "optimisers", "step_plateau"]
+__all__ = ["PlateauStep", "check_checkpoint", "check_facts", "check_state", "data_of", "facts_of", "optimisers"]
 
 PLATEAU_FACTOR = 0.5
 MIXED = "mixed"  # in place of an architecture
@@ -22,7 +22,7 @@ MIXED = "mixed"  # in place of an architecture
 def optimisers(
     task: LightningModule, *, learning_rate: float, weight_decay: float, patience: int, min_learning_rate: float
 ) -> dict[str, Any]:
-    """AdamW and ReduceLROnPlateau, as ``configure_optimizers`` returns them; see :func:`step_plateau`.
+    """AdamW and ReduceLROnPlateau, as ``configure_optimizers`` returns them; :class:`PlateauStep` steps the schedule.
 
     Raises:
         ValueError: If a rate is not positive, or the weight decay or patience negative.
@@ -38,16 +38,18 @@ def optimisers(
     return {"optimizer": optimiser, "lr_scheduler": {"scheduler": plateau, "monitor": "val/loss"}}
 
 
-def step_plateau(task: LightningModule) -> None:
-    """Step the schedule with this epoch's validation loss; for ``on_train_epoch_end``.
+class PlateauStep(Callback):
+    """Steps ReduceLROnPlateau with each epoch's validation loss before the epoch's checkpoint is written.
 
-    Lightning would step it after the checkpoint of the epoch is written, so that every resumption lost one step; a task
-    that calls this switches Lightning's own step off by an empty ``lr_scheduler_step``.
+    Lightning would step it behind the checkpoint, so that every resumption lost one step; a task that returns this from
+    ``configure_callbacks`` switches Lightning's own step off by an empty ``lr_scheduler_step``.
     """
-    scheduler = task.lr_schedulers()
-    loss = task.trainer.callback_metrics.get("val/loss")
-    if loss is not None and isinstance(scheduler, ReduceLROnPlateau):
-        scheduler.step(loss)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        scheduler = pl_module.lr_schedulers()
+        loss = trainer.callback_metrics.get("val/loss")
+        if loss is not None and isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.step(loss)
 
 
 def data_of(task: LightningModule) -> ZooDataModule | None:

@@ -6,17 +6,30 @@ from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule
 from torch import Tensor, nn
 
 from graphws.architecture import Architecture
 from graphws.batch import Batch
 from graphws.image_operations import IMAGE_OPERATIONS, apply_operation
 from graphws.output_capacity import OutputCapacity, average
-from graphws.tasks.common import check_checkpoint, check_facts, data_of, facts_of, optimisers, step_plateau
+from graphws.tasks.common import PlateauStep, check_checkpoint, check_facts, data_of, facts_of, optimisers
+from graphws.tasks.data import ZooDataModule
+from graphws.tasks.protocol import Metric
 from graphws.tasks.standardise import Standardised
 
 __all__ = ["EditTask"]
+
+
+class _Rendered(nn.Module):
+    """Edits networks and renders their average, as a training step does."""
+
+    def __init__(self, editor: nn.Module, points: Tensor) -> None:
+        super().__init__()
+        self.editor, self.points = editor, points
+
+    def forward(self, batch: Batch) -> Tensor:
+        return average(self.editor(batch), self.points)
 
 
 class EditTask(LightningModule):
@@ -30,10 +43,10 @@ class EditTask(LightningModule):
         model: Equivariant weight-space network; its ``out_channels`` is k.
         operation: A key of :data:`~graphws.image_operations.IMAGE_OPERATIONS`.
         architecture: Of the input networks; ``graphws fit`` fills it in from the zoo.
-        learning_rate: Of AdamW.
-        weight_decay: Of AdamW.
+        learning_rate: AdamW's learning rate at the start.
+        weight_decay: AdamW's weight decay.
         patience: Epochs without a better validation loss after which the learning rate is halved.
-        min_learning_rate: Below which it does not fall.
+        min_learning_rate: Learning rate below which the schedule does not go.
         initial_scale: First value of every s.
 
     Raises:
@@ -41,6 +54,7 @@ class EditTask(LightningModule):
     """
 
     kind, monitor, mode = "edit", "val/loss", "min"
+    metric = Metric("loss", "MSE")
 
     coordinates: Tensor
 
@@ -95,6 +109,12 @@ class EditTask(LightningModule):
 
     @property
     def target(self) -> str:
+        """The image operation."""
+        return self.operation
+
+    @property
+    def title(self) -> str:
+        """The image operation."""
         return self.operation
 
     def forward(self, batch: Batch) -> Batch:
@@ -108,6 +128,21 @@ class EditTask(LightningModule):
     def wanted(self, batch: Batch) -> Tensor:
         """The operation applied to the original images, [B, H * W, C]."""
         return apply_operation(self.operation, batch.images, *self.pixels).flatten(1, 2)
+
+    def check(self, data: ZooDataModule, batch: Batch) -> None:
+        """Raise ValueError unless the networks have images."""
+        if "images" not in batch:
+            raise ValueError(f"an EditTask needs images, zoo {data.zoos[0].path} has none")
+
+    def examples(self, batch: Batch) -> dict[str, Tensor]:
+        """The images, the operation applied to them and what the edited networks draw, [B, H, W, C] each."""
+        shape = batch.images.shape
+        wanted, predicted = self.wanted(batch), self.render(batch)
+        return {"input": batch.images, "target": wanted.view(shape), "predicted": predicted.view(shape)}
+
+    def cost_model(self, data: ZooDataModule) -> nn.Module:
+        """The editor, with the rendering of its networks."""
+        return _Rendered(self.editor, data.coordinates)
 
     def setup(self, stage: str) -> None:
         data = data_of(self)
@@ -143,11 +178,11 @@ class EditTask(LightningModule):
     def configure_optimizers(self) -> Any:
         return optimisers(self, **self.optimiser)  # type: ignore[arg-type]
 
-    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        """Nothing: :func:`~graphws.tasks.common.step_plateau` has done it."""
+    def configure_callbacks(self) -> list[Callback]:
+        return [PlateauStep()]
 
-    def on_train_epoch_end(self) -> None:
-        step_plateau(self)
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Nothing: :class:`~graphws.tasks.common.PlateauStep` has done it."""
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["trained_on"] = self.trained_on

@@ -6,15 +6,18 @@ from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import LightningModule
+import torchmetrics
+from lightning.pytorch import Callback, LightningModule
 from torch import Tensor, nn
-from torchmetrics import KendallRankCorrCoef, Metric, MetricCollection, R2Score
+from torchmetrics import KendallRankCorrCoef, MetricCollection, R2Score
 from torchmetrics.classification import MulticlassAccuracy
 
 from graphws.architecture import Architecture
 from graphws.batch import Batch
 from graphws.expressivity.targets.named import NAMED, named_target
-from graphws.tasks.common import check_checkpoint, check_facts, data_of, facts_of, optimisers, step_plateau
+from graphws.tasks.common import PlateauStep, check_checkpoint, check_facts, data_of, facts_of, optimisers
+from graphws.tasks.data import ZooDataModule
+from graphws.tasks.protocol import Metric
 from graphws.tasks.stacks import in_parts
 from graphws.tasks.standardise import Standardised
 
@@ -35,10 +38,10 @@ class PredictTask(LightningModule):
         kind: ``"classification"`` or ``"regression"``.
         architecture: Of the input networks, or several architectures of a mix; ``graphws fit`` fills it in from the
             zoo.
-        learning_rate: Of AdamW.
-        weight_decay: Of AdamW.
+        learning_rate: AdamW's learning rate at the start.
+        weight_decay: AdamW's weight decay.
         patience: Epochs without a better validation loss after which the learning rate is halved.
-        min_learning_rate: Below which it does not fall.
+        min_learning_rate: Learning rate below which the schedule does not go.
 
     Raises:
         ValueError: If the kind is unknown or the model's number of outputs does not fit.
@@ -90,8 +93,30 @@ class PredictTask(LightningModule):
 
     @property
     def k(self) -> int | None:
-        """Functionals edit nothing."""
+        """None: functionals predict no networks."""
         return None
+
+    @property
+    def title(self) -> str:
+        """The target and the kind of prediction, as ``"label (classification)"``."""
+        return f"{self.target} ({self.kind})"
+
+    @property
+    def metric(self) -> Metric:
+        """Accuracy for classification, Kendall's tau for regression."""
+        return Metric(*(("accuracy",) * 2 if self.kind == "classification" else ("kendall",) * 2))
+
+    def check(self, data: ZooDataModule, batch: Batch) -> None:
+        """Raise ValueError unless the networks have the target; see :meth:`wanted`."""
+        self.wanted(batch)
+
+    def examples(self, batch: Batch) -> dict[str, Tensor]:
+        """None: numbers stand in the metrics."""
+        return {}
+
+    def cost_model(self, data: ZooDataModule) -> nn.Module:
+        """The weight-space network."""
+        return self.standardised
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits [B, classes], or predicted values [B]."""
@@ -178,11 +203,11 @@ class PredictTask(LightningModule):
     def configure_optimizers(self) -> Any:
         return optimisers(self, **self.optimiser)  # type: ignore[arg-type]
 
-    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        """Nothing: :func:`~graphws.tasks.common.step_plateau` has done it."""
+    def configure_callbacks(self) -> list[Callback]:
+        return [PlateauStep()]
 
-    def on_train_epoch_end(self) -> None:
-        step_plateau(self)
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Nothing: :class:`~graphws.tasks.common.PlateauStep` has done it."""
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["trained_on"] = self.trained_on
@@ -192,7 +217,7 @@ class PredictTask(LightningModule):
 
 
 def _metrics(kind: str, num_classes: int, split: str) -> MetricCollection:
-    metrics: dict[str, Metric | MetricCollection] = {}
+    metrics: dict[str, torchmetrics.Metric | MetricCollection] = {}
     if kind == "classification":
         metrics["accuracy"] = MulticlassAccuracy(num_classes, average="micro", validate_args=False)  # `wanted` has
     else:

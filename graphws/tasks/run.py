@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -21,8 +21,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from graphws.atomic import write_tensors, write_text
 from graphws.models.common import num_parameters
 from graphws.tasks.data import ZooDataModule
-from graphws.tasks.edit import EditTask
-from graphws.tasks.predict import PredictTask
+from graphws.tasks.protocol import Task
 
 __all__ = ["FORMAT_VERSION", "FitClock", "checkpoint_callback", "checkpoint_path", "preflight", "record"]
 
@@ -54,7 +53,7 @@ class FitClock(Callback):
         self.before = state_dict["seconds"]
 
 
-def checkpoint_callback(root: str | Path, task: EditTask | PredictTask) -> ModelCheckpoint:
+def checkpoint_callback(root: str | Path, task: Task) -> ModelCheckpoint:
     """Keep the best epoch by the task's validation metric, and the last one for resuming."""
     return ModelCheckpoint(
         Path(root) / "checkpoints",
@@ -79,7 +78,7 @@ def checkpoint_path(root: str | Path, which: str) -> Path:
     return path
 
 
-def preflight(task: EditTask | PredictTask, data: ZooDataModule, split: str) -> None:
+def preflight(task: Task, data: ZooDataModule, split: str) -> None:
     """Run the model on a few networks before anything is written, so that a misfit is said at once.
 
     Raises:
@@ -90,17 +89,14 @@ def preflight(task: EditTask | PredictTask, data: ZooDataModule, split: str) -> 
     if task.trained_on is None:
         task.standardised.set_references(batch)  # for these; a fit sets them anew, in standard units
     with torch.no_grad():
-        task.eval()(batch)
-        if isinstance(task, EditTask) and not data.split(split).has_images:
-            raise ValueError(f"an EditTask needs images, zoo {data.zoos[0].path} has none")
-        if isinstance(task, PredictTask):
-            task.wanted(batch)
+        task.train(False).forward(batch)
+        task.check(data, batch)
     task.train(training)
 
 
 def record(
     trainer: Trainer,
-    task: EditTask | PredictTask,
+    task: Task,
     data: ZooDataModule,
     root: str | Path,
     config: dict[str, Any],
@@ -119,15 +115,14 @@ def record(
     Returns:
         The contents of ``result.json``.
     """
-    root = Path(root)
+    root, module = Path(root), cast(LightningModule, task)
     path, epochs = checkpoint_path(root, "best"), trainer.current_epoch
     trainer.loggers = []  # metrics.csv is the record of the epochs
     best = torch.load(path, map_location="cpu", weights_only=True)
-    validation = _numbers(trainer.validate(task, datamodule=data, ckpt_path=path, verbose=False, weights_only=True))
-    test = _numbers(trainer.test(task, datamodule=data, ckpt_path=path, verbose=False, weights_only=True))
-    write_tensors(root / "model.safetensors", task.state_dict())
-    if isinstance(task, EditTask):
-        _write_examples(task, data, root / "examples.safetensors")
+    validation = _numbers(trainer.validate(module, datamodule=data, ckpt_path=path, verbose=False, weights_only=True))
+    test = _numbers(trainer.test(module, datamodule=data, ckpt_path=path, verbose=False, weights_only=True))
+    write_tensors(root / "model.safetensors", module.state_dict())
+    _write_examples(task, data, root / "examples.safetensors")
     result = {
         "format_version": FORMAT_VERSION,
         **_setup(task, data, config),
@@ -145,7 +140,7 @@ def record(
     return result
 
 
-def _setup(task: EditTask | PredictTask, data: ZooDataModule, config: dict[str, Any]) -> dict[str, Any]:
+def _setup(task: Task, data: ZooDataModule, config: dict[str, Any]) -> dict[str, Any]:
     """What was asked for: equal for two runs that differ in their seed alone, apart from ``seed``."""
     arguments = config["model"].get("init_args", {})
     rest = {name: value for name, value in arguments.items() if name not in ("model", "architecture")}
@@ -155,11 +150,13 @@ def _setup(task: EditTask | PredictTask, data: ZooDataModule, config: dict[str, 
     return {
         "task": config["model"]["class_path"],
         "kind": task.kind,
+        "title": task.title,
+        "metric": {"key": f"test/{task.metric.key}", "name": task.metric.name},
         "target": task.target,
         "model": arguments["model"],
         "arguments": rest,
         "k": task.k,
-        "parameters": num_parameters(task),
+        "parameters": num_parameters(cast(LightningModule, task)),
         "seed": config["seed_everything"],
         "max_epochs": config["trainer"]["max_epochs"],
         "data": {
@@ -180,15 +177,12 @@ def _numbers(results: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: float(value) for part in results for name, value in part.items()}
 
 
-def _write_examples(task: EditTask, data: ZooDataModule, path: Path) -> None:
+def _write_examples(task: Task, data: ZooDataModule, path: Path) -> None:
+    """Write what the task shows of some test networks, where it shows anything."""
     stack = data.split("test")
     batch = stack.batch(torch.arange(min(EXAMPLES, len(stack)))).to(task.device)
     with torch.no_grad():
-        shape = batch.images.shape
-        tensors = {
-            "input": batch.images,
-            "target": task.wanted(batch).view(shape),
-            "predicted": task.eval().render(batch).view(shape),
-        }
-    low, high = data.pixel_range
-    write_tensors(path, tensors, {"low": str(low), "high": str(high)})
+        tensors = task.train(False).examples(batch)
+    if tensors:
+        low, high = data.pixel_range
+        write_tensors(path, tensors, {"low": str(low), "high": str(high)})
