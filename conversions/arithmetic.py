@@ -157,6 +157,8 @@ def _same_rank(a: Value, b: Value) -> tuple[Value, Value]:
 
 def _inputs(net: Network, a: Value, b: Value) -> tuple[Value, Value]:
     """Two parts of the input: left unread where they are the same entries, or one is reduced along some axes."""
+    if a.source != b.source:
+        return net.decide(a, net.meeting), net.decide(b, net.meeting)
     dims = []
     for mine, theirs in zip(a.dims, b.dims, strict=True):
         same = [[(atom.size, atom.start, atom.axis) for atom in dim] for dim in (mine, theirs)]

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from conversions.assembly import assemble, signature
+from conversions.calls import tensors_in
 from conversions.check import check_architecture
 from conversions.checkpoints import unwrap
 from conversions.execution import execute
@@ -27,7 +28,7 @@ __all__ = ["to_graph"]
 
 def to_graph(
     source: nn.Module | Mapping[str, Any] | str | os.PathLike[str],
-    example_input: Tensor | None = None,
+    example_input: Any = None,
     *,
     activation: str | Activation | None = None,
     output_offset: float | None = None,
@@ -52,8 +53,9 @@ def to_graph(
 
     Args:
         source: Module, state dict (bare or in a training checkpoint), or path.
-        example_input (Tensor): Inputs the network takes, [.., d_0] for a perceptron, [B, C, ..] with positions. The
-            graph is run on it, and must give what the module gives.
+        example_input: Inputs the network takes, [.., d_0] for a perceptron, [B, C, ..] with positions. Several are a
+            tuple of the arguments of ``forward``, or a mapping by their names; an argument may hold tensors in a tuple,
+            list or mapping. The graph is run on it, and must give what the module gives.
         activation: Of the hidden layers of a bare state dict, as ``"relu"`` or ``"sine:30"``.
         output_offset: Constant that the function of a bare state dict adds to its output (0 where none is given).
         allow_nonfinite: Let NaN and infinite weights through.
@@ -93,24 +95,28 @@ def to_graph(
     return graph
 
 
-def _check_example(graph: NetGraph, example_input: Tensor) -> None:
+def _check_example(graph: NetGraph, example: Any) -> None:
     arch = graph.architecture
+    tensors = [value.to(graph.x) if value.is_floating_point() else value for value in tensors_in(example)]
     if arch.program:
         with torch.no_grad():
-            execute(graph, example_input.to(graph.x))
-    elif example_input.dim() < 1 or example_input.size(-1) != arch.widths[0]:
+            execute(graph, *tensors)
+        return
+    if len(tensors) != 1:
+        raise ValueError(f"example_input must be one tensor for {arch}, found {len(tensors)}")
+    example_input = tensors[0]
+    if example_input.dim() < 1 or example_input.size(-1) != arch.widths[0]:
         raise ValueError(
             f"example_input must be of shape [.., {arch.widths[0]}] for {arch}, found {list(example_input.shape)}"
         )
 
 
-def _architecture(
-    checkpoint: Checkpoint, told: Told, example_input: Tensor | None
-) -> tuple[Architecture, tuple[str, ...]]:
+def _architecture(checkpoint: Checkpoint, told: Told, example_input: Any) -> tuple[Architecture, tuple[str, ...]]:
     """The architecture, and what was assumed of it."""
     recorded = checkpoint.architecture
     if recorded is None:
-        shape = None if example_input is None else tuple(example_input.shape[1:])
+        given = tensors_in(example_input)
+        shape = tuple(given[0].shape[1:]) if given else None
         return inferred(signature(checkpoint.state), told, shape, ordered=checkpoint.ordered)
     if recorded.program:
         if told.anything:

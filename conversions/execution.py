@@ -3,40 +3,46 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from conversions.assembly import check_single, tensors_of
+from conversions.calls import arranged, tensors_in
 from conversions.program import run
 from graphws.graph import NetGraph
 
 __all__ = ["execute"]
 
 
-def execute(g: NetGraph, x: Tensor) -> Tensor:
-    """The network's output [f_v(x)], from its graph alone; differentiable in the weights and in ``x``.
+def execute(g: NetGraph, *inputs: Any) -> Any:
+    """The network's output [f_v(x)], from its graph alone; differentiable in the weights and in the inputs.
 
     An architecture with a program runs it, on tensors read off the graph. Else a neuron's value is
     ``activation(sum over incoming blocks + bias)``; the output offset comes last.
 
     Args:
         g: One network with one channel.
-        x (Tensor): Inputs of shape [.., d_0], or [B, ..] of d_0 entries each (images, say, which a perceptron reads
-            flat); for a program those the module takes, with a batch axis. Of the graph's dtype and device.
+        inputs: A tensor of shape [.., d_0], or [B, ..] of d_0 entries each (images, say, which a perceptron reads
+            flat); for a program those the module takes, with a batch axis: several as ``execute(g, a, b)``, as a tuple,
+            or as a mapping by name. Of the graph's dtype and device.
 
     Returns:
         Tensor: Outputs of shape [.., d_L], or what the program returns (a tuple of tensors where they are several).
 
     Raises:
         ValueError: If the graph is no single network of one channel, a block is a convolution, or ``x`` has another
-            width, dtype or device.
+            width, dtype or device, or there are more or fewer tensors than the network takes.
     """
     check_single(g)
     arch = g.architecture
     if arch.program:
-        return run(arch.program, arch.outputs, tensors_of(g), x)
-    width = arch.groups[0].size
+        return run(arch.program, arch.outputs, tensors_of(g), arranged(arch.inputs, inputs))
+    given = tensors_in(inputs)
+    if len(given) != 1:
+        raise ValueError(f"expected one tensor, the input of a multi-layer perceptron; found {len(given)}")
+    x, width = given[0], arch.groups[0].size
     if x.dim() > 2 and x.size(-1) != width == math.prod(x.shape[1:]):
         x = x.flatten(1)
     if x.dim() < 1 or x.size(-1) != width or x.dtype != g.x.dtype or x.device != g.x.device:

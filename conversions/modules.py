@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from conversions.assembly import Layer, assemble, chain, checked_state, signature
+from conversions.calls import Arguments, tensors_in
 from conversions.execution import execute
 from conversions.passes import UnfitError
 from conversions.rules import FUNCTIONS, METHODS, MODULES
@@ -25,16 +26,17 @@ __all__ = ["module_graph"]
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 5e-2, torch.bfloat16: 5e-2}  # largest output = 1
 
 
-def module_graph(module: nn.Module, example_input: Tensor | None = None, *, allow_nonfinite: bool = False) -> NetGraph:
+def module_graph(module: nn.Module, example_input: Any = None, *, allow_nonfinite: bool = False) -> NetGraph:
     """The graph of a module; see :func:`conversions.to_graph`."""
     state = checked_state(module.state_dict(), f"the state dict of {type(module).__name__}")
-    graph = _perceptron(module, state, example_input, allow_nonfinite)
-    if graph is not None:
-        return graph
-    shape = None if example_input is None else example_input.shape[1:]
-    graph = assemble(architecture_of(module, state, shape), state, allow_nonfinite=allow_nonfinite)
-    if example_input is not None:
-        _compare(module, graph, example_input, None)
+    call = None if example_input is None else Arguments.of(module, example_input)
+    if call is None or len(call.inputs) == 1:
+        graph = _perceptron(module, state, None if call is None else tensors_in(example_input)[0], allow_nonfinite)
+        if graph is not None:
+            return graph
+    graph = assemble(architecture_of(module, state, call), state, allow_nonfinite=allow_nonfinite)
+    if call is not None:
+        _compare_program(module, graph, call, tensors_in(example_input))
     return graph
 
 
@@ -221,15 +223,7 @@ def _apply(call: Call, rule: Any, args: Any, kwargs: Any) -> Any:
 
 def _compare(module: nn.Module, graph: NetGraph, example_input: Tensor, position: int | None) -> None:
     """Raise ValueError unless the graph gives what the module gives on the example."""
-    try:
-        with torch.no_grad(), evaluation(module):
-            returned = module(example_input)
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
-        text = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UnfitError(f"the module does not run on example_input: {text}") from error
-    if graph.architecture.program:
-        _compare_program(module, graph, example_input, returned)
-        return
+    returned = _returned(module, Arguments.of_shape(example_input.shape[1:]), [example_input])
     expected = returned if position is None else returned[position]
     if not isinstance(expected, Tensor) or expected.dtype not in TOLERANCE or not expected.numel():
         raise ValueError(f"the module must return a floating tensor on example_input, found {type(expected).__name__}")
@@ -242,11 +236,23 @@ def _compare(module: nn.Module, graph: NetGraph, example_input: Tensor, position
         )
 
 
-def _compare_program(module: nn.Module, graph: NetGraph, example_input: Tensor, returned: Any) -> None:
+def _returned(module: nn.Module, call: Arguments, tensors: Sequence[Tensor]) -> Any:
+    """What the module gives on its example."""
+    try:
+        with torch.no_grad(), evaluation(module):
+            return call.on(module, tensors)
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UnfitError(f"the module does not run on example_input: {text}") from error
+
+
+def _compare_program(module: nn.Module, graph: NetGraph, call: Arguments, tensors: Sequence[Tensor]) -> None:
+    """Raise ValueError unless the program gives what the module gives on its example."""
+    returned = _returned(module, call, tensors)
     leaves = torch.utils._pytree.tree_leaves(list(returned.values()) if isinstance(returned, Mapping) else returned)
     expected = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
     with torch.no_grad():
-        outputs = execute(graph, example_input)
+        outputs = execute(graph, *tensors)
     found = list(outputs) if isinstance(outputs, tuple) else [outputs]
     if not all(any(_close(a.to(b.dtype), b) for b in expected if b.dtype in TOLERANCE) for a in found):
         raise ValueError(f"the graph does not compute what {type(module).__name__} does on example_input")

@@ -11,7 +11,7 @@ from torch import Tensor
 from conversions.recording import Recorded, Stored
 from conversions.values import Atom, Segment, Value
 from graphws.activation import Activation
-from graphws.components import EdgeBlock, NodeGroup, TensorSpec
+from graphws.components import EdgeBlock, Input, NodeGroup, TensorSpec
 
 __all__ = ["Network", "UnknownError"]
 
@@ -27,16 +27,26 @@ class Network:
     Args:
         state: The state dict.
         uses: How many operations (and returns) read each recorded value.
+        inputs: The tensors that come in; the first groups are theirs, of sizes that the first to read them says. Where
+            none is told there is one, whose group is made when it is read.
+        meeting: The axis that holds the channels of inputs that meet one another before a layer reads them.
     """
 
     state: Mapping[str, Tensor]
     uses: Mapping[int, int]
+    inputs: Sequence[Input] = ()
+    meeting: int = 1
     groups: list[NodeGroup] = field(default_factory=list)
     blocks: list[EdgeBlock] = field(default_factory=list)
     specs: list[TensorSpec] = field(default_factory=list)
     labels: list[tuple[int, Sequence[object]]] = field(default_factory=list)  # (group, what tells its neurons apart)
-    input_axes: tuple[tuple[int, int], ...] = ()
+    input_axes: dict[int, tuple[tuple[int, int], ...]] = field(default_factory=dict)  # along which each input is read
     operation: Recorded | None = None
+
+    def __post_init__(self) -> None:
+        for own in self.inputs:
+            name = "input" if len(self.inputs) == 1 else f"input.{own.name}"
+            self.groups.append(NodeGroup(name, own.shape[0] if own.shape else 1, "input", has_bias=False))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -199,7 +209,7 @@ class Network:
             raise self.error(f"axis {axis} of {list(value.shape)} does not run over neurons")
         atoms = [dim[i] for i in own if dim[i].whole > 1]
         whole, size = (math.prod(getattr(atom, name) for atom in atoms) for name in ("whole", "size"))
-        group = self._input(whole, tuple(atom.axis for atom in atoms))
+        group = self._input(value.source, whole, tuple(atom.axis for atom in atoms))
         start = atoms[0].start if len(atoms) == 1 else 0
         if len(atoms) > 1 and size != whole:
             raise self.error("it reads ranges of several axes of the input as its neurons")
@@ -207,13 +217,16 @@ class Network:
         dims[axis] = (*dim[: own[0]], Atom("c", size), *dim[own[-1] + 1 :])
         return replace(value, dims=tuple(dims), segments=(Segment(group, start, size),), unread=False)
 
-    def _input(self, size: int, axes: tuple[tuple[int, int], ...]) -> int:
-        """The group of the input, which reads it along some axes, always the same."""
-        if not any(group.role == "input" for group in self.groups):
-            if self.groups:
-                raise self.error("the input is read after other operations")
-            self.groups.append(NodeGroup("input", size, "input", has_bias=False))
-            self.input_axes = axes
-        if self.input_axes != axes:
-            raise self.error("it reads the input along another axis than an operation before it")
-        return 0
+    def _input(self, number: int, size: int, axes: tuple[tuple[int, int], ...]) -> int:
+        """The group of an input, which is read along some of its axes, always the same."""
+        if not self.inputs:
+            self.inputs = (Input("input", (size,)),)
+            self.__post_init__()
+        if number not in self.input_axes:
+            self.groups[number] = replace(self.groups[number], size=size)
+        if self.input_axes.setdefault(number, axes) != axes:
+            name = "the input" if len(self.inputs) == 1 else f"the input {self.inputs[number].name!r}"
+            raise self.error(
+                f"it reads {name} along another axis than an operation before it, and an input's neurons lie along one"
+            )
+        return number

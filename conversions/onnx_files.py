@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 
 from conversions.assembly import assemble, checked_state
+from conversions.calls import Arguments, arranged
 from conversions.execution import execute
 from conversions.onnx_network import Graph, OnnxNetwork, numbers_of, prepared
 from conversions.onnx_nodes import DTYPES, Node
 from conversions.recording import record
 from conversions.registry import MODULES
 from conversions.tracer import read
+from graphws.components import Input
 from graphws.graph import NetGraph
 
 __all__ = ["read_onnx"]
@@ -26,9 +28,7 @@ TOLERANCE = 1e-4  # of the largest output
 CORE = ("", "ai.onnx")  # names of ONNX's own set of operators
 
 
-def read_onnx(
-    path: str | os.PathLike[str], example_input: Tensor | None = None, allow_nonfinite: bool = False
-) -> NetGraph:
+def read_onnx(path: str | os.PathLike[str], example_input: Any = None, allow_nonfinite: bool = False) -> NetGraph:
     """The graph of a network in an ONNX file.
 
     The state dict of the graph has the initializers and constants by their names in the file, bit for bit; those that
@@ -36,25 +36,26 @@ def read_onnx(
 
     Args:
         path: Of the .onnx file; its external data lie beside it.
-        example_input (Tensor): Of shape [B, ...]. It says the sizes that the file leaves open; the graph is run on it.
+        example_input: A tensor of shape [B, ...], or several in a tuple or by name. It says the sizes that the file
+            leaves open; the graph is run on it.
         allow_nonfinite: Let NaN and infinite weights through.
 
     Raises:
         OSError: If the file or its external data are missing or unreadable.
-        ValueError: If it is no ONNX model, has several inputs or an input of unknown size, or an operator or a use of a
+        ValueError: If it is no ONNX model, has an input of unknown size, or an operator or a use of a
             weight is not understood.
     """
     path = Path(path)
     model = _loaded(path)
     try:
         graph, state = _parsed(model)
-        shape = _input_shape(model, graph, example_input)
+        inputs = _inputs(model, graph, example_input)
         network = OnnxNetwork(prepared(graph))
         _check_model(model, path)
-        architecture = read(record(network, shape, state, MODULES), state)
+        architecture = read(record(network, Arguments.of_inputs(inputs), state, MODULES), state)
         result = assemble(architecture, state, allow_nonfinite=allow_nonfinite)
         if example_input is not None:
-            _compare(network, result, example_input)
+            _compare(network, result, arranged(inputs, [example_input]))
         return result
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
@@ -146,14 +147,13 @@ def _parsed(model: Any) -> tuple[Graph, dict[str, Tensor]]:
         operator = f"{domain}{node.op_type}"
         nodes.append(Node(name, operator, tuple(node.input), tuple(node.output), attributes, version))
     inputs = [value.name for value in proto.input if value.name not in state]
-    if len(inputs) != 1:
-        raise ValueError(f"expected a network of one input, found {len(inputs)}: {inputs}")
+    if not inputs:
+        raise ValueError("the model has no input")
     if not proto.output:
         raise ValueError("the model has no output")
-    batch = _dims(proto, inputs[0])[:1]
-    fixed = batch[0] if batch and isinstance(batch[0], int) else None
+    fixed = _fixed_batch(proto, inputs)
     outputs = tuple(value.name for value in proto.output)
-    return Graph(tuple(nodes), numbers_of(state, constants), inputs[0], outputs, fixed), checked_state(
+    return Graph(tuple(nodes), numbers_of(state, constants), tuple(inputs), outputs, fixed), checked_state(
         state, "the model"
     )
 
@@ -207,13 +207,38 @@ def _dims(proto: Any, name: str) -> list[int | str]:
     return [dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?" for dim in dims]
 
 
-def _input_shape(model: Any, graph: Graph, example_input: Tensor | None) -> tuple[int, ...]:
+def _fixed_batch(proto: Any, inputs: Sequence[str]) -> int | None:
+    """The number of inputs that a graph was written for, None where it is open."""
+    first = {dims[0] for dims in (_dims(proto, name) for name in inputs) if dims}
+    fixed = {size for size in first if isinstance(size, int)}
+    if len(fixed) > 1:
+        raise ValueError(f"its inputs have first axes of different sizes {sorted(fixed)}; expected a batch axis first")
+    return next(iter(fixed)) if first == fixed and fixed else None
+
+
+def _inputs(model: Any, graph: Graph, example_input: Any) -> tuple[Input, ...]:
+    """The inputs of a model, with the shapes of an example where it leaves them open."""
+    kinds = {value.name: DTYPES.get(value.type.tensor_type.elem_type) for value in model.graph.input}
+    named = [(name, kinds[name]) for name in graph.inputs]
+    dtypes = ["" if kind is None or kind.is_floating_point else str(kind).removeprefix("torch.") for _, kind in named]
+    if example_input is None or len(named) == 1:
+        examples = [example_input] * len(named)
+    else:
+        dims = [tuple(_dims(model.graph, name)[1:]) for name in graph.inputs]
+        ranks = [Input(*own) for own in zip(graph.inputs, dims, dtypes, strict=True)]  # type: ignore[arg-type]
+        examples = arranged(ranks, [example_input])
+    shapes = [_input_shape(model, name, example) for name, example in zip(graph.inputs, examples, strict=True)]
+    names = graph.inputs if len(named) > 1 else ("input",)
+    return tuple(Input(*own) for own in zip(names, shapes, dtypes, strict=True))
+
+
+def _input_shape(model: Any, name: str, example_input: Tensor | None) -> tuple[int, ...]:
     """The shape of one input, without the batch axis."""
-    dims = _dims(model.graph, graph.input)
+    dims = _dims(model.graph, name)
     if example_input is None:
         if len(dims) < 2 or not all(isinstance(size, int) and size > 0 for size in dims[1:]):
             raise ValueError(
-                f"input {graph.input!r} has shape {dims}; expected a batch axis and known sizes; give an example_input"
+                f"input {name!r} has shape {dims}; expected a batch axis and known sizes; give an example_input"
             )
         return tuple(int(size) for size in dims[1:])
     found = list(example_input.shape)
@@ -221,18 +246,18 @@ def _input_shape(model: Any, graph: Graph, example_input: Tensor | None) -> tupl
         len(dims) == len(found) and all(a == b for a, b in zip(dims[1:], found[1:], strict=True) if isinstance(a, int))
     )
     if not fits or len(found) < 2:
-        raise ValueError(f"input {graph.input!r} has shape {dims}, example_input is of shape {found}")
+        raise ValueError(f"input {name!r} has shape {dims}, example_input is of shape {found}")
     return tuple(found[1:])
 
 
-def _compare(network: OnnxNetwork, graph: NetGraph, example_input: Tensor) -> None:
+def _compare(network: OnnxNetwork, graph: NetGraph, inputs: Sequence[Tensor]) -> None:
     """Raise ValueError unless the graph gives what the nodes give on the example."""
     with torch.no_grad():
         try:
-            expected = network(example_input)
+            expected = network(*inputs)
         except (RuntimeError, TypeError, IndexError) as error:
             raise ValueError(f"the network does not run on example_input: {_first_line(error)}") from error
-        outputs = execute(graph, example_input)
+        outputs = execute(graph, *inputs)
     found = outputs if isinstance(outputs, tuple) else (outputs,)
     for out in found:
         if not any(_close(out, other) for other in expected):

@@ -28,13 +28,13 @@ class Graph:
     Args:
         nodes: In topological order, without constants.
         tensors: Initializers and constants by name.
-        input, outputs: Names of the values that come in and go out.
-        batch: Size of the input's first axis where the graph fixes one, else None.
+        inputs, outputs: Names of the values that come in and go out.
+        batch: Size of the inputs' first axis where the graph fixes one, else None.
     """
 
     nodes: tuple[Node, ...]
     tensors: Mapping[str, Tensor] = field(repr=False)
-    input: str
+    inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     batch: int | None = None
 
@@ -47,7 +47,7 @@ def prepared(graph: Graph) -> Graph:
     """
     nodes = _fused_silu(_fused_group_norm(_needed(graph.nodes, graph.outputs), graph), graph)
     nodes = _needed(nodes, graph.outputs)
-    signals, taken, out = {graph.input}, set[str](), []
+    signals, taken, out = set(graph.inputs), set[str](), []
     for node in nodes:
         if node.operator not in KNOWN and _registered(node) not in EXTRA:
             raise ValueError(
@@ -170,8 +170,9 @@ class OnnxNetwork(nn.Module):
         for node in graph.nodes:
             self._modules[node.name] = OnnxNode(node)  # add_module refuses the dots that ONNX names may have
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        values: dict[str, Tensor | None] = {"": None, **self.graph.tensors, self.graph.input: x}
+    def forward(self, *inputs: Tensor) -> list[Tensor]:
+        given = dict(zip(self.graph.inputs, inputs, strict=True))
+        values: dict[str, Tensor | None] = {"": None, **self.graph.tensors, **given}
         for node in self.graph.nodes:
             missing = [name for name in node.inputs if name not in values]
             if missing:

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_leaves
 
+from graphws.components import Input
+
 __all__ = ["BATCH", "SECOND", "Batch", "Computed", "Recorded", "Recording", "Ref", "Stored", "UnfitError", "refs_of"]
 
 BATCH, SECOND = 61, 59  # inputs that the two recorded passes take
@@ -89,7 +91,7 @@ class Recorded:
 class Recording:
     """A recorded forward pass: operations in order, and the values that are returned."""
 
-    shape: tuple[int, ...]
+    inputs: tuple[Input, ...]
     operations: list[Recorded] = field(default_factory=list)
     outputs: tuple[int, ...] = ()
     dtypes: dict[int, torch.dtype] = field(default_factory=dict)

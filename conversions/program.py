@@ -5,19 +5,21 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from conversions.calls import like
 from conversions.extra_operations import EXTRA_OPERATIONS
 from conversions.normalisation import batch_norm, instance_norm
 from conversions.operations import RULES
 from conversions.passes import Batch, Recorded, Recording, Ref, Stored
 from graphws.components import Step
 
-__all__ = ["encode", "function_of", "real_argument", "run"]
+__all__ = ["Scope", "encode", "function_of", "real_argument", "run"]
 
 LARGEST_CONSTANT = 65_536  # entries of a tensor made in forward that a step may hold
 INPLACE_AT = {  # where the option "inplace" stands among the arguments
@@ -81,24 +83,45 @@ def _plain(value: Any, operation: Recorded) -> Any:
     raise ValueError(f"{operation}: an argument of type {type(value).__name__} can't be kept")
 
 
-def run(steps: Sequence[Step], outputs: Sequence[int], state: Mapping[str, Tensor], x: Tensor) -> Any:
+@dataclass(frozen=True)
+class Scope:
+    """What the arguments of a step may name.
+
+    Args:
+        values: Values so far, by their number.
+        state: The state dict.
+        rows: Number of inputs.
+        like: A tensor of the dtype and on the device of what is computed.
+    """
+
+    values: Mapping[int, Any]
+    state: Mapping[str, Tensor]
+    rows: int
+    like: Tensor
+
+
+def run(
+    steps: Sequence[Step], outputs: Sequence[int], state: Mapping[str, Tensor], inputs: Tensor | Sequence[Tensor]
+) -> Any:
     """Run a forward pass on tensors of a state dict.
 
     Args:
         steps: Of the architecture.
         outputs: Numbers of the returned values.
         state: The tensors that the steps name.
-        x: Input of shape [B, ...].
+        inputs: Of shape [B, ...] each; one may stand alone.
 
     Raises:
         ValueError: If a step's operation is unknown here, or it does not run.
     """
-    values: dict[int, Any] = {0: x}
+    inputs = [inputs] if isinstance(inputs, Tensor) else inputs
+    values: dict[int, Any] = dict(enumerate(inputs))
+    scope = Scope(values, state, inputs[0].size(0), like(inputs, state))
     last_use = _last_uses(steps, outputs)
     for position, step in enumerate(steps):
         data = json.loads(step.arguments)
-        args = [real_argument(value, values, state, x) for value in data["args"]]
-        kwargs = {name: real_argument(value, values, state, x) for name, value in data["kwargs"].items()}
+        args = [real_argument(value, scope) for value in data["args"]]
+        kwargs = {name: real_argument(value, scope) for name, value in data["kwargs"].items()}
         try:
             result = function_of(step.operation)(*args, **kwargs)
         except (RuntimeError, TypeError, IndexError) as error:
@@ -134,18 +157,18 @@ def _numbers(value: Any) -> list[int]:
     return [number for entry in value for number in _numbers(entry)] if isinstance(value, list) else []
 
 
-def real_argument(value: Any, values: Mapping[int, Any], state: Mapping[str, Tensor], x: Tensor) -> Any:
+def real_argument(value: Any, scope: Scope) -> Any:
     """A step's argument with its tensors: earlier values, those of the state dict, constants."""
     if isinstance(value, list):
-        return [real_argument(entry, values, state, x) for entry in value]
+        return [real_argument(entry, scope) for entry in value]
     if not isinstance(value, dict):
         return value
     if "value" in value:
-        return values[value["value"]]
+        return scope.values[value["value"]]
     if "batch" in value:
-        return x.size(0) * int(value["batch"])
+        return scope.rows * int(value["batch"])
     if "tensor" in value:
-        tensor = state[value["tensor"]]
+        tensor = scope.state[value["tensor"]]
         if "order" in value:
             axes = sorted(range(len(value["order"])), key=value["order"].__getitem__)
             return tensor.view([value["shape"][i] for i in axes]).permute(value["order"])
@@ -154,8 +177,8 @@ def real_argument(value: Any, values: Mapping[int, Any], state: Mapping[str, Ten
         dtype = getattr(torch, value["dtype"])
         raw = bytearray(base64.b64decode(value["constant"]))
         constant = torch.frombuffer(raw, dtype=dtype) if raw else torch.empty(0, dtype=dtype)
-        constant = constant.reshape(value["shape"]).to(x.device)
-        return constant.to(x.dtype) if constant.is_floating_point() and constant.dim() else constant
+        constant = constant.reshape(value["shape"]).to(scope.like.device)
+        return constant.to(scope.like.dtype) if constant.is_floating_point() and constant.dim() else constant
     if "slice" in value:
         return slice(*value["slice"])
     return ... if "ellipsis" in value else getattr(torch, value["type"])

@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from conversions.assembly import Layer, Signature, chain, listing
-from conversions.program import function_of, real_argument
+from conversions.program import Scope, function_of, real_argument
 from conversions.recording import BATCH, Batch, Recorded, Recording, Ref, Stored
 from conversions.tracer import read
-from graphws.architecture import Architecture, Step, TensorSpec
+from graphws.architecture import Architecture, Input, Step, TensorSpec
 
 __all__ = ["recorded_architecture", "twins"]
 
@@ -48,7 +48,7 @@ def recorded_architecture(text: str, state: Signature) -> Architecture:
     if size > limit:
         raise ValueError(f"describes {size:,} nodes and edges, more than its tensors can fill (at most {limit:,})")
     rebuilt = _read_again(architecture)
-    for name in ("input_shape", "outputs", "program", "groups", "blocks", "tensors", "output_offset"):
+    for name in ("inputs", "outputs", "program", "groups", "blocks", "tensors", "output_offset"):
         if getattr(rebuilt, name) != getattr(architecture, name):
             raise ValueError(f"its {name} are not those that its program has on its tensors")
     return rebuilt
@@ -132,19 +132,26 @@ def _dtype(name: object) -> torch.dtype:
 
 def _replayed(architecture: Architecture, state: dict[str, Tensor]) -> Recording:
     """The program as a recorded forward pass: run on tensors without values, for the shapes of its results."""
-    shape = architecture.input_shape
-    if not 1 <= len(shape) <= 5 or any(type(side) is not int or not 1 <= side <= LONGEST_SIDE for side in shape):
-        raise ValueError(f"input shape {shape} is no shape of one input")
     dtype = next((value.dtype for value in state.values() if value.is_floating_point()), torch.float32)
-    values: dict[int, Any] = {0: torch.empty(BATCH, *shape, device="meta", dtype=dtype)}
+    values: dict[int, Any] = {i: _blank(own, dtype) for i, own in enumerate(architecture.inputs)}
     bare = {key: value.to("meta") for key, value in state.items()}
-    recording = Recording(shape, outputs=architecture.outputs)
+    recording = Recording(architecture.inputs, outputs=architecture.outputs)
     for position, step in enumerate(architecture.program):
         recording.operations.append(_operation(position, step, values, bare))
     recording.dtypes |= {number: value.dtype for number, value in values.items()}
     if not architecture.outputs or not values.keys() > set(architecture.outputs):
         raise ValueError(f"outputs {architecture.outputs} are no values of the program")
     return recording
+
+
+def _blank(own: Input, dtype: torch.dtype) -> Tensor:
+    """An input without values."""
+    shape = own.shape
+    if len(shape) > 5 or any(type(side) is not int or not 1 <= side <= LONGEST_SIDE for side in shape):
+        raise ValueError(f"input shape {shape} is no shape of one input")
+    if not shape and not own.dtype:
+        raise ValueError(f"input shape {shape} is no shape of one input")
+    return torch.empty(BATCH, *shape, device="meta", dtype=_dtype(own.dtype) if own.dtype else dtype)
 
 
 def _operation(position: int, step: Step, values: dict[int, Any], state: dict[str, Tensor]) -> Recorded:
@@ -154,8 +161,9 @@ def _operation(position: int, step: Step, values: dict[int, Any], state: dict[st
     place = f"step {position} of the program"
 
     try:
-        plain_args = real_argument(data["args"], values, state, values[0])
-        plain_kwargs = {name: real_argument(value, values, state, values[0]) for name, value in data["kwargs"].items()}
+        scope = Scope(values, state, values[0].size(0), values[0])
+        plain_args = real_argument(data["args"], scope)
+        plain_kwargs = {name: real_argument(value, scope) for name, value in data["kwargs"].items()}
         result = function_of(step.operation)(*plain_args, **plain_kwargs)
     except (RuntimeError, TypeError, IndexError, KeyError, NotImplementedError, AttributeError) as error:
         text = (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from conversions.calls import Arguments
 from conversions.naming import NUMBERS, last_line, line_of, name_of, place_of
 from conversions.passes import Computed, Recorded, Recording, Ref, Stored, UnfitError
 from conversions.tracing import evaluation
@@ -51,24 +52,29 @@ class Recorder(TorchFunctionMode):
         for key, value in state.items():
             self.stored.setdefault((value.data_ptr(), value.numel()), key)
 
-    def record(self, shape: tuple[int, ...], count: int) -> Recording:
-        """Run the module on so many inputs of a shape.
+    def record(self, call: Arguments, count: int) -> Recording:
+        """Run the module on so many inputs, in the arguments that a call puts them into.
 
         Raises:
             UnfitError: If it does not run on them.
             ValueError: If something in it can't be recorded.
         """
         dtype = next((value.dtype for value in self.state.values() if value.is_floating_point()), torch.float32)
-        signal = torch.empty(count, *shape, device="meta", dtype=dtype)
-        self.recording = Recording(shape)
-        self.track(signal)
+        dtypes = [getattr(torch, own.dtype) if own.dtype else dtype for own in call.inputs]
+        signals = [
+            torch.empty(count, *own.shape, device="meta", dtype=kind)
+            for own, kind in zip(call.inputs, dtypes, strict=True)
+        ]
+        self.recording = Recording(call.inputs)
+        for signal in signals:
+            self.track(signal)
         chance = torch.get_rng_state()
         with evaluation(self.module), torch.no_grad(), self.calls(), self.watch:
             try:
                 with self:
-                    returned = self.module(signal)
+                    returned = call.on(self.module, signals)
             except Exception as error:
-                raise self._explained(error, shape) from error
+                raise self._explained(error, [own.shape for own in call.inputs]) from error
         if not torch.equal(chance, torch.get_rng_state()):
             torch.set_rng_state(chance)
             raise ValueError(f"cannot trace {type(self.module).__name__}: its forward draws random numbers")
@@ -263,12 +269,13 @@ class Recorder(TorchFunctionMode):
         name = type(self.module).__name__
         if any(id(leaf) in self.stale or (leaf.is_meta and id(leaf) not in self.numbers) for leaf in found):
             raise ValueError(f"the forward of {name} returns a tensor whose computation was not followed")
-        numbers = [self.numbers[id(leaf)] for leaf in found if self.numbers.get(id(leaf), 0) != 0]
+        inputs = len(self.recording.inputs)
+        numbers = [self.numbers[id(leaf)] for leaf in found if self.numbers.get(id(leaf), 0) >= inputs]
         if not numbers:
             raise ValueError(f"the forward of {name} returns no tensor that it computes from its input")
         return tuple(dict.fromkeys(numbers))
 
-    def _explained(self, error: Exception, shape: tuple[int, ...]) -> ValueError:
+    def _explained(self, error: Exception, shapes: Sequence[tuple[int, ...]]) -> ValueError:
         text = (str(error).strip().splitlines() or [""])[0].rstrip(".")
         place = place_of(self.failed or "", last_line(error.__traceback__)) or "at its root"
         start = f"cannot trace {type(self.module).__name__}, {place}: "
@@ -280,7 +287,9 @@ class Recorder(TorchFunctionMode):
             return ValueError(f"{start}it runs scripted code (torch.jit), which is not followed")
         if "meta" in text.lower():
             return ValueError(f"{start}its forward depends on values ({text}), so no graph was made")
-        return UnfitError(f"{start}it does not run on an input of shape {list(shape)} ({type(error).__name__}: {text})")
+        found = " and ".join(str(list(shape)) for shape in shapes)
+        what = f"an input of shape {found}" if len(shapes) == 1 else f"inputs of shapes {found}"
+        return UnfitError(f"{start}it does not run on {what} ({type(error).__name__}: {text})")
 
 
 def without_values(value: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from conversions.calls import Arguments
 from conversions.passes import BATCH, SECOND, Batch, Computed, Recorded, Recording, Ref, Stored, UnfitError, refs_of
 from conversions.recorder import Recorder
 
@@ -20,15 +21,18 @@ SHAPED = ("view", "reshape", "unflatten", "expand", "broadcast_to", "repeat")  #
 
 
 def record(
-    module: nn.Module, shape: Sequence[int], state: Mapping[str, Tensor], leaves: Mapping[type[nn.Module], str]
+    module: nn.Module,
+    inputs: Sequence[int] | Arguments,
+    state: Mapping[str, Tensor],
+    leaves: Mapping[type[nn.Module], str],
 ) -> Recording:
-    """Run a module in evaluation mode on inputs of a shape, without values, and note what it does.
+    """Run a module in evaluation mode on inputs of some shapes, without values, and note what it does.
 
     It runs on two numbers of inputs, so that sizes that depend on theirs are told from others, and chance is seen.
 
     Args:
         module: The network.
-        shape: Of its input without the batch axis.
+        inputs: The call with its inputs, or the shape of its only one without the batch axis.
         state: Its state dict.
         leaves: Module classes that are one operation, and its name.
 
@@ -36,17 +40,27 @@ def record(
         UnfitError: If it does not run on an input of that shape.
         ValueError: If what it does depends on values, on chance or on the number of inputs, or can't be followed.
     """
+    call = inputs if isinstance(inputs, Arguments) else _alone(module, inputs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        first, second = (Recorder(module, state, leaves).record(call, count) for count in (BATCH, SECOND))
+    return _general(first.pruned(), second.pruned(), type(module).__name__)
+
+
+def _alone(module: nn.Module, shape: Sequence[int]) -> Arguments:
+    """The call of a module with one input of a shape.
+
+    Raises:
+        ValueError: If its forward needs more.
+    """
     parameters = list(inspect.signature(module.forward).parameters.values())
     needed = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     if len(needed) > 1:
         raise ValueError(
-            f"the forward of {type(module).__name__} reads more than one input ({', '.join(needed)}); an input network "
-            "has one"
+            f"the forward of {type(module).__name__} reads more than one input ({', '.join(needed)}); give all of them "
+            f"as example_input=({', '.join(needed)})"
         )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        first, second = (Recorder(module, state, leaves).record(tuple(shape), count) for count in (BATCH, SECOND))
-    return _general(first.pruned(), second.pruned(), type(module).__name__)
+    return Arguments.of_shape(shape)
 
 
 def _general(first: Recording, second: Recording, name: str) -> Recording:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,8 @@ import conversions.arithmetic
 import conversions.norms
 import conversions.ranges
 import conversions.shapes  # noqa: F401 (these four hold rules)
-from conversions.network import Network
+from conversions.calls import Arguments
+from conversions.network import Network, UnknownError
 from conversions.operations import RULES
 from conversions.passes import BATCH, Computed, Recorded, Recording, Ref, Stored, UnfitError, refs_of
 from conversions.program import encode
@@ -31,18 +33,20 @@ __all__ = ["architecture_of", "read"]
 SIZES = (32, 224, 28, 64, 227, 96, 128, 256, 299, 48, 16, 160, 8, 384, 512)  # of images, tried in this order
 
 
-def architecture_of(module: nn.Module, state: Mapping[str, Tensor], shape: Sequence[int] | None) -> Architecture:
+def architecture_of(
+    module: nn.Module, state: Mapping[str, Tensor], inputs: Sequence[int] | Arguments | None
+) -> Architecture:
     """The architecture of a module.
 
     Args:
         module: The network.
         state: Its state dict.
-        shape: Of one input, without the batch axis; None to infer it.
+        inputs: The call with its inputs, or the shape of its only one without the batch axis; None to infer it.
 
     Raises:
         ValueError: If the forward can't be recorded, an operation is not understood, or the shape is ambiguous.
     """
-    recording = record(module, tuple(shape), state, MODULES) if shape is not None else _inferred(module, state)
+    recording = record(module, inputs, state, MODULES) if inputs is not None else _inferred(module, state)
     return read(recording, state)
 
 
@@ -73,11 +77,25 @@ def read(recording: Recording, state: Mapping[str, Tensor]) -> Architecture:
         ValueError: If an operation is not understood.
     """
     recording = recording.pruned()
+    try:
+        return _read(recording, state, 1)
+    except UnknownError:
+        if len(recording.inputs) > 1:
+            with suppress(UnknownError):
+                return _read(recording, state, -1)
+        raise
+
+
+def _read(recording: Recording, state: Mapping[str, Tensor], meeting: int) -> Architecture:
+    """The architecture, where inputs that meet one another have their channels on an axis."""
     uses = Counter(recording.outputs)
     for operation in recording.operations:
         uses.update(ref.number for ref in refs_of(operation))
-    net = Network(state, uses)
-    values: dict[int, Any] = {0: Value(input_dims(recording.shape, BATCH), unread=True)}
+    net = Network(state, uses, recording.inputs, meeting)
+    values: dict[int, Any] = {
+        number: Value(input_dims(own.shape, BATCH), unread=True, source=number)
+        for number, own in enumerate(recording.inputs)
+    }
     for operation in recording.operations:
         net.operation = operation
         wrong = [
@@ -131,9 +149,9 @@ def _finished(
     groups, blocks, specs = _in_order(groups, net.blocks, net.specs)
     groups = with_factors(groups, blocks, specs, net.labels)
     specs = _all_specs(specs, state)
-    steps, shape = encode(recording), tuple(recording.shape)
+    steps, inputs = encode(recording), tuple(recording.inputs)
     return Architecture(
-        tuple(groups), tuple(blocks), tuple(specs), program=steps, outputs=recording.outputs, input_shape=shape
+        tuple(groups), tuple(blocks), tuple(specs), program=steps, outputs=recording.outputs, inputs=inputs
     )
 
 

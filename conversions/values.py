@@ -52,13 +52,15 @@ class Value:
         segments: The neurons that the channel factor runs over; empty where the tensor has none.
         sole: The tensor is a group's sum of incoming blocks and bias, and one operation alone reads it, so that a
             residual sum may enter the same neurons.
-        unread: It is the input, changed entry by entry at most, so that its channels are still to be chosen.
+        unread: It is an input, changed entry by entry at most, so that its channels are still to be chosen.
+        source: Number of the input that it is, where it is unread.
     """
 
     dims: tuple[tuple[Atom, ...], ...]
     segments: tuple[Segment, ...] = ()
     sole: bool = False
     unread: bool = False
+    source: int = 0
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -12,9 +12,9 @@ from functools import cached_property
 from typing import Any
 
 from graphws.activation import Activation
-from graphws.components import CONSTANT_KINDS, EdgeBlock, NodeGroup, Step, TensorSpec
+from graphws.components import CONSTANT_KINDS, EdgeBlock, Input, NodeGroup, Step, TensorSpec
 
-__all__ = ["Architecture", "EdgeBlock", "NodeGroup", "Step", "TensorSpec"]
+__all__ = ["Architecture", "EdgeBlock", "Input", "NodeGroup", "Step", "TensorSpec"]
 
 FORMAT_VERSION = 1
 
@@ -33,8 +33,7 @@ class Architecture:
         output_offset: Constant added to the network's output (0.5 in the DWS data).
         program: The forward pass, where it is more than ``activation(sum over incoming blocks + bias)`` group by group.
         outputs: The values of the program that the network returns.
-        input_shape: Of one input of the program, without the batch axis, as the forward pass was read; what is computed
-            from positions may take others.
+        inputs: The tensors that the program takes, values 0, 1, .. of it, in the order of their node groups.
 
     Raises:
         ValueError: If names repeat, an index points nowhere, or a block does not lead forward.
@@ -46,7 +45,7 @@ class Architecture:
     output_offset: float = 0.0
     program: tuple[Step, ...] = ()
     outputs: tuple[int, ...] = ()
-    input_shape: tuple[int, ...] = ()
+    inputs: tuple[Input, ...] = ()
 
     def __post_init__(self) -> None:
         named: dict[str, list[Any]] = {
@@ -198,9 +197,17 @@ class Architecture:
         """Sizes of the groups: (d_0, .., d_L) for an MLP."""
         return tuple(group.size for group in self.groups)
 
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of the program's first input, without the batch axis; empty where there is no program."""
+        return self.inputs[0].shape if self.inputs else ()
+
     def to_json(self) -> str:
         """This architecture as JSON text; :meth:`from_json` reads it back."""
-        return json.dumps({"format_version": FORMAT_VERSION, **dataclasses.asdict(self)})
+        data = {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
+        if self.inputs in ((), (Input("input", self.input_shape),)):  # as files of one input always said it
+            data["input_shape"] = data.pop("inputs") and self.input_shape
+        return json.dumps(data)
 
     @classmethod
     def from_json(cls, text: str) -> Architecture:
@@ -220,8 +227,10 @@ class Architecture:
             blocks = tuple(EdgeBlock(**_tuples(b)) for b in data.pop("blocks"))
             tensors = tuple(TensorSpec(**_tuples(t)) for t in data.pop("tensors"))
             program = tuple(Step(**step) for step in data.pop("program", []))
-            returned: dict[str, Any] = {name: tuple(data.pop(name, [])) for name in ("outputs", "input_shape")}
-            return cls(groups, blocks, tensors, program=program, **returned, **data)
+            inputs = tuple(Input(**_tuples(entry)) for entry in data.pop("inputs", []))
+            shape, outputs = tuple(data.pop("input_shape", [])), tuple(data.pop("outputs", []))
+            inputs = inputs or ((Input("input", shape),) if program else ())
+            return cls(groups, blocks, tensors, program=program, outputs=outputs, inputs=inputs, **data)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"not an architecture in JSON: {type(error).__name__}: {error}") from None
 

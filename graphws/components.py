@@ -8,7 +8,7 @@ from typing import Literal
 
 from graphws.activation import Activation
 
-__all__ = ["CONSTANT_KINDS", "KINDS", "EdgeBlock", "NodeGroup", "Step", "TensorSpec"]
+__all__ = ["CONSTANT_KINDS", "KINDS", "EdgeBlock", "Input", "NodeGroup", "Step", "TensorSpec"]
 
 CONSTANT_KINDS = ("identity", "negative", "gate", "unflatten")  # edges that no tensor of the state dict gives
 KINDS = ("weight", "scale", "shift", "mean", "variance", "slope", *CONSTANT_KINDS)
@@ -122,6 +122,21 @@ class TensorSpec:
     index: int = -1
     layout: str = ""
     columns: tuple[int, int] | tuple[()] = ()
+
+
+@dataclass(frozen=True)
+class Input:
+    """One tensor that a forward pass takes.
+
+    Args:
+        name: How it is called: the argument of ``forward``, with the key or place in it where that holds several.
+        shape: Shape of one input, without the batch axis, as the forward pass was read.
+        dtype: Name of its dtype where that is no floating one, as ``"int64"``; empty for the dtype of the weights.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = ""
 
 
 @dataclass(frozen=True)

@@ -207,7 +207,18 @@ def test_an_example_of_another_shape(tmp_path: Path) -> None:
 
 def test_several_inputs(tmp_path: Path) -> None:
     proto = linear(["N", 4])
-    proto.graph.input.append(onnx.helper.make_tensor_value_info("z", onnx.TensorProto.FLOAT, ["N", 4]))
+    proto.graph.input.append(onnx.helper.make_tensor_value_info("z", onnx.TensorProto.FLOAT, ["N", "side"]))
+    proto.graph.node.append(onnx.helper.make_node("Mul", ["y", "z"], ["gated"], "gate"))
+    proto.graph.output[0].name = "gated"
     path = tmp_path / "m.onnx"
     path.write_bytes(proto.SerializeToString())
-    assert "one input, found 2" in refused(path)
+    assert "give an example_input" in refused(path)
+    x, z = torch.randn(2, 4), torch.randn(2, 3)
+    for example in ((x, z), {"z": z, "x": x}):
+        graph = read_onnx(path, example)
+        assert [own.name for own in graph.architecture.inputs] == ["x", "z"]
+        assert [(group.name, group.size) for group in graph.architecture.groups[:2]] == [("input.x", 4), ("input.z", 3)]
+        weight = conversions.to_state_dict(graph)["w"]
+        torch.testing.assert_close(conversions.execute(graph, example), (x @ weight) * z)
+    with pytest.raises(ValueError, match=r"expected 2 inputs \('x' \['B', 4\], 'z' \['B', 'side'\]\), found 1"):
+        read_onnx(path, x)
