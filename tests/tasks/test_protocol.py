@@ -26,7 +26,7 @@ class DenoiseTask(LightningModule):
     kind, title, target, monitor, mode = "denoising", "denoising (weights)", "weights", "val/error", "min"
     metric, k = Metric("error", "weight MSE"), 1
 
-    def __init__(self, model: nn.Module, *, architecture: Architecture | tuple[Architecture, ...] | None = None) -> None:
+    def __init__(self, model: nn.Module, *, architecture: Any = None) -> None:
         super().__init__()
         assert isinstance(architecture, Architecture)
         self.standardised = Standardised(model, architecture=architecture)
