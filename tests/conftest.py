@@ -26,6 +26,12 @@ def _seeded() -> None:
 
 
 @pytest.fixture(autouse=True)
+def _no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a command prints does not depend on how busy the machine is."""
+    monkeypatch.setattr("graphws.cli.progress.INTERVAL", 1e6)
+
+
+@pytest.fixture(autouse=True)
 def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test that reaches for the network fails, wherever it runs."""
     connect = socket.socket.connect

@@ -9,6 +9,8 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import NoReturn
 
+from graphws.cli.progress import Progress
+
 __all__ = ["main"]
 
 LIGHTNING = {
@@ -17,6 +19,9 @@ LIGHTNING = {
     "test": "evaluate a run's checkpoint on the test split",
     "predict": "write a run's predictions on the test split",
 }
+
+
+PRINTS_RESULTS = ("convert", "inspect", "classify", "edit")  # of one file, in a moment: nothing stands between them
 
 
 class Parser(argparse.ArgumentParser):
@@ -37,19 +42,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        if words and words[0] in LIGHTNING:
-            from graphws.cli.fit import run_lightning
-
-            run_lightning(words)
-            return 0
-        parsed = build_parser().parse_args(words)
-        return int(parsed.run(parsed) or 0)
+        return _run(words)
     except (ValueError, OSError) as error:
         print(f"graphws: error: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("graphws: interrupted", file=sys.stderr)
         return 130
+
+
+def _run(words: Sequence[str]) -> int:
+    if words and words[0] in LIGHTNING:
+        with Progress(f"graphws {words[0]}: starting"):
+            from graphws.cli.fit import run_lightning
+
+            run_lightning(words)
+        return 0
+    parsed = build_parser().parse_args(words)
+    if words[0] in PRINTS_RESULTS:
+        return int(parsed.run(parsed) or 0)
+    with Progress(f"graphws {words[0]}"):
+        return int(parsed.run(parsed) or 0)
 
 
 def build_parser() -> Parser:

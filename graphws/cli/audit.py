@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphws.cli.networks import Converter, add_network_options
+from graphws.cli.progress import Progress
 
 if TYPE_CHECKING:  # the command line starts without torch
     from graphws.batch import Batch
@@ -57,8 +58,13 @@ def run_audit(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--count must be at least 1, found {arguments.count}")
     rows: list[int] = []  # of the zoo, those left out skipped
     total, batches = _open(arguments, rows)
-    with _Bar(total) as bar:
-        found = audit(bar.counting(batches), arguments.bits, scheme=arguments.scheme, number=rows.__getitem__)
+    with Progress("auditing", total, "networks") as progress:
+        found = audit(
+            progress.over(batches, lambda batch: batch.num_graphs),
+            arguments.bits,
+            scheme=arguments.scheme,
+            number=rows.__getitem__,
+        )
     out = arguments.out or Path("runs") / f"audit_{arguments.zoo.resolve().stem}"
     files = write_audit(found, out, source=str(arguments.zoo))
     described = ", ".join(f"{part.networks:,} x {part.architecture}" for part in found.architectures[:3])
@@ -115,37 +121,3 @@ def _bits(text: str) -> tuple[int, ...]:
     if min(widths) < 2 or max(widths) > 32 or len(set(widths)) < len(widths):
         raise argparse.ArgumentTypeError(f"expected different bit widths from 2 to 32, found {text!r}")
     return widths
-
-
-class _Bar:
-    """A progress bar over the networks of an audit."""
-
-    def __init__(self, networks: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self.progress = Progress(
-            TextColumn("auditing networks"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self.task = self.progress.add_task("audit", total=networks)
-
-    def counting(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """The batches, each counted when the next one is asked for."""
-        for batch in batches:
-            if not self.progress.live.is_started:  # nothing to show for a zoo that is refused
-                self.progress.start()
-            yield batch
-            self.progress.advance(self.task, batch.num_graphs)
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.progress.live.is_started:
-            self.progress.stop()

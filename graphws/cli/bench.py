@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphws.cli.allocator import keep_freed_memory
+from graphws.cli.progress import Progress
 
 if TYPE_CHECKING:  # the command line starts without torch
     from graphws.benchmarking import Growth, Timing
@@ -103,8 +104,10 @@ def _suite(arguments: argparse.Namespace, keeps: bool) -> None:
     )
     setting.check()
     facts = _facts(arguments, keeps)
-    with _Bar(len(setting.jobs) * (1 + 2 * (setting.repeats + 2))) as bar:
-        rows = run_suite(setting, facts.pop("rates_object"), prepare=keep_freed_memory, after=lambda what: bar())
+    with Progress("measuring", len(setting.jobs) * (1 + 2 * (setting.repeats + 2))) as bar:
+        rows = run_suite(
+            setting, facts.pop("rates_object"), prepare=keep_freed_memory, after=lambda what: bar.advance()
+        )
     section = "published" if arguments.published else "models"
     cells = [row.cells() for row in rows]
     content = {"layout": setting.layout, "layers": setting.layers, "k": setting.k, "repeats": setting.repeats}
@@ -126,9 +129,9 @@ def _against(arguments: argparse.Namespace, keeps: bool) -> None:
     facts.pop("rates_object")
     options = {name: getattr(arguments, name) for name in ("repeats", "threads", "device")}
     options["compiled"] = arguments.compile
-    with _Bar(len(contests) * len(batches) * (2 + 4 * (arguments.repeats + 2))) as bar:
+    with Progress("measuring", len(contests) * len(batches) * (2 + 4 * (arguments.repeats + 2))) as bar:
         duels = [
-            run_contest(contest, arguments.layout, batch, **options, prepare=keep_freed_memory, after=bar)
+            run_contest(contest, arguments.layout, batch, **options, prepare=keep_freed_memory, after=bar.advance)
             for batch in batches
             for contest in contests
         ]
@@ -156,12 +159,13 @@ def _growth(arguments: argparse.Namespace, keeps: bool) -> None:
     facts.pop("rates_object")
     found: list[Growth] = []
     options = {"repeats": arguments.repeats, "device": arguments.device}
-    with _Bar(sum(len(sizes) * (1 if axis == "zoo" else len(models)) for axis, sizes in axes.items())) as bar:
+    total = sum(len(sizes) * (1 if axis == "zoo" else len(models)) for axis, sizes in axes.items())
+    with Progress("measuring", total) as bar:
         for axis, sizes in axes.items():
             if axis == "zoo":
-                found.append(measure_zoo(sizes, prepare=keep_freed_memory, after=bar))
+                found.append(measure_zoo(sizes, prepare=keep_freed_memory, after=bar.advance))
             else:
-                found += [measure_growth(axis, model, sizes, **options, after=bar) for model in models]
+                found += [measure_growth(axis, model, sizes, **options, after=bar.advance) for model in models]
     rows = [{**asdict(line), "slope": line.slope, "last_slopes": line.last_slopes} for line in found]
     images = [
         draw_growth([line for line in found if line.axis == axis], arguments.out / f"growth_{axis}.png")
@@ -239,22 +243,3 @@ def _integers(text: str) -> tuple[int, ...]:
     if min(values) < 1:
         raise argparse.ArgumentTypeError(f"expected numbers of at least 1, found {text!r}")
     return values
-
-
-class _Bar:
-    """A progress bar over measurements, on standard error where that is a screen; called after each."""
-
-    def __init__(self, total: int) -> None:
-        from rich.console import Console
-        from rich.progress import Progress
-
-        console = Console(stderr=True)
-        self.progress = Progress(console=console, transient=True, disable=not console.is_terminal)
-        self.task = self.progress.add_task("measuring", total=total)
-
-    def __enter__(self) -> Callable[[], None]:
-        self.progress.start()
-        return lambda: self.progress.advance(self.task)
-
-    def __exit__(self, *_: object) -> None:
-        self.progress.stop()

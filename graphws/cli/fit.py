@@ -24,6 +24,8 @@ from graphws.atomic import write_tensors
 from graphws.cli.allocator import keep_freed_memory
 from graphws.cli.config import explain
 from graphws.cli.fit_cost import cost_line
+from graphws.cli.fit_progress import FitProgress
+from graphws.cli.progress import Progress
 from graphws.tasks.metrics_csv import MetricsCSV
 from graphws.tasks.run import FitClock, checkpoint_callback, checkpoint_path, preflight, record
 
@@ -51,8 +53,8 @@ QUIET = [  # what Lightning says about every run, or about choices the user did 
 class RunCLI(LightningCLI):
     """LightningCLI whose fit leaves a run directory, the default root directory of the trainer."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.clock = FitClock()
+    def __init__(self, *args: Any, progress: Progress, **kwargs: Any) -> None:
+        self.clock, self.progress = FitClock(), progress
         self.result: dict[str, Any] | None = None
         super().__init__(*args, **kwargs)
 
@@ -93,7 +95,8 @@ class RunCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = self._get(self.config_init, "trainer")
         root = config["default_root_dir"]
-        callbacks: list[Any] = []
+        self.progress.what = str(root)
+        callbacks: list[Any] = [FitProgress(self.progress, self.model.monitor, self.model.mode)]
         writes = self.subcommand == "fit" and not config["fast_dev_run"]
         if writes:
             callbacks += [self.clock, checkpoint_callback(root, self.model)]
@@ -147,11 +150,12 @@ def run_lightning(arguments: Sequence[str]) -> RunCLI:
     keep_freed_memory()
     words = _with_shorthands(arguments)
     parser_kwargs: dict[str, Any] = {"exit_on_error": False, "prog": "graphws"}
-    with quiet():
+    with quiet(), Progress(f"graphws {words[0]}: starting") as progress:
         try:
             return RunCLI(
                 LightningModule,
                 graphws.tasks.ZooDataModule,
+                progress=progress,
                 subclass_mode_model=True,
                 subclass_mode_data=True,
                 auto_configure_optimizers=False,

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from graphws.cli.progress import Progress
+
 __all__ = ["Fit", "Outcome", "default_workers", "fits_at_once"]
 
 MAX_WORKERS = 8
@@ -95,8 +97,11 @@ def fits_at_once(fits: Sequence[Fit], workers: int) -> Iterator[Outcome]:
     processes = _Processes()
     pool = ThreadPoolExecutor(workers)
     try:
-        for finished in as_completed([pool.submit(_run, fit, processes) for fit in fits]):
-            yield finished.result()
+        with Progress("fitting", len(fits), "runs") as progress:
+            progress.note = processes.said
+            for finished in as_completed([pool.submit(_run, fit, processes) for fit in fits]):
+                progress.advance()
+                yield finished.result()
     finally:
         processes.end()
         pool.shutdown(cancel_futures=True)
@@ -129,7 +134,7 @@ def _run(fit: Fit, processes: _Processes) -> Outcome:
 class _Processes:
     """The processes that run; after :meth:`end` no other is started."""
 
-    running: set[subprocess.Popen[str]] = field(default_factory=set)
+    running: dict[subprocess.Popen[str], str] = field(default_factory=dict)  # and what each has said last
     ended: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -142,11 +147,27 @@ class _Processes:
             process = subprocess.Popen(
                 command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
             )
-            self.running.add(process)
-        out, err = process.communicate()
+            self.running[process] = ""
+        with ThreadPoolExecutor(1) as pool:
+            errors = pool.submit(process.stderr.read)  # type: ignore[union-attr]
+            out = "".join(self._lines(process))
+            err = errors.result()
+        process.wait()
         with self.lock:
-            self.running.discard(process)
+            del self.running[process]
         return process.returncode, out, err
+
+    def _lines(self, process: subprocess.Popen[str]) -> Iterator[str]:
+        """What a process prints, line by line."""
+        for line in process.stdout or ():
+            with self.lock:
+                self.running[process] = line.strip()
+            yield line
+
+    def said(self) -> str:
+        """What those that run have said last."""
+        with self.lock:
+            return "; ".join(line for line in self.running.values() if line)
 
     def end(self) -> None:
         """Terminate what runs."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from graphws.cli.progress import Progress, duration
 from graphws.cli.runs import Fit, Outcome, default_workers, fits_at_once
 
 __all__ = ["register", "run_sweep"]
@@ -65,7 +66,8 @@ def run_sweep(configs: Sequence[Path], settings: Sequence[str], seeds: Sequence[
     """
     from graphws.cli.sweep_plan import plan_fits
 
-    fits = plan_fits(configs, settings, seeds, out)
+    with Progress("checking the configurations"):
+        fits = plan_fits(configs, settings, seeds, out)
     states = [fit.state for fit in fits]
     print(
         f"{len(fits)} runs, {len(fits) // len(seeds)} configurations x {len(seeds)} seeds, in {out}: "
@@ -91,10 +93,10 @@ def _fit_all(fits: Sequence[Fit], workers: int) -> list[tuple[Fit, str]]:
     for outcome in fits_at_once(todo, workers):
         outcomes.append(outcome)
         rest = _rest(todo, outcomes, workers)
-        left = f"{len(todo) - len(outcomes)} left, about {_duration(rest)}" if rest is not None else "no estimate yet"
+        left = f"{len(todo) - len(outcomes)} left, about {duration(rest)}" if rest is not None else "no estimate yet"
         if len(outcomes) == len(todo):
             left = "none left"
-        spent = _duration(time.perf_counter() - began)
+        spent = duration(time.perf_counter() - began)
         print(f"[{len(outcomes)} of {len(todo)} in {spent}; {left}] {outcome.message}", flush=True)
     return [(outcome.fit, outcome.error) for outcome in outcomes if outcome.error is not None]
 
@@ -117,17 +119,12 @@ def _stem(fit: Fit) -> str:
     return fit.name.rpartition("_seed")[0]
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
-
-
 def _report(runs: Sequence[Path], out: Path, notes: Sequence[str]) -> None:
     from graphws.report import print_table, rich_table, write_report
     from graphws.report.rows import COLUMNS
 
-    rows = write_report(runs, out, notes=notes)
+    with Progress("writing the report"):
+        rows = write_report(runs, out, notes=notes)
     print_table(rich_table(COLUMNS, [row.cells() for row in rows]))
     print(f"wrote report.md, report.json and figures in {out}")
 

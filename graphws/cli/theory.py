@@ -8,6 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graphws.cli.progress import Progress
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -45,14 +47,18 @@ def _theory(arguments: argparse.Namespace) -> int:
 
     checks = select(all_checks(), arguments.only)
 
-    def before(number: int, check: Check) -> None:
-        print(f"[{number} of {len(checks)}] {check.name}: {check.statement} ...", end=" ", flush=True)
+    with Progress("checking the theory", len(checks), "statements") as progress:
 
-    def after(outcome: Outcome) -> None:
-        said = "holds" if outcome.holds else "FAILS"
-        print(f"{said} ({outcome.seconds:.1f} s){f': {outcome.note}' if outcome.note else ''}", flush=True)
+        def before(number: int, check: Check) -> None:
+            print(f"[{number} of {len(checks)}] {check.name}: {check.statement} ...", flush=True)
+            progress.note = check.name
 
-    outcomes = run_checks(checks, before=before, after=after)
+        def after(outcome: Outcome) -> None:
+            said = "holds" if outcome.holds else "FAILS"
+            print(f"  {said} ({outcome.seconds:.1f} s){f': {outcome.note}' if outcome.note else ''}", flush=True)
+            progress.advance()
+
+        outcomes = run_checks(checks, before=before, after=after)
     _print_outcomes(outcomes)
     if arguments.json is not None:
         write_text(arguments.json, outcomes_to_json(outcomes))
@@ -65,8 +71,9 @@ def _theory(arguments: argparse.Namespace) -> int:
 def _draw(folder: Path) -> None:
     from graphws.report.theory_figures import write_theory_figures
 
-    for path in write_theory_figures(folder):
-        print(f"wrote {path}", flush=True)
+    with Progress("drawing"):
+        for path in write_theory_figures(folder):
+            print(f"wrote {path}", flush=True)
 
 
 def _print_outcomes(outcomes: Sequence[Outcome]) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-import threading
 import time
-from types import TracebackType
 from typing import Any
 
+from graphws.cli.progress import Progress
 from graphws.cli.zoo_import import register_import
 
 __all__ = ["register"]
@@ -81,8 +80,15 @@ def run_build_inr(arguments: argparse.Namespace) -> int:
         fit=fit,
     )
     began = time.perf_counter()
-    with _Bar(settings.count, fit.steps) as bar:
-        built = build_inr_zoo(arguments.out, images, settings, command=_command(arguments), progress=bar.advance)
+    steps = 0
+    with Progress(f"fitting {settings.count:,} networks", settings.count * fit.steps) as progress:
+
+        def advance(done: int, ahead: int) -> None:  # called by several threads: the rate is for the eye
+            nonlocal steps
+            steps += done
+            progress.advance(ahead, f"{steps / max(time.perf_counter() - began, 1e-9):,.0f} INR-steps a second")
+
+        built = build_inr_zoo(arguments.out, images, settings, command=_command(arguments), progress=advance)
     seconds = time.perf_counter() - began
     if not built.fitted:
         print(f"{arguments.out}: {built.resumed:,} networks, finished before; nothing to do")
@@ -167,52 +173,6 @@ def _plain(value: Any) -> str:
 
 def _spread(values: Any) -> str:
     return f"mean {values.mean():.4g}, {values.min():.4g} to {values.max():.4g}"
-
-
-class _Bar:
-    """A progress bar of a build: networks, INR-steps a second, time left."""
-
-    def __init__(self, count: int, steps: int) -> None:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            Progress,
-            TaskProgressColumn,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-
-        self.progress = Progress(
-            TextColumn("fitting {task.fields[count]:,} networks"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[rate]:,.0f} INR-steps/s"),
-            TimeElapsedColumn(),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-        )
-        self.task = self.progress.add_task("fit", total=count * steps, count=count, rate=0.0)
-        self.done, self.began, self.lock = 0, time.perf_counter(), threading.Lock()
-
-    def advance(self, steps: int, ahead: int) -> None:
-        """Called by the fitting threads; see :func:`graphws.zoo.fitting.fit_sirens`."""
-        with self.lock:
-            if not self.progress.live.is_started:  # nothing to show for a build that is refused
-                self.progress.start()
-            self.done += steps
-            rate = self.done / max(time.perf_counter() - self.began, 1e-9)
-            self.progress.update(self.task, advance=ahead, rate=rate)
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self.progress.live.is_started:
-            self.progress.stop()
 
 
 def _command(arguments: argparse.Namespace) -> str:

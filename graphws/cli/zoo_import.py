@@ -9,10 +9,10 @@ import time
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from graphws.cli.networks import Converter, add_network_options
+from graphws.cli.progress import Progress
 
 if TYPE_CHECKING:  # the command line starts without torch
     from graphws.cli.labels import Labels
@@ -63,8 +63,15 @@ def run_import(arguments: argparse.Namespace) -> int:
     convert = Converter.of(arguments)
     candidates, refused = find_candidates(arguments.folder, arguments.pattern, labels, arguments.out)
     reader = BulkReader(arguments.folder, convert)
-    with _Bar(len(candidates)) as bar:
-        done = import_networks(arguments.out, candidates, reader, settings, refused=refused, progress=bar.advance)
+    with Progress("reading", len(candidates), "files") as progress:
+        rejected = 0
+
+        def advance(files: int, more: int) -> None:
+            nonlocal rejected
+            rejected += more
+            progress.advance(files, f"{rejected:,} left out")
+
+        done = import_networks(arguments.out, candidates, reader, settings, refused=refused, progress=advance)
     seconds = time.perf_counter() - began
     if done.resumed == len(candidates):
         print(f"{arguments.out}: {done.networks:,} networks, imported before; nothing to do")
@@ -175,39 +182,3 @@ def _shares(text: str) -> tuple[float, ...]:
         raise argparse.ArgumentTypeError(
             f"expected shares of train, val, test, as 0.8,0.1,0.1, found {text!r}"
         ) from None
-
-
-class _Bar:
-    """A progress bar of an import: files, files a second, those left out, time left."""
-
-    def __init__(self, files: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self.progress = Progress(
-            TextColumn("reading files"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]:,.0f} files/s, {task.fields[rejected]:,} left out, ETA"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-        )
-        self.task = self.progress.add_task("read", total=files, rate=0.0, rejected=0)
-        self.done, self.rejected, self.began = 0, 0, time.perf_counter()
-
-    def advance(self, files: int, rejected: int) -> None:
-        """Called after each chunk; see :func:`graphws.zoo.importing.import_networks`."""
-        if not self.progress.live.is_started:  # nothing to show for an import that is refused
-            self.progress.start()
-        self.done, self.rejected = self.done + files, self.rejected + rejected
-        rate = self.done / max(time.perf_counter() - self.began, 1e-9)
-        self.progress.update(self.task, completed=self.done, rate=rate, rejected=self.rejected)
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self.progress.live.is_started:
-            self.progress.stop()

@@ -4,7 +4,10 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ from safetensors.torch import load_file
 
 from graphws.cli import main, runs
 from graphws.cli.runs import Fit, Outcome, fits_at_once
-from graphws.cli.sweep import _duration, _rest
+from graphws.cli.sweep import _rest
 from tests.cli.test_fit import refused
 from tests.tiny_zoo import classify_task, edit_task, tiny_zoo, write_config
 
@@ -195,7 +198,6 @@ def test_the_rest_is_estimated_from_other_seeds() -> None:
     assert _rest(fits, outcomes, 1) == 40.0
     assert _rest(fits, outcomes, 2) == 20.0
     assert _rest(fits[:3], outcomes, 8) == 10.0
-    assert [_duration(seconds) for seconds in (12, 600, 7200)] == ["12 s", "10 min", "2.0 h"]
 
 
 def test_processes_run_and_end(tmp_path: Path) -> None:
@@ -203,10 +205,28 @@ def test_processes_run_and_end(tmp_path: Path) -> None:
     code, out, err = processes.run(["sh", "-c", "echo $OMP_NUM_THREADS; echo wrong >&2; exit 3"])
     assert (code, out, err) == (3, "1\n", "wrong\n")
     process = subprocess.Popen(["sleep", "60"], text=True)
-    processes.running.add(process)
+    processes.running[process] = ""
     processes.end()
     assert process.wait(10) != 0
     assert processes.run(["true"]) == (1, "", "interrupted")
+
+
+def test_what_processes_say_is_heard_while_they_run() -> None:
+    processes = runs._Processes()
+    with ThreadPoolExecutor(2) as pool:
+        command = "echo started; echo epoch 2; read answer <{}; echo epoch 3"
+        with tempfile.TemporaryDirectory() as folder:
+            pipe = f"{folder}/pipe"
+            os.mkfifo(pipe)
+            done = pool.submit(processes.run, ["sh", "-c", command.format(pipe)])
+            deadline = time.monotonic() + 30
+            while processes.said() != "epoch 2" and time.monotonic() < deadline:
+                time.sleep(0.01)
+            said = processes.said()
+            Path(pipe).write_text("go on\n")
+            assert done.result(30) == (0, "started\nepoch 2\nepoch 3\n", "")
+    assert said == "epoch 2"
+    assert processes.said() == ""
 
 
 def test_left_early_it_starts_no_further_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
