@@ -148,11 +148,10 @@ class _Processes:
                 command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
             )
             self.running[process] = ""
-        with ThreadPoolExecutor(1) as pool:
+        with process, ThreadPoolExecutor(1) as pool:
             errors = pool.submit(process.stderr.read)  # type: ignore[union-attr]
             out = "".join(self._lines(process))
             err = errors.result()
-        process.wait()
         with self.lock:
             del self.running[process]
         return process.returncode, out, err

@@ -26,7 +26,7 @@ def test_one_table_and_a_file(
     monkeypatch.setattr(theory, "all_checks", lambda: [GOOD])
     assert main(["theory", "--json", str(tmp_path / "a" / "theory.json")]) == 0
     out = capsys.readouterr().out
-    assert "[1 of 1] zero.same: zero is zero ... holds (0.0 s): both" in out
+    assert "[1 of 1] zero.same: zero is zero ...\n  holds (0.0 s): both" in out
     assert "worst error" in out
     assert "1 of 1 hold" in out
     content = json.loads((tmp_path / "a" / "theory.json").read_text())
