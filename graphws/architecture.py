@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from graphws.activation import Activation
-from graphws.components import CONSTANT_KINDS, EdgeBlock, Input, NodeGroup, Step, TensorSpec
+from graphws.components import CONSTANT_KINDS, EdgeBlock, Input, NodeGroup, Step, TensorSpec, check_kinds
 
 __all__ = ["Architecture", "EdgeBlock", "Input", "NodeGroup", "Step", "TensorSpec"]
 
@@ -230,7 +230,10 @@ class Architecture:
             inputs = tuple(Input(**_tuples(entry)) for entry in data.pop("inputs", []))
             shape, outputs = tuple(data.pop("input_shape", [])), tuple(data.pop("outputs", []))
             inputs = inputs or ((Input("input", shape),) if program else ())
-            return cls(groups, blocks, tensors, program=program, outputs=outputs, inputs=inputs, **data)
+            found = cls(groups, blocks, tensors, program=program, outputs=outputs, inputs=inputs, **data)
+            for part in (*groups, *blocks, *tensors, *program, *inputs, found):
+                check_kinds(part)
+            return found
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"not an architecture in JSON: {type(error).__name__}: {error}") from None
 

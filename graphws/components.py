@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from graphws.activation import Activation
 
-__all__ = ["CONSTANT_KINDS", "KINDS", "EdgeBlock", "Input", "NodeGroup", "Step", "TensorSpec"]
+__all__ = ["CONSTANT_KINDS", "KINDS", "EdgeBlock", "Input", "NodeGroup", "Step", "TensorSpec", "check_kinds"]
 
 CONSTANT_KINDS = ("identity", "negative", "gate", "unflatten")  # edges that no tensor of the state dict gives
+PLAIN = {"int": int, "float": float, "str": str, "bool": bool, "Literal": str, "None": type(None)}
+LONGEST = 100  # characters of a value in a message
 KINDS = ("weight", "scale", "shift", "mean", "variance", "slope", *CONSTANT_KINDS)
 
 
@@ -86,6 +91,8 @@ class EdgeBlock:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"edge block {self.name!r} is of kind {self.kind!r}; known: {', '.join(KINDS)}")
+        if self.groups < 1 or min(self.kernel, default=1) < 1:
+            raise ValueError(f"edge block {self.name!r} has {self.groups} groups and the kernel {self.kernel}")
 
     @property
     def taps(self) -> int:
@@ -152,3 +159,29 @@ class Step:
     operation: str
     arguments: str
     result: int
+
+
+def check_kinds(part: Any) -> None:
+    """Refuse a field of a value of another kind than it is declared of, as files may have them.
+
+    Raises:
+        ValueError: Naming the field.
+    """
+    for entry in dataclasses.fields(part):
+        value, declared = getattr(part, entry.name), str(entry.type)
+        fits = {kind for word, kind in PLAIN.items() if re.search(rf"\b{word}\b", declared)}
+        if not fits:  # of values that are checked themselves
+            continue
+        for leaf in _leaves(value):
+            whole = type(leaf) is int and float in fits
+            if not (type(leaf) in fits or whole) or isinstance(value, tuple) != ("tuple" in declared):
+                what = type(part).__name__
+                raise ValueError(f"{what}: field {entry.name!r} must be {declared}, found {str(value)[:LONGEST]!r}")
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, tuple):
+        for entry in value:
+            yield from _leaves(entry)
+    else:
+        yield value

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import os
+import stat
+from collections import Counter
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +17,7 @@ from torch import Tensor
 
 from graphws.architecture import Architecture
 from graphws.cli import one_line
+from graphws.cli.networks import ASSUMED
 from graphws.graph import LARGE, NetGraph
 from graphws.layouts import edges_of
 from graphws.zoo.importing import Reading, Stack
@@ -22,6 +27,10 @@ __all__ = ["BulkReader"]
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 SEEN_BEFORE = 2  # files with one header that are converted one by one, before there is a template for it
 MAX_TEMPLATES = 512
+LONGEST_HEADER = 100_000_000  # of a safetensors file, as its own reader has it
+LONGEST_REASON = 300  # characters
+NO_MEMORY = "can't allocate memory"  # in the errors of torch's allocator
+COUNTERS = "num_batches_tracked"  # of norms, which no function depends on
 Piece = tuple[list[int], Tensor, Tensor]
 
 
@@ -33,6 +42,9 @@ class Template:
         architecture: Of all networks with this header.
         size: Bytes behind the header.
         sources: dtype, first byte and last byte + 1 of each tensor that the graph holds.
+        fixed: First byte of each tensor that the graph does not hold, and its bytes: the network's function may depend
+            on them, so files that differ there are converted one by one. Counters of norms are none of them.
+        notes: Of the first graph's remainder.
         x, edge_attr: The first graph's features, whose constants all networks share.
         node_source, edge_source: For each node and edge its place in the tensors laid end to end; -1 for constants.
     """
@@ -40,10 +52,16 @@ class Template:
     architecture: Architecture
     size: int
     sources: tuple[tuple[str, int, int], ...]
+    fixed: tuple[tuple[int, bytes], ...]
+    notes: tuple[str, ...]
     x: Tensor
     edge_attr: Tensor
     node_source: Tensor
     edge_source: Tensor
+
+    def fits(self, body: bytes) -> bool:
+        """Whether a file with this template's header differs from the first one in the graph's numbers alone."""
+        return len(body) == self.size and all(body.startswith(value, start) for start, value in self.fixed)
 
     def fill(self, files: Sequence[bytes]) -> tuple[Tensor, Tensor]:
         """x [n, N, 1] and edge_attr [n, E, 1] in float32, of the bytes behind the headers of n files."""
@@ -67,62 +85,63 @@ class BulkReader:
     Args:
         folder: In which their names lie.
         convert: From a path to its graph; raises ValueError or OSError.
+        strict: Whether files are left out of which something must be assumed.
     """
 
-    def __init__(self, folder: Path, convert: Callable[[Path], NetGraph]) -> None:
-        self.folder, self.convert = folder, convert
+    def __init__(self, folder: Path, convert: Callable[[Path], NetGraph], *, strict: bool = False) -> None:
+        self.folder, self.convert, self.strict = folder, convert, strict
         self._seen: dict[bytes, int] = {}
         self._templates: dict[bytes, Template | None] = {}
 
-    def __call__(self, names: Sequence[str]) -> Reading:
-        """The networks of some files, by architecture, and why the others are none."""
-        pieces: dict[Architecture, list[Piece]] = {}
-        rejected: dict[int, str] = {}
+    def __call__(self, names: Sequence[str], begin: Callable[[int], None] = lambda row: None) -> Reading:
+        """The networks of some files, by architecture, and why the others are none.
+
+        Args:
+            names: Of the files.
+            begin: Called with a file's place among them before it is read.
+        """
+        found = _Found()
         waiting: dict[bytes, list[tuple[int, bytes]]] = {}
         for row, name in enumerate(names):
+            begin(row)
             path = self.folder / name
-            header, body = _split_safetensors(path)
+            header, body = _split_safetensors(path, self._templates)
             template = self._templates.get(header)
-            if template is not None and len(body) == template.size:
+            if template is not None and template.fits(body):
                 waiting.setdefault(header, []).append((row, body))
             else:
-                self._read_one(row, path, header, body, pieces, rejected)
+                self._read_one(row, path, header, found)
         for header, files in waiting.items():
-            self._read_alike(self._templates[header], files, names, pieces, rejected)
-        return Reading([_stacked(arch, parts) for arch, parts in pieces.items()], rejected)
+            self._read_alike(self._templates[header], files, names, found)
+        stacks = [_stacked(arch, parts) for arch, parts in found.pieces.items()]
+        return Reading(stacks, found.rejected, found.notes)
 
-    def _read_one(
-        self,
-        row: int,
-        path: Path,
-        header: bytes,
-        body: bytes,
-        pieces: dict[Architecture, list[Piece]],
-        rejected: dict[int, str],
-    ) -> None:
+    def _read_one(self, row: int, path: Path, header: bytes, found: _Found) -> None:
         """Convert one file; what goes wrong is its reason."""
         try:
+            _check_regular(path)
             graph = self.convert(path)
+            if self.strict:
+                _refuse_guesses(graph.remainder.notes)
             x, edge_attr = graph.x.float().unsqueeze(0), graph.edge_attr.float().unsqueeze(0)
             if bool(torch.isfinite(x).all() and torch.isfinite(edge_attr).all()):
-                pieces.setdefault(graph.architecture, []).append(([row], x, edge_attr))
+                found.add(graph.architecture, ([row], x, edge_attr), graph.remainder.notes)
             else:
                 raise ValueError("weights are too large for float32, which a zoo holds")
         except Exception as error:  # of any kind, as the file has it: one bad file ends no import
-            rejected[row] = _reason(error, path)
+            found.rejected[row] = _reason(error, path)
             return
         if header and header not in self._templates and len(self._templates) < MAX_TEMPLATES:
             self._seen[header] = self._seen.get(header, 0) + 1
             if self._seen[header] >= SEEN_BEFORE:
-                self._templates[header] = _template(header, body, graph)
+                self._templates[header] = _template(header, _body(path, header), graph)
 
     def _read_alike(
         self,
         template: Template | None,
         files: Sequence[tuple[int, bytes]],
         names: Sequence[str],
-        pieces: dict[Architecture, list[Piece]],
-        rejected: dict[int, str],
+        found: _Found,
     ) -> None:
         """Stack files with one header; those with NaN or infinite weights are converted for their reason."""
         if template is None:
@@ -134,28 +153,71 @@ class BulkReader:
         if kept:
             everything = len(kept) == len(rows)
             piece = (kept, x if everything else x[good], edge_attr if everything else edge_attr[good])
-            pieces.setdefault(template.architecture, []).append(piece)
+            found.add(template.architecture, piece, template.notes)
         for row in sorted(set(rows) - set(kept)):
-            self._read_one(row, self.folder / names[row], b"", b"", pieces, rejected)
+            self._read_one(row, self.folder / names[row], b"", found)
 
 
-def _split_safetensors(path: Path) -> tuple[bytes, bytes]:
-    """The header of a safetensors file and what stands behind it; nothing where it can't be read as one."""
-    if path.suffix != ".safetensors":
+class _Found:
+    """What reading some files has found so far."""
+
+    def __init__(self) -> None:
+        self.pieces: dict[Architecture, list[Piece]] = {}
+        self.rejected: dict[int, str] = {}
+        self.notes: Counter[str] = Counter()
+
+    def add(self, architecture: Architecture, piece: Piece, notes: Sequence[str]) -> None:
+        self.pieces.setdefault(architecture, []).append(piece)
+        for note in notes:
+            self.notes[note] += len(piece[0])
+
+
+def _refuse_guesses(notes: Sequence[str]) -> None:
+    guesses = [note for note in notes if note.startswith(ASSUMED)]
+    if guesses:
+        raise ValueError("; ".join(guesses))
+
+
+def _check_regular(path: Path) -> None:
+    """Refuse what is neither file nor folder: opening a pipe or a device may wait, or never end."""
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise ValueError("it is a pipe, socket or device, no file")
+
+
+def _split_safetensors(path: Path, templates: Mapping[bytes, Template | None]) -> tuple[bytes, bytes]:
+    """The header of a safetensors file and, where a template knows it, what stands behind it.
+
+    Nothing where it can't be read as one. No more is read than the template's file held.
+    """
+    if path.suffix != ".safetensors" or not path.is_file():
         return b"", b""
     try:
         with open(path, "rb", buffering=0) as file:
-            content = file.read()
+            start = file.read(8)
+            length, size = int.from_bytes(start, "little"), os.fstat(file.fileno()).st_size
+            if len(start) < 8 or not 0 < length <= min(LONGEST_HEADER, size - 8):
+                return b"", b""
+            header = start + file.read(length)
+            template = templates.get(header)
+            known = template is not None and size == len(header) + template.size
+            return header, file.read(size - len(header)) if known else b""
     except OSError:
         return b"", b""
-    end = 8 + int.from_bytes(content[:8], "little")
-    return (content[:end], content[end:]) if 8 < end <= len(content) else (b"", b"")
+
+
+def _body(path: Path, header: bytes) -> bytes:
+    """What stands behind the header of a file; nothing where the file has changed."""
+    content = path.read_bytes()
+    return content[len(header) :] if content.startswith(header) else b""
 
 
 def _template(header: bytes, body: bytes, graph: NetGraph) -> Template | None:
     """The template of a header, tried on the file it was made from; None where files must be converted one by one."""
     arch = graph.architecture
     entries = json.loads(header[8:])
+    if not body:  # the file has changed since
+        return None
     placed = {spec.key: spec for spec in arch.tensors if spec.part != "remainder"}
     if arch.num_edges > LARGE or not all(key in entries and entries[key]["dtype"] in DTYPES for key in placed):
         return None
@@ -175,9 +237,20 @@ def _template(header: bytes, body: bytes, graph: NetGraph) -> Template | None:
     if len(torch.cat([nodes, edges]).unique()) - bool((nodes < 0).any() or (edges < 0).any()) != start:
         return None  # names of one tensor, which each file must give alike
     x, edge_attr = graph.x.float(), graph.edge_attr.float()
-    template = Template(arch, len(body), tuple(sources), x, edge_attr, nodes, edges)
+    fixed, notes = _fixed(entries, placed, body), tuple(graph.remainder.notes)
+    template = Template(arch, len(body), tuple(sources), fixed, notes, x, edge_attr, nodes, edges)
     again = template.fill([body])
     return template if torch.equal(again[0][0], x) and torch.equal(again[1][0], edge_attr) else None
+
+
+def _fixed(entries: Mapping[str, Any], placed: Container[str], body: bytes) -> tuple[tuple[int, bytes], ...]:
+    """First byte and bytes of the tensors that the graph does not hold, those of counters left out."""
+    spans = [
+        entry["data_offsets"]
+        for key, entry in entries.items()
+        if key != "__metadata__" and key not in placed and key.rpartition(".")[2] != COUNTERS
+    ]
+    return tuple((start, body[start:end]) for start, end in spans)
 
 
 def _stacked(architecture: Architecture, parts: Sequence[Piece]) -> Stack:
@@ -192,4 +265,7 @@ def _stacked(architecture: Architecture, parts: Sequence[Piece]) -> Stack:
 def _reason(error: Exception, path: Path) -> str:
     """An error in one line, without the path that the list says already."""
     text = one_line(error).removeprefix(f"{path}: ").removeprefix(f"{path} ")
-    return text if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: {text}"
+    if isinstance(error, MemoryError) or NO_MEMORY in text:
+        return "reading it needs more memory than a file may take (--memory-limit)"
+    text = text if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: {text}"
+    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}..."

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the command line starts without torch
     from torch import Tensor, nn
@@ -17,9 +17,10 @@ if TYPE_CHECKING:  # the command line starts without torch
     from graphws.architecture import Architecture
     from graphws.graph import NetGraph
 
-__all__ = ["Converter", "add_network_options", "build_module", "parse_shape"]
+__all__ = ["ASSUMED", "Converter", "add_network_options", "build_module", "parse_shape"]
 
 WEIGHTS = "model.safetensors"
+ASSUMED = "assumed"  # what a note begins with that is a guess at the function
 LISTED = 8  # tensors named in a message
 
 
@@ -117,6 +118,13 @@ class Converter:
         """What :func:`add_network_options` parsed."""
         allowed = getattr(arguments, "allow_nonfinite", False)
         return cls(arguments.module, arguments.input_shape, arguments.activation, allowed)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """How files are read, as JSON values: the options that are set; what a zoo is told apart by."""
+        given = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.init}
+        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
+        return {name: value for name, value in plain.items() if value not in (None, False)}
 
     def __call__(self, path: str | Path) -> NetGraph:
         """The graph of a file or folder.

@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from graphws.cli.progress import Progress
-from graphws.cli.zoo_import import register_import
+from graphws.cli.zoo_import import note_lines, register_import
 
 __all__ = ["register"]
 
@@ -108,6 +108,7 @@ def run_info(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Column, Table
 
+    from graphws.zoo.manifest import age_of
     from graphws.zoo.mixed import open_mixed
 
     zoo = open_mixed(arguments.zoo)
@@ -134,6 +135,10 @@ def run_info(arguments: argparse.Namespace) -> int:
         "made by": ", ".join(f"{name} {_plain(value)}" for name, value in origin.items()) or "unknown",
         "data hash": zoo.data_hash,
     }
+    if zoo.notes:
+        rows["notes"] = "\n".join(note_lines(zoo.notes, zoo.count))
+    if (age := age_of(manifest)) is not None:
+        rows["format"] = age
     for name in ("psnr", "mse", "steps"):
         if name in zoo.table.column_names:
             rows[name] = _spread(zoo.table[name].to_numpy())

@@ -5,21 +5,24 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graphws.cli.networks import Converter, add_network_options
+from graphws.cli.isolation import add_limit_options
+from graphws.cli.networks import ASSUMED, Converter, add_network_options
 from graphws.cli.progress import Progress
 
 if TYPE_CHECKING:  # the command line starts without torch
     from graphws.cli.labels import Labels
     from graphws.zoo.importing import Candidate
 
-__all__ = ["register_import", "run_import"]
+__all__ = ["note_lines", "register_import", "run_import"]
 
+LISTED = 12  # notes that are shown
 MODEL_FOLDER = ("config.json", "model.safetensors")
 
 
@@ -46,24 +49,29 @@ def register_import(actions: Any) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the split (default 0)")
     parser.add_argument("--chunk", type=int, default=1000, help="files read, and written as shards, at a time")
     add_network_options(parser, allow_nonfinite=False)
+    parser.add_argument(
+        "--strict", action="store_true", help="leave out files of which something must be assumed, as an activation"
+    )
+    add_limit_options(parser)
     parser.set_defaults(run=run_import)
 
 
 def run_import(arguments: argparse.Namespace) -> int:
     """Import with a progress bar; the closing line says what the zoo holds, what was left out, and how fast it went."""
     from graphws.cli.bulk import BulkReader
+    from graphws.cli.isolation import IsolatedReader, Limits
     from graphws.cli.labels import read_labels
     from graphws.zoo.importing import ImportSettings, import_networks
 
     began = time.perf_counter()
     labels = read_labels(arguments.label_from)
-    settings = ImportSettings(
-        _provenance(arguments), arguments.split, arguments.seed, arguments.chunk, _command(arguments)
-    )
     convert = Converter.of(arguments)
+    settings = ImportSettings(
+        _provenance(arguments, convert), arguments.split, arguments.seed, arguments.chunk, _command(arguments, convert)
+    )
     candidates, refused = find_candidates(arguments.folder, arguments.pattern, labels, arguments.out)
-    reader = BulkReader(arguments.folder, convert)
-    with Progress("reading", len(candidates), "files") as progress:
+    read, limits = BulkReader(arguments.folder, convert, strict=arguments.strict), Limits.of(arguments)
+    with Progress("reading", len(candidates), "files") as progress, IsolatedReader(read, limits) as reader:
         rejected = 0
 
         def advance(files: int, more: int) -> None:
@@ -83,7 +91,21 @@ def run_import(arguments: argparse.Namespace) -> int:
         )
     if done.rejected:
         print(f"{done.rejected:,} file(s) left out; {arguments.out / 'rejected.csv'} says why")
+    if done.notes:
+        print("\n".join(note_lines(done.notes, done.networks)))
     return 0
+
+
+def note_lines(notes: Mapping[str, int], networks: int) -> list[str]:
+    """What was assumed or left out when a zoo's networks were read, the most frequent first; how to say it instead."""
+    lines = [f"note, of {count:,} of {networks:,} networks: {note}" for note, count in list(notes.items())[:LISTED]]
+    if len(notes) > LISTED:
+        lines.append(f"{len(notes) - LISTED:,} more notes stand in the zoo's manifest.json")
+    if any(note.startswith(ASSUMED) for note in notes):
+        lines.append(
+            "what is assumed may be wrong: --module, or --activation for MLPs, say it; --strict leaves such files out"
+        )
+    return lines
 
 
 def find_candidates(folder: Path, pattern: str, labels: Labels, out: Path) -> tuple[list[Candidate], dict[str, str]]:
@@ -100,40 +122,63 @@ def find_candidates(folder: Path, pattern: str, labels: Labels, out: Path) -> tu
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is no folder; expected one with checkpoints")
     skipped = {out.resolve(), *([labels.table.resolve()] if labels.table is not None else [])}
-    candidates, refused = [], {}
-    for name, path in sorted(_walk(folder, "", skipped)):
+    candidates: list[Candidate] = []
+    refused: dict[str, str] = {}
+    for name, path in sorted(_walk(folder, skipped, refused)):
         if not _matches(name.split("/"), pattern.split("/")):
             continue
-        shown = name.encode(errors="backslashreplace").decode()
+        shown = _shown(name)
         if shown != name:
             refused[shown] = "its name is no UTF-8 text"
             continue
         try:
             label, split, columns = labels.of(name)
             status = (path / MODEL_FOLDER[1] if path.is_dir() else path).stat()
+            _check_kind(status.st_mode)
             candidates.append(Candidate(name, status.st_size, status.st_mtime_ns, label, split, columns))
         except (ValueError, OSError) as error:
-            refused[name] = str(error)
+            refused[name] = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     if not candidates and not refused:
         raise ValueError(f"no file in {folder} matches {pattern!r}")
     return candidates, refused
 
 
-def _walk(folder: Path, above: str, skipped: set[Path]) -> Iterator[tuple[str, Path]]:
-    """Names from the imported folder on, and paths, of files and model folders."""
-    with os.scandir(folder) as entries:
-        found = [entry for entry in entries if not entry.name.startswith(".")]
-    for entry in found:
-        path, name = Path(entry.path), above + entry.name
-        if entry.is_dir():
-            if path.resolve() in skipped:
+def _walk(top: Path, skipped: set[Path], refused: dict[str, str]) -> Iterator[tuple[str, Path]]:
+    """Names from the imported folder on, and paths, of files and model folders; folders that are not looked into."""
+    waiting = [(top, "")]
+    while waiting:
+        folder, above = waiting.pop()
+        try:
+            with os.scandir(folder) as entries:
+                found = [entry for entry in entries if not entry.name.startswith(".")]
+        except OSError as error:
+            if not above:
+                raise
+            refused[_shown(above)] = f"a folder that can't be read: {error.strerror}"
+            continue
+        for entry in found:
+            path, name = Path(entry.path), above + entry.name
+            if not path.is_dir():  # False of links that lead nowhere, or in circles
+                if len(skipped) < 2 or path.resolve() not in skipped:
+                    yield name, path
+            elif path.resolve() in skipped:
                 continue
-            if all((path / part).is_file() for part in MODEL_FOLDER):
+            elif all((path / part).is_file() for part in MODEL_FOLDER):
                 yield name, path
-            elif not entry.is_symlink():  # no loops
-                yield from _walk(path, f"{name}/", skipped)
-        elif len(skipped) < 2 or path.resolve() not in skipped:
-            yield name, path
+            elif entry.is_symlink():  # it may lead in circles
+                refused[_shown(name)] = "a link to a folder; links are followed to files alone"
+            else:
+                waiting.append((path, f"{name}/"))
+
+
+def _check_kind(mode: int) -> None:
+    """Refuse what is no regular file, which may wait or never end when it is read."""
+    if not stat.S_ISREG(mode):
+        raise ValueError("a pipe, socket or device, no file")
+
+
+def _shown(name: str) -> str:
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _matches(parts: Sequence[str], patterns: Sequence[str]) -> bool:
@@ -145,31 +190,31 @@ def _matches(parts: Sequence[str], patterns: Sequence[str]) -> bool:
     return bool(parts) and fnmatchcase(parts[0], patterns[0]) and _matches(parts[1:], patterns[1:])
 
 
-def _provenance(arguments: argparse.Namespace) -> dict[str, Any]:
+def _provenance(arguments: argparse.Namespace, convert: Converter) -> dict[str, Any]:
     from importlib.metadata import version
 
     import torch
 
-    shape = arguments.input_shape
     return {
         "command": "zoo import",
         "folder": str(arguments.folder),
         "pattern": arguments.pattern,
         "label_from": arguments.label_from,
-        "module": arguments.module,
-        "input_shape": None if shape is None else list(shape),
-        "activation": arguments.activation,
+        **convert.options,
+        **({"strict": True} if arguments.strict else {}),
         "versions": {"graphws": version("graphws"), "torch": torch.__version__},
     }
 
 
-def _command(arguments: argparse.Namespace) -> str:
+def _command(arguments: argparse.Namespace, convert: Converter) -> str:
     """The command line that goes on with this import."""
     words = ["graphws", "zoo", "import", str(arguments.folder)]
-    names = ("out", "pattern", "label_from", "split", "seed", "chunk", "module", "input_shape", "activation")
-    for name in names:
+    names = ("out", "pattern", "label_from", "split", "seed", "chunk", *convert.options, "strict", "time_limit")
+    for name in (*names, "memory_limit"):
         value = getattr(arguments, name)
-        if value is not None:
+        if value is True:
+            words.append(f"--{name.replace('_', '-')}")
+        elif value is not None and value is not False:
             text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
             words += [f"--{name.replace('_', '-')}", text]
     return shlex.join(words)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
 from graphws.architecture import Architecture
-from graphws.zoo.manifest import TABLE, architecture_of, read_manifest, sha256_file
+from graphws.zoo.manifest import architecture_of, data_hash_of, read_manifest
 from graphws.zoo.shards import Shard, network_shapes
+from graphws.zoo.table_file import read_table
 
 __all__ = ["Catalogue", "Rows", "located"]
 
@@ -49,14 +47,19 @@ class Catalogue:
         self._shards = [
             Shard(self.path, entry, network_shapes(entry, self.architectures)) for entry in self.manifest["shards"]
         ]
-        self.table = self._read_table()
+        self.table = read_table(self.path, self.manifest)
         self._good: dict[int, Tensor] = {}  # of each shard read: its finite networks
         self._told: set[str] = set()
 
     @property
     def data_hash(self) -> str:
-        """sha256 over the checksums of the networks' shards: which data this is."""
-        return hashlib.sha256("".join(shard["sha256"] for shard in self.manifest["shards"]).encode()).hexdigest()
+        """Which data this is: numbers and structure; see :func:`graphws.zoo.manifest.data_hash_of`."""
+        return data_hash_of(self.manifest)
+
+    @property
+    def notes(self) -> dict[str, int]:
+        """What was assumed or left out when the networks were read, and of how many of them."""
+        return dict(self.manifest.get("notes", {}))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -118,20 +121,6 @@ class Catalogue:
 
     def __len__(self) -> int:
         return self.count
-
-    def _read_table(self) -> pa.Table:
-        path = self.path / TABLE
-        if not path.is_file():
-            raise FileNotFoundError(f"missing table: {path}")
-        if sha256_file(path) != self.manifest["table"]["sha256"]:
-            raise ValueError(f"altered table: {path} does not have the sha256 of the manifest")
-        table = pq.read_table(path, memory_map=True)
-        if table.num_rows != self.count or not {"id", "label", "split"} <= {*table.column_names}:
-            raise ValueError(
-                f"damaged table: {path}: expected {self.count} rows with id, label and split, found {table.num_rows} "
-                f"with {', '.join(table.column_names)}"
-            )
-        return table
 
     @cached_property
     def _splits(self) -> dict[str, Tensor]:

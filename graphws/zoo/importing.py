@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from graphws.architecture import Architecture
-from graphws.atomic import write_tensors, write_text
+from graphws.atomic import write_text
+from graphws.zoo.import_chunks import architecture_file, finished_note, total_notes, write_chunk
 from graphws.zoo.import_table import make_table
 from graphws.zoo.manifest import MANIFEST, UNFINISHED, read_manifest
 from graphws.zoo.resuming import begin
@@ -69,10 +69,17 @@ class Stack:
 
 @dataclass(frozen=True)
 class Reading:
-    """What became of some candidates: networks, or a reason."""
+    """What became of some candidates.
+
+    Args:
+        stacks: Those that are networks.
+        rejected: Why the others are none, by their place.
+        notes: What was assumed or left out when the networks were read, and of how many of them.
+    """
 
     stacks: Sequence[Stack]
     rejected: Mapping[int, str]
+    notes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -112,12 +119,14 @@ class Imported:
         rejected: Files that are no network.
         architectures: In the zoo.
         resumed: Files read by an earlier call.
+        notes: What was assumed or left out when the networks were read, and of how many of them.
     """
 
     networks: int
     rejected: int
     architectures: int
     resumed: int
+    notes: Mapping[str, int]
 
 
 def import_networks(
@@ -152,12 +161,13 @@ def import_networks(
     if begin(folder, parameters, settings.command):
         manifest = read_manifest(folder)
         rejected = len(candidates) + len(refused) - manifest["count"]
-        return Imported(manifest["count"], rejected, len(manifest["architectures"]), len(candidates))
+        found = manifest.get("notes", {})
+        return Imported(manifest["count"], rejected, len(manifest["architectures"]), len(candidates), found)
     resumed, notes = 0, []
     for index, part in enumerate(_chunks(candidates, settings.chunk)):
-        note = _finished_note(folder, index)
+        note = finished_note(folder, index)
         if note is None:
-            note = _import_chunk(folder, index, part, read([candidates[row].name for row in part]))
+            note = write_chunk(folder, index, part, read([candidates[row].name for row in part]))
         else:
             resumed += len(part)
         notes.append(note)
@@ -177,36 +187,6 @@ def _chunks(candidates: Sequence[Candidate], limit: int) -> list[range]:
             start, size = row, 0
         size += candidate.size
     return [*parts, range(start, len(candidates))] if candidates else []
-
-
-def _import_chunk(folder: Path, index: int, part: range, reading: Reading) -> dict[str, Any]:
-    """Write the networks of a chunk, a shard an architecture, and its note last: that says the chunk is finished."""
-    shards = []
-    for number, stack in enumerate(reading.stacks):
-        text = stack.architecture.to_json()
-        key = hashlib.sha256(text.encode()).hexdigest()[:16]
-        if not (path := _architecture_file(folder, key)).is_file():
-            write_text(path, text)
-        file = f"shards/networks-{index:05d}-{number:04d}.safetensors"
-        write_tensors(folder / file, {"x": stack.x, "edge_attr": stack.edge_attr})
-        shards.append({"file": file, "architecture": key, "rows": [part[row] for row in stack.rows]})
-    note = {"shards": shards, "rejected": {str(part[row]): reason for row, reason in reading.rejected.items()}}
-    write_text(_note_file(folder, index), json.dumps(note))
-    return note
-
-
-def _finished_note(folder: Path, index: int) -> dict[str, Any] | None:
-    """The note of a chunk whose files are all there and readable."""
-    try:
-        note: dict[str, Any] = json.loads(_note_file(folder, index).read_text(encoding="utf-8"))
-        for shard in note["shards"]:
-            with safe_open(folder / shard["file"], framework="pt") as file:
-                count = file.get_slice("x").get_shape()[0]
-            if count != len(shard["rows"]) or not _architecture_file(folder, shard["architecture"]).is_file():
-                return None
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError):
-        return None
-    return note
 
 
 def _finish(
@@ -229,19 +209,17 @@ def _finish(
             else "there is no file to import"
         )
     keys = list(dict.fromkeys(shard["architecture"] for shard in shards))
-    architectures = [
-        Architecture.from_json(_architecture_file(folder, key).read_text(encoding="utf-8")) for key in keys
-    ]
+    architectures = [Architecture.from_json(architecture_file(folder, key).read_text(encoding="utf-8")) for key in keys]
     entries = [(shard["file"], len(shard["rows"]), keys.index(shard["architecture"])) for shard in shards]
     members = [index for _, count, index in entries for _ in range(count)]
     chosen = [candidates[row] for shard in shards for row in shard["rows"]]
     table, labels = make_table(chosen, members, settings.split, torch.Generator().manual_seed(settings.seed))
     _write_rejected(folder, refused)
-    finish_any_zoo(
-        folder, architectures, entries, table, labels=labels, convention="custom", provenance=dict(parameters)
-    )
+    said = total_notes(notes)
+    fields: dict[str, Any] = {"labels": labels, "convention": "custom", "provenance": dict(parameters), "notes": said}
+    finish_any_zoo(folder, architectures, entries, table, **fields)
     shutil.rmtree(folder / UNFINISHED)
-    return Imported(len(chosen), len(refused), len(architectures), resumed)
+    return Imported(len(chosen), len(refused), len(architectures), resumed, said)
 
 
 def _write_rejected(folder: Path, refused: Mapping[str, str]) -> None:
@@ -268,11 +246,3 @@ def _remove(folder: Path, existed: bool) -> None:
 def _digest(candidates: Sequence[Candidate], refused: Mapping[str, str]) -> str:
     known = [[c.name, c.size, c.modified, c.label, c.split, dict(c.columns)] for c in candidates]
     return hashlib.sha256(json.dumps([known, sorted(refused)]).encode()).hexdigest()
-
-
-def _note_file(folder: Path, index: int) -> Path:
-    return folder / UNFINISHED / f"chunk-{index:05d}.json"
-
-
-def _architecture_file(folder: Path, key: str) -> Path:
-    return folder / UNFINISHED / f"architecture-{key}.json"

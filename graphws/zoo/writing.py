@@ -125,7 +125,7 @@ def finish_any_zoo(
         shards: File, number of networks and index of the architecture of each, in the order of the table's rows.
         table: One row a network.
         images: File and number of images of each shard of images.
-        **fields: The manifest's labels, convention and provenance.
+        **fields: The manifest's labels, convention, provenance, and notes where there are any.
     """
     with replacing(folder / TABLE) as temporary:
         pq.write_table(table, temporary, compression="zstd")
@@ -140,6 +140,7 @@ def finish_any_zoo(
         "shards": [{**describe(folder, file, size), "architecture": index} for file, size, index in shards],
         "images": [describe(folder, file, size) for file, size in images],
         "table": {"file": TABLE, "sha256": sha256_file(folder / TABLE)},
+        "notes": dict(fields.get("notes", {})),
     }
     write_manifest(folder, content)
 

@@ -1,20 +1,28 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import os
 import re
+import signal
+import socket
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
+import conversions
+from graphws.architecture import TensorSpec
 from graphws.cli import main
 from graphws.cli.bulk import BulkReader
+from graphws.cli.isolation import IsolatedReader
 from graphws.cli.networks import Converter
 from graphws.cli.zoo_import import find_candidates
+from graphws.graph import NetGraph
 from graphws.zoo import open_mixed
 from graphws.zoo.importing import Reading
 from tests.checkpoint_folders import check_networks, cnn_state, mlp_state, run_import, write
@@ -165,30 +173,30 @@ def test_an_interrupted_import_goes_on(
     mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spoil(mixed)
-    read = BulkReader.__call__
+    read = IsolatedReader.__call__
     seen: list[list[str]] = []
     rest: list[str] = []
 
-    def interrupted(self: BulkReader, names: Sequence[str]) -> Reading:
+    def interrupted(self: IsolatedReader, names: Sequence[str]) -> Reading:
         if len(seen) == 2:
             raise KeyboardInterrupt
         seen.append(list(names))
         return read(self, names)
 
-    def watched(self: BulkReader, names: Sequence[str]) -> Reading:
+    def watched(self: IsolatedReader, names: Sequence[str]) -> Reading:
         rest.extend(names)
         return read(self, names)
 
     assert run_import(mixed, tmp_path / "whole", "--chunk", "6") == 0
     out = tmp_path / "zoo"
     with monkeypatch.context() as patch:
-        patch.setattr(BulkReader, "__call__", interrupted)
+        patch.setattr(IsolatedReader, "__call__", interrupted)
         assert run_import(mixed, out, "--chunk", "6") == 130
     capsys.readouterr()
     assert main(["zoo", "info", str(out)]) == 2
     assert f"graphws zoo import {mixed} --out {out}" in capsys.readouterr().err
     with monkeypatch.context() as patch:
-        patch.setattr(BulkReader, "__call__", watched)
+        patch.setattr(IsolatedReader, "__call__", watched)
         assert run_import(mixed, out, "--chunk", "6") == 0
     assert "12 files read before" in capsys.readouterr().out
     assert not {*rest} & {*seen[0], *seen[1]}
@@ -268,3 +276,164 @@ def test_a_name_that_is_no_text_is_left_out(alike: Path, tmp_path: Path) -> None
     assert run_import(alike, tmp_path / "zoo") == 0
     assert len(open_mixed(tmp_path / "zoo")) == 11
     assert "udcff.safetensors,its name is no UTF-8 text" in (tmp_path / "zoo" / "rejected.csv").read_text()
+
+
+def write_cnns(folder: Path, count: int = 5) -> None:
+    """Bare state dicts of CNNs, of which the activation and the strides must be assumed."""
+    for i in range(count):
+        write(folder / f"c{i}.pt", cnn_state(i))
+
+
+def test_what_is_assumed_is_said_kept_and_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, out = tmp_path / "nets", tmp_path / "zoo"
+    write_cnns(folder)
+    for i in range(4):
+        write(folder / f"m{i}.safetensors", mlp_state(3, 4, 2, seed=i))
+    assert run_import(folder, out, "--chunk", "4") == 0
+    said = capsys.readouterr().out
+    notes = [note for note in conversions.to_graph(folder / "c0.pt").remainder.notes if note.startswith("assumed")]
+    assert len(notes) > 1
+    zoo = open_mixed(out)
+    of_all = {note: zoo.notes[note] for note in notes}
+    assert set(of_all.values()) <= {5, 9}
+    assert 5 in of_all.values()
+    for note, count in of_all.items():
+        assert f"note, of {count} of 9 networks: {note}\n" in said
+    assert said.count("note, of ") == len(zoo.notes)
+    assert "--strict leaves such files out" in said
+    assert main(["zoo", "info", str(out)]) == 0
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert all(f"of {count} of 9 networks" in shown for count in of_all.values())
+    assert run_import(folder, out, "--chunk", "4") == 0
+    assert notes[0] in capsys.readouterr().out
+
+
+def test_what_is_said_is_not_assumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for i in range(4):
+        write(tmp_path / "nets" / f"m{i}.safetensors", mlp_state(3, 4, 2, seed=i))
+    assert run_import(tmp_path / "nets", tmp_path / "zoo", "--activation", "gelu") == 0
+    assert "activation" not in capsys.readouterr().out
+
+
+def test_strict_leaves_guesses_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "nets"
+    write_cnns(folder)
+    (tmp_path / "strict").mkdir()
+    for i in range(3):
+        conversions.save(conversions.to_graph(folder / f"c{i}.pt"), folder / f"whole{i}.safetensors")
+    assert run_import(folder, tmp_path / "zoo", "--strict") == 0
+    assert "note" not in capsys.readouterr().out
+    zoo = open_mixed(tmp_path / "zoo")
+    assert zoo.table["path"].to_pylist() == [f"whole{i}.safetensors" for i in range(3)]
+    with (tmp_path / "zoo" / "rejected.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["path"] for row in rows] == [f"c{i}.pt" for i in range(5)]
+    assert all(row["reason"].startswith("assumed: ") for row in rows)
+    for path in folder.glob("whole*"):
+        path.unlink()
+    assert run_import(folder, tmp_path / "none", "--strict") == 2
+    assert "none of 5 file(s) is a network; the first, c0.pt: assumed" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
+def test_structure_is_part_of_the_data_hash(alike: Path, tmp_path: Path) -> None:
+    hashes = []
+    for name in ("relu", "gelu", "sine:30", "sine:31", "relu"):
+        out = tmp_path / f"zoo{len(hashes)}"
+        assert run_import(alike, out, "--activation", name) == 0
+        hashes.append(open_mixed(out).data_hash)
+    assert len(set(hashes)) == 4
+    assert hashes[0] == hashes[-1]
+
+
+def hostile_entries(folder: Path) -> dict[str, str]:
+    """What is no file, is endless, or leads in circles, each with a part of its reason."""
+    os.mkfifo(folder / "fifo.pt")
+    (folder / "zero.safetensors").symlink_to("/dev/zero")
+    (folder / "zero.pt").symlink_to("/dev/zero")
+    (folder / "circle.pt").symlink_to("circle.pt")
+    (folder / "one.pt").symlink_to("two.pt")
+    (folder / "two.pt").symlink_to("one.pt")
+    (folder / "nowhere.pt").symlink_to("missing.pt")
+    (folder / "again").symlink_to(folder)
+    (folder / "above").symlink_to("..")
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(folder / "s.pt"))
+    for name in ("sparse.safetensors", "sparse.pt", "sparse.h5"):
+        with (folder / name).open("wb") as file:
+            file.truncate(64 << 30)
+    header = b'{"a":{"dtype":"F32","shape":[4294967296],"data_offsets":[0,17179869184]}}'
+    with (folder / "huge.safetensors").open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(8 + len(header) + (1 << 34))
+    no_file = dict.fromkeys(["fifo.pt", "zero.safetensors", "zero.pt", "s.pt"], "pipe, socket or device")
+    circles = dict.fromkeys(["circle.pt", "one.pt", "two.pt"], "Too many levels of symbolic links")
+    links = dict.fromkeys(["again", "above"], "a link to a folder")
+    others = dict.fromkeys(["sparse.safetensors", "sparse.pt", "sparse.h5", "huge.safetensors"], "")
+    return {**no_file, **circles, **links, **others, "nowhere.pt": "No such file"}
+
+
+def test_what_is_no_file_or_endless_is_left_out(
+    alike: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(alike)  # names of sockets are short
+    reasons = hostile_entries(Path("."))
+    assert run_import(alike, tmp_path / "zoo", "--memory-limit", "1GB", "--time-limit", "10") == 0
+    assert len(open_mixed(tmp_path / "zoo")) == 12
+    with (tmp_path / "zoo" / "rejected.csv").open(newline="") as file:
+        found = {row["path"]: row["reason"] for row in csv.DictReader(file)}
+    assert set(found) == set(reasons)
+    for name, part in reasons.items():
+        assert part in found[name]
+        assert len(found[name]) <= 303
+
+
+def test_a_file_that_hangs_or_crashes_is_left_out(alike: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    convert = Converter.__call__
+
+    def hopeless(self: Converter, path: Path) -> NetGraph:
+        if path.stem == "03":
+            time.sleep(60)
+        if path.stem == "05":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return convert(self, path)
+
+    monkeypatch.setattr(Converter, "__call__", hopeless)
+    for path in alike.rglob("*.safetensors"):
+        torch.save(load_file(path), path.with_suffix(".pt"))
+        path.unlink()
+    assert run_import(alike, tmp_path / "zoo", "--time-limit", "0.5") == 0
+    assert len(open_mixed(tmp_path / "zoo")) == 10
+    said = (tmp_path / "zoo" / "rejected.csv").read_text().splitlines()
+    assert said[1:] == [
+        'class_b/03.pt,"not read within 0.5 s, the time limit of a file (--time-limit)"',
+        "class_b/05.pt,its reader crashed (SIGSEGV)",
+    ]
+
+
+def test_files_of_one_header_and_other_constants_are_read_one_by_one(tmp_path: Path) -> None:
+    for i in range(6):
+        state = {**mlp_state(3, 4, 2, seed=i), "scale": torch.tensor([float(i // 4)])}
+        write(tmp_path / f"{i}.safetensors", {**state, "norm.num_batches_tracked": torch.tensor(i)})
+    seen: list[int] = []
+
+    def convert(path: Path) -> NetGraph:
+        seen.append(int(path.stem))
+        state = load_file(path)
+        keys = [key for key in state if key[0].isdigit()]
+        graph = conversions.to_graph(
+            {key: state[key] for key in sorted(keys)}, activation=f"sine:{float(state['scale'])}"
+        )
+        specs = (
+            TensorSpec("scale", (1,), "float32", "remainder"),
+            TensorSpec("norm.num_batches_tracked", (), "int64", "remainder"),
+        )
+        arch = dataclasses.replace(graph.architecture, tensors=(*graph.architecture.tensors, *specs))
+        return NetGraph(arch, graph.x, graph.edge_attr)
+
+    reading = BulkReader(tmp_path, convert)([f"{i}.safetensors" for i in range(6)])
+    assert seen == [0, 1, 4, 5]
+    assert {str(stack.architecture.groups[1].activation): list(stack.rows) for stack in reading.stacks} == {
+        "sine:0": [0, 1, 2, 3],
+        "sine:1": [4, 5],
+    }

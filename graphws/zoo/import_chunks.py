@@ -1,0 +1,70 @@
+"""The files of one chunk of an import, and the note that says the chunk is finished."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError, safe_open
+
+from graphws.atomic import write_tensors, write_text
+from graphws.zoo.manifest import UNFINISHED
+
+if TYPE_CHECKING:
+    from graphws.zoo.importing import Reading
+
+__all__ = ["architecture_file", "finished_note", "total_notes", "write_chunk"]
+
+
+def write_chunk(folder: Path, index: int, part: range, reading: Reading) -> dict[str, Any]:
+    """Write the networks of a chunk, a shard an architecture, and its note last: that says the chunk is finished."""
+    shards = []
+    for number, stack in enumerate(reading.stacks):
+        text = stack.architecture.to_json()
+        key = hashlib.sha256(text.encode()).hexdigest()[:16]
+        if not (path := architecture_file(folder, key)).is_file():
+            write_text(path, text)
+        file = f"shards/networks-{index:05d}-{number:04d}.safetensors"
+        write_tensors(folder / file, {"x": stack.x, "edge_attr": stack.edge_attr})
+        shards.append({"file": file, "architecture": key, "rows": [part[row] for row in stack.rows]})
+    rejected = {str(part[row]): reason for row, reason in reading.rejected.items()}
+    note = {"shards": shards, "rejected": rejected, "notes": dict(reading.notes)}
+    write_text(_note_file(folder, index), json.dumps(note))
+    return note
+
+
+def finished_note(folder: Path, index: int) -> dict[str, Any] | None:
+    """The note of a chunk whose files are all there and readable."""
+    try:
+        note: dict[str, Any] = json.loads(_note_file(folder, index).read_text(encoding="utf-8"))
+        if not isinstance(note["notes"], dict):
+            return None
+        for shard in note["shards"]:
+            with safe_open(folder / shard["file"], framework="pt") as file:
+                count = file.get_slice("x").get_shape()[0]
+            if count != len(shard["rows"]) or not architecture_file(folder, shard["architecture"]).is_file():
+                return None
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+        return None
+    return note
+
+
+def total_notes(notes: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Of how many networks each thing was said, the most frequent first."""
+    total: Counter[str] = Counter()
+    for note in notes:
+        total.update(note["notes"])
+    return dict(sorted(total.items(), key=lambda entry: (-entry[1], entry[0])))
+
+
+def architecture_file(folder: Path, key: str) -> Path:
+    """Where an unfinished import keeps an architecture."""
+    return folder / UNFINISHED / f"architecture-{key}.json"
+
+
+def _note_file(folder: Path, index: int) -> Path:
+    return folder / UNFINISHED / f"chunk-{index:05d}.json"
