@@ -18,6 +18,7 @@ from graphws.layouts import edges_of, write_edges
 
 __all__ = [
     "FLOATS",
+    "LISTED",
     "Layer",
     "Signature",
     "assemble",
@@ -25,6 +26,7 @@ __all__ = [
     "checked_state",
     "signature",
     "tensors_of",
+    "tied_names",
     "to_state_dict",
 ]
 
@@ -55,6 +57,18 @@ def signature(state: Mapping[str, Tensor]) -> Signature:
     return tuple((key, tuple(value.shape), dtype_name(value)) for key, value in state.items())
 
 
+def tied_names(state: Mapping[str, Tensor]) -> tuple[tuple[str, str], ...]:
+    """Keys that are further names of a tensor (one memory, shape and layout), each with the tensor's first name."""
+    first: dict[tuple[object, ...], str] = {}
+    places = {
+        key: (value.data_ptr(), value.shape, value.stride(), value.dtype, value.device)
+        for key, value in state.items()
+        if value.numel()
+    }
+    named = [(key, first.setdefault(place, key)) for key, place in places.items()]
+    return tuple((key, own) for key, own in named if key != own)
+
+
 def dtype_name(value: Tensor) -> str:
     """The name of a tensor's dtype, as ``"float32"``."""
     return str(value.dtype).removeprefix("torch.")
@@ -62,9 +76,9 @@ def dtype_name(value: Tensor) -> str:
 
 def listing(entries: Iterable[tuple[str, Sequence[int]]]) -> str:
     """Keys and shapes for an error message: ``'a.weight' [3, 2], 'a.bias' [3]``."""
-    named = [f"{key!r} {list(shape)}" for key, shape in entries]
-    more = f" and {len(named) - LISTED} more" if len(named) > LISTED else ""
-    return ", ".join(named[:LISTED]) + more
+    entries = list(entries)
+    more = f" and {len(entries) - LISTED} more" if len(entries) > LISTED else ""
+    return ", ".join(f"{key!r} {list(shape)}" for key, shape in entries[:LISTED]) + more
 
 
 def checked_state(source: Mapping[str, object], where: str) -> dict[str, Tensor]:

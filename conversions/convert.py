@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from conversions.assembly import assemble, signature
+from conversions.assembly import assemble, signature, tied_names
 from conversions.calls import tensors_in
 from conversions.check import check_architecture
 from conversions.checkpoints import unwrap
@@ -33,6 +33,7 @@ def to_graph(
     activation: str | Activation | None = None,
     output_offset: float | None = None,
     allow_nonfinite: bool = False,
+    assume_chain: bool = False,
 ) -> NetGraph:
     """An input network as a graph; :func:`conversions.to_state_dict` is the exact inverse.
 
@@ -44,9 +45,12 @@ def to_graph(
     paired with weights by key, layers are ordered by keys and shapes, and weights are read as [out, in], never
     transposed. The activation of the hidden layers is ``activation``, **ReLU where none is given**; the output has
     none. Convolutions have stride 1 and padding "same", pooling is where shapes need it. What was assumed stands in the
-    notes of the graph's remainder. A .safetensors file written by :func:`conversions.save` records its architecture,
-    which is used. A training checkpoint that nests the state dict (under ``state_dict``, ``model`` or
-    ``model_state_dict``) is unwrapped; :func:`conversions.to_checkpoint` gives it back.
+    notes of the graph's remainder. Where names or equal widths leave another reading than one chain (a residual sum,
+    layers side by side) it is refused; ``assume_chain=True`` reads a chain all the same, and notes it.
+
+    A .safetensors file written by :func:`conversions.save` records its architecture, which is used. A training
+    checkpoint that nests the state dict (under ``state_dict``, ``model`` or ``model_state_dict``) is unwrapped;
+    :func:`conversions.to_checkpoint` gives it back.
 
     A file or folder that says the whole network is read as it says: ONNX (.onnx), Keras (.h5, .keras), a folder of a
     Hugging Face model (config.json, model.safetensors).
@@ -59,6 +63,7 @@ def to_graph(
         activation: Of the hidden layers of a bare state dict, as ``"relu"`` or ``"sine:30"``.
         output_offset: Constant that the function of a bare state dict adds to its output (0 where none is given).
         allow_nonfinite: Let NaN and infinite weights through.
+        assume_chain: Read a bare state dict as a chain of layers where names and widths leave other readings.
 
     Returns:
         NetGraph: With x [N, 1] and edge_attr [E, 1] in the promoted dtype of the weights, copies on their device.
@@ -69,8 +74,10 @@ def to_graph(
         OSError: If a file is missing or can't be read.
     """
     if isinstance(source, nn.Module):
-        if activation is not None or output_offset is not None:
-            raise ValueError("activation and output_offset are for bare state dicts; a module says its own")
+        if activation is not None or output_offset is not None or assume_chain:
+            raise ValueError(
+                "activation, output_offset and assume_chain are for bare state dicts; a module says its own"
+            )
         return module_graph(source, example_input, allow_nonfinite=allow_nonfinite)
     if isinstance(source, (str, os.PathLike)):
         whole = read_graph(source, example_input, allow_nonfinite=allow_nonfinite)
@@ -83,7 +90,7 @@ def to_graph(
         checkpoint = Checkpoint.of(unwrap(source, "the state dict"))
     else:
         raise ValueError(f"expected a torch module, a state dict or a path, found {type(source).__name__}")
-    told = Told(None if activation is None else Activation.parse(activation), output_offset)
+    told = Told(None if activation is None else Activation.parse(activation), output_offset, assume_chain)
     if output_offset is not None and not math.isfinite(output_offset):
         raise ValueError(f"the output offset must be finite, got {output_offset}")
     arch, notes = _architecture(checkpoint, told, example_input)
@@ -117,7 +124,8 @@ def _architecture(checkpoint: Checkpoint, told: Told, example_input: Any) -> tup
     if recorded is None:
         given = tensors_in(example_input)
         shape = tuple(given[0].shape[1:]) if given else None
-        return inferred(signature(checkpoint.state), told, shape, ordered=checkpoint.ordered)
+        state = checkpoint.state
+        return inferred(signature(state), told, shape, ordered=checkpoint.ordered, tied=tied_names(state))
     if recorded.program:
         if told.anything:
             raise ValueError("activation and output_offset are for bare state dicts; this file says its own")

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
 
 from conversions.assembly import FLOATS, Signature, listing
-from conversions.inference import OTHER_WEIGHTS, paired_biases
+from conversions.unread import MODULE, known_kind
 
-__all__ = ["At", "Part", "follows", "parts_of", "side_of"]
+__all__ = ["WEIGHT_WORD", "At", "Part", "follows", "other_layout", "parts_of", "side_of"]
 
-# keys that say a layer stands beside others, whatever its shape
-BRANCHES = re.compile(r"downsample|shortcut|skip|residual|identity|branch|attn|attention|squeeze|(?<![a-z])se\d*\.")
+WEIGHT_WORD = re.compile(r"(?<![A-Za-z])(weights?|kernels?|W|w)(?![A-Za-z])")
+BIAS_WORDS = {
+    "weight": ("bias",),
+    "weights": ("biases", "bias"),
+    "kernel": ("bias",),
+    "kernels": ("biases", "bias"),
+    "W": ("b", "B"),
+    "w": ("b",),
+}
 STATISTICS = ("running_mean", "running_var")
+HIGHEST_RANK = 5  # of a weight: that of a convolution along three axes
+
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -47,7 +60,7 @@ class Part:
     keys: tuple[str | None, str | None, str | None, str | None]
     network: int
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The key that names it."""
         return next(key for key in (self.keys[2], *self.keys) if key is not None)
@@ -69,53 +82,81 @@ class Part:
 
     def groups(self, at: At | None) -> int:
         """Groups of a convolution."""
-        return 1 if at is None else max(1, at.channels // self.size[1])
+        return 1 if at is None or self.kind != "conv" else max(1, at.channels // self.size[1])
 
 
 def parts_of(state: Signature, *, ordered: bool, told: bool) -> list[Part]:
     """The layers of a state dict, in the order of their first keys.
 
+    Args:
+        state: Keys, shapes and dtypes, in the order of the state dict.
+        ordered: Whether the order of keys may be the order of layers.
+        told: Whether the caller gave the activation or the offset; else a floating scalar, which may be a frequency or
+            an offset, is refused.
+
     Raises:
         ValueError: Naming keys and shapes, if a tensor belongs to no convolution, linear layer or batch norm.
     """
+    kind = known_kind(key for key, _, _ in state)
+    if kind is not None:
+        raise ValueError(
+            f"a bare state dict is read where it holds linear layers, convolutions and batch norms; {kind}"
+        )
+    _check_dtypes(state)
     shapes = {key: shape for key, shape, dtype in state if dtype in FLOATS}
     norms = _norms(shapes)
     taken = {key for norm in norms.values() for key in norm if key}
-    weights = [key for key, shape in shapes.items() if 2 <= len(shape) <= 5 and key not in taken]
-    biases = paired_biases({key: shape for key, shape in shapes.items() if key not in taken}, weights, ordered)
+    free = {key: shape for key, shape in shapes.items() if key not in taken}
+    weights = [key for key, shape in free.items() if 2 <= len(shape) <= HIGHEST_RANK]
+    if not weights:
+        found = listing((key, shape) for key, shape, _ in state)
+        raise ValueError(f"expected weights of layers, of shape [out, in] or [out, in, *kernel]; found {found}")
+    biases = _paired_biases(free, weights, ordered)
     known = {*taken, *weights, *biases.values()}
     strange = [(key, shape) for key, shape in shapes.items() if shape and key not in known]
-    strange += [(key, shapes[key]) for key in weights if OTHER_WEIGHTS.search(key)]
-    strange += [(key, shape) for key, shape, _ in state if len(shape) > 0 and key not in shapes]
     if strange:
         raise ValueError(
-            "a bare state dict may hold convolutions, linear layers and batch norms (with running statistics); "
-            f"not understood: {listing(strange)}; convert the module"
+            "a bare state dict may hold linear layers, convolutions and batch norms with running statistics; "
+            f"not understood, as they are no weight, no bias of one and no such norm: {listing(strange)} "
+            f"(weights: {listing((key, shapes[key]) for key in weights)}); {MODULE}"
         )
+    _check_scalars(shapes, told)
+    network = _positions({key: shapes[key] for key in weights})
+    layers = [
+        Part("conv" if len(shapes[key]) > 2 else "linear", shapes[key], (key, biases.get(key), None, None), network)
+        for key in weights
+    ]
+    layers += [Part("norm", shapes[keys[2]], keys, network) for keys in norms.values()]
+    place = {key: i for i, key in enumerate(shapes)}
+    return sorted(layers, key=lambda part: min(place[key] for key in part.keys if key))
+
+
+def _check_dtypes(state: Signature) -> None:
+    """Raise ValueError where a tensor that is no counter is of a dtype that weights do not have."""
+    other = [(key, shape, dtype) for key, shape, dtype in state if shape and dtype not in FLOATS]
+    if other:
+        key, shape, dtype = other[0]
+        more = f" (and {len(other) - 1} more)" if len(other) > 1 else ""
+        raise ValueError(
+            f"not understood: {key!r} {list(shape)} is of dtype {dtype}{more}, and weights are of dtype "
+            f"{', '.join(FLOATS)}; if it is a weight, dequantise it first, as state[{key!r}].float() times its scale; "
+            f"else {MODULE}"
+        )
+
+
+def _check_scalars(shapes: Shapes, told: bool) -> None:
     scalars = [key for key, shape in shapes.items() if not shape]
     if scalars and not told:
         raise ValueError(
-            f"scalars {', '.join(map(repr, scalars))} may enter the function, which a bare state dict does not say; "
-            "pass activation= or output_offset=, or convert the module"
+            f"scalars {', '.join(map(repr, scalars))} may be a frequency or an output offset, which a bare state dict "
+            "does not say; pass activation= (as 'sine:30') or output_offset=, or convert the module"
         )
-    network = _positions({key: shapes[key] for key in weights})
-    found = {
-        key: Part(
-            "conv" if len(shapes[key]) > 2 else "linear", shapes[key], (key, biases.get(key), None, None), network
-        )
-        for key in weights
-    }
-    found |= {keys[2]: Part("norm", shapes[keys[2]], keys, network) for keys in norms.values()}
-    if not weights:
-        raise ValueError(f"expected weights of layers, found {listing(shapes.items())}")
-    place = {key: i for i, key in enumerate(shapes)}
-    return sorted(found.values(), key=lambda part: min(place[key] for key in part.keys if key))
 
 
 Norm = tuple[str | None, str | None, str, str]
 
 
-def _norms(shapes: dict[str, tuple[int, ...]]) -> dict[str, Norm]:
+def _norms(shapes: Shapes) -> dict[str, Norm]:
     """The keys of each batch norm, by its name: those beside a running mean."""
     norms: dict[str, Norm] = {}
     for key, shape in shapes.items():
@@ -131,6 +172,45 @@ def _norms(shapes: dict[str, tuple[int, ...]]) -> dict[str, Norm]:
             weight, bias = (name if name in shapes else None for name in keys[:2])
             norms[prefix] = (weight, bias, keys[2], keys[3])
     return norms
+
+
+def _paired_biases(shapes: Shapes, weights: Sequence[str], ordered: bool) -> dict[str, str]:
+    """The key of the bias of each weight that has one: by name; where no name tells, the vector behind the weight."""
+    biases = {}
+    for key in weights:
+        partner = next((name for name in _bias_names(key) if len(shapes.get(name, ())) == 1), None)
+        if partner is None:
+            continue
+        if shapes[partner][0] != shapes[key][0]:
+            raise ValueError(
+                f"bias {partner!r} {list(shapes[partner])} does not fit its weight {key!r} {list(shapes[key])}, "
+                f"read as [out, in]; transposes are not guessed; {MODULE}"
+            )
+        biases[key] = partner
+    if biases or not ordered:
+        return biases
+    keys = list(shapes)
+    for key, follower in pairwise(keys):
+        vector = len(shapes[key]) >= 2 and shapes[follower] == shapes[key][:1]
+        if vector and not WEIGHT_WORD.search(key) and not WEIGHT_WORD.search(follower):
+            biases[key] = follower
+    return biases
+
+
+def _bias_names(key: str) -> list[str]:
+    matches = list(WEIGHT_WORD.finditer(key))
+    if not matches:
+        return []
+    match = matches[-1]
+    return [key[: match.start()] + word + key[match.end() :] for word in BIAS_WORDS[match[1]]]
+
+
+def _positions(weights: Shapes) -> int:
+    """The number of axes of positions that a network's convolutions have, 0 where it has none."""
+    spatial = {len(shape) - 2 for shape in weights.values()} - {0}
+    if len(spatial) > 1:
+        raise ValueError(f"convolutions of several dimensions: {listing(weights.items())}; {MODULE}")
+    return next(iter(spatial), 0)
 
 
 def side_of(part: Part, at: At) -> int | None:
@@ -155,15 +235,6 @@ def follows(part: Part, at: At | None) -> At | None:
     return None if dubious else At(part.size[0], part.spatial)
 
 
-def _positions(weights: dict[str, tuple[int, ...]]) -> int:
-    """The number of axes of positions that a network's convolutions have, 0 where it has none."""
-    beside = [(key, shape) for key, shape in weights.items() if BRANCHES.search(key)]
-    if beside:
-        raise ValueError(
-            f"these layers seem to stand on branches, and a bare state dict does not say where they lead: "
-            f"{listing(beside)}; convert the module"
-        )
-    spatial = {len(shape) - 2 for shape in weights.values()} - {0}
-    if len(spatial) > 1:
-        raise ValueError(f"convolutions of several dimensions: {listing(weights.items())}")
-    return next(iter(spatial), 0)
+def other_layout(part: Part) -> Part:
+    """The layer whose weight is read as [*kernel, in, out], as JAX and Keras store it."""
+    return part if part.kind == "norm" else replace(part, size=(part.size[-1], part.size[-2], *part.size[:-2]))

@@ -10,13 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from conversions.assembly import Signature, listing
-from conversions.inference import infer_architecture
+from conversions.assembly import LISTED, Layer, Signature, chain, listing
 from conversions.layer_order import ordered_parts
 from conversions.layers import At, Part, follows, parts_of, side_of
+from conversions.other_readings import other_reading, registered_twice, seems_branched
 from conversions.recording import record
 from conversions.registry import MODULES
 from conversions.tracer import read
+from conversions.unread import ASSUME, MODULE
 from graphws.activation import Activation
 from graphws.architecture import Architecture
 
@@ -39,20 +40,27 @@ class Told:
     Args:
         activation: Of the hidden layers; None for the default.
         output_offset: Added to the output; None for none.
+        assume_chain: Whether layers whose names and widths leave other readings are a chain all the same.
     """
 
     activation: Activation | None = None
     output_offset: float | None = None
+    assume_chain: bool = False
 
     @property
     def anything(self) -> bool:
-        """Whether the caller said something."""
+        """Whether the caller said something of the function."""
         return self.activation is not None or self.output_offset is not None
 
 
 @lru_cache(maxsize=1024)
 def inferred(
-    state: Signature, told: Told, shape: tuple[int, ...] | None, *, ordered: bool
+    state: Signature,
+    told: Told,
+    shape: tuple[int, ...] | None,
+    *,
+    ordered: bool,
+    tied: tuple[tuple[str, str], ...] = (),
 ) -> tuple[Architecture, tuple[str, ...]]:
     """The architecture of a bare state dict, and what was assumed of it, a sentence each.
 
@@ -61,28 +69,45 @@ def inferred(
         told: What the caller says.
         shape: Of one input, without the batch axis; None where nobody says.
         ordered: Whether the order of keys may be the order of layers.
+        tied: Keys that are further names of a tensor, each with the tensor's first name.
 
     Raises:
-        ValueError: Naming keys and shapes, if they are no chain of layers, or several.
+        ValueError: Naming keys and shapes, if they are no chain of layers, or may be something else.
     """
     empty = [(key, size) for key, size, _ in state if 0 in size]
     if empty:
         raise ValueError(f"a layer needs at least one neuron and one input; without entries: {listing(empty)}")
-    activation = told.activation or Activation(DEFAULT_ACTIVATION)
-    offset = float(told.output_offset or 0.0)
-    plain = all(len(size) <= 2 and not key.endswith("running_mean") for key, size, _ in state)
-    if plain:
-        architecture = infer_architecture(state, activation, offset, ordered=ordered, told=told.anything)
-        deep = told.activation is None and len(architecture.groups) > 2
-        return architecture, (f"assumed: activation {activation} behind every layer but the last",) if deep else ()
     parts = parts_of(state, ordered=ordered, told=told.anything)
+    doubt = seems_branched(parts)
+    _check_doubt(doubt, told)
     order, given = ordered_parts(parts, ordered)
-    return _read(order, state, told, shape), _assumptions(order, activation, told, given)
+    doubt = doubt or other_reading(order) or registered_twice(order, dict(tied))
+    _check_doubt(doubt, told)
+    notes = _assumptions(order, told, given)
+    if doubt:
+        notes = (*notes, f"assumed: one chain of layers, as assume_chain says, although {doubt}")
+    if tied or any(part.kind != "linear" for part in order):
+        return _read(order, state, told, shape, tied), notes
+    activation, last = told.activation or Activation(DEFAULT_ACTIVATION), len(order) - 1
+    layers = [Layer(part.key, part.keys[1], activation if i < last else Activation()) for i, part in enumerate(order)]
+    return chain(state, layers, float(told.output_offset or 0.0)), notes
 
 
-def _read(parts: Sequence[Part], state: Signature, told: Told, shape: tuple[int, ...] | None) -> Architecture:
+def _check_doubt(doubt: str | None, told: Told) -> None:
+    if doubt and not told.assume_chain:
+        raise ValueError(f"{doubt}; a bare state dict does not say how its layers are joined: {MODULE}; {ASSUME}")
+
+
+def _read(
+    parts: Sequence[Part],
+    state: Signature,
+    told: Told,
+    shape: tuple[int, ...] | None,
+    tied: Sequence[tuple[str, str]],
+) -> Architecture:
     """The architecture of a chain: a module that runs it is read as any other."""
     tensors = {key: torch.empty(size, dtype=getattr(torch, dtype)) for key, size, dtype in state}
+    tensors |= {key: tensors[own] for key, own in tied}
     module = _Chain(parts, tensors, told.activation or Activation(DEFAULT_ACTIVATION), float(told.output_offset or 0.0))
     if shape is None:
         shape = (parts[0].inputs, *[max(SIDE, parts[0].size[-1])] * max(part.spatial for part in parts))
@@ -134,23 +159,40 @@ def _flat(x: Tensor, part: Part, at: At | None) -> Tensor:
     return POOLS[at.spatial](x, side_of(part, at) or 1).flatten(1)
 
 
-def _assumptions(parts: Sequence[Part], activation: Activation, told: Told, given: bool) -> tuple[str, ...]:
-    notes = [f"assumed: activation {activation} behind every layer, or its norm, but the last"]
-    notes = [] if told.activation is not None else notes
-    if any(part.kind == "conv" for part in parts):
-        notes.append("assumed: convolutions of stride 1, padding 'same' and no dilation, none of them transposed")
-    if any(part.kind == "norm" for part in parts):
-        notes.append("assumed: running statistics belong to batch norms of eps 1e-05")
+def _assumptions(parts: Sequence[Part], told: Told, given: bool) -> tuple[str, ...]:
+    """What keys and shapes do not say of a chain, a sentence each; equal for equal architectures."""
+    deep = sum(part.kind != "norm" for part in parts) > 1
+    kinds = {part.kind for part in parts}
+    notes = {
+        f"assumed: activation {DEFAULT_ACTIVATION} behind every layer but the last": deep and told.activation is None,
+        "assumed: no activation behind the last layer": True,
+        "assumed: output offset 0": told.output_offset is None,
+        "assumed: no branches and no residual sums": deep,
+        "assumed: a norm behind a layer stands before its activation": deep and "norm" in kinds,
+        "assumed: running statistics belong to batch norms of eps 1e-05": "norm" in kinds,
+        "assumed: convolutions of stride 1": "conv" in kinds,
+        "assumed: convolutions of padding 'same'": "conv" in kinds,
+        "assumed: convolutions of no dilation": "conv" in kinds,
+        "assumed: convolutions that are not transposed": "conv" in kinds,
+    }
+    found = [note for note, holds in notes.items() if holds]
+    found += _shaped(parts) if "conv" in kinds else []
+    if not given:
+        names = [part.name for part in parts]
+        more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+        found.append(f"assumed: the order of layers {', '.join(names[:LISTED])}{more}, the only one that chains")
+    return tuple(found)
+
+
+def _shaped(parts: Sequence[Part]) -> list[str]:
+    """What is assumed of groups and pooling, by the shapes of a network with convolutions."""
+    notes, pooled = [], []
     at: At | None = None
-    pools = []
     for part in parts:
         if part.kind == "linear" and at is not None and at.spatial:
             side = side_of(part, at) or 1
-            pools.append(f"average pooling to {' x '.join([str(side)] * at.spatial)} before {part.name!r}")
+            pooled.append(f"average pooling to {' x '.join([str(side)] * at.spatial)} before {part.name!r}")
         if part.kind == "conv" and part.groups(at) > 1:
             notes.append(f"assumed: {part.name!r} is a convolution in {part.groups(at)} groups")
         at = follows(part, at)
-    notes.append(f"assumed: no branches, no residual sums, no pooling{' but ' if pools else ''}{' and '.join(pools)}")
-    if not given:
-        notes.append(f"assumed: the order of layers {', '.join(part.name for part in parts)}, the only one that chains")
-    return tuple(notes)
+    return [*notes, f"assumed: no pooling{' but ' if pooled else ''}{' and '.join(pooled)}"]

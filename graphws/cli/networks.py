@@ -38,6 +38,11 @@ def add_network_options(parser: argparse.ArgumentParser, *, allow_nonfinite: boo
     parser.add_argument(
         "--activation", metavar="NAME", help="of the hidden layers of a bare state dict, as relu or sine:30"
     )
+    parser.add_argument(
+        "--assume-chain",
+        action="store_true",
+        help="read a bare state dict as one chain of layers where names and widths leave other readings; it is noted",
+    )
     if allow_nonfinite:
         parser.add_argument("--allow-nonfinite", action="store_true", help="let NaN and infinite weights through")
 
@@ -91,6 +96,7 @@ class Converter:
         input_shape: Of an input, batch axis first; None to infer it.
         activation: Of the hidden layers of bare state dicts.
         allow_nonfinite: Let NaN and infinite weights through.
+        assume_chain: Read bare state dicts as chains where names and widths leave other readings.
 
     Raises:
         ValueError: If options contradict each other, or the module can't be built.
@@ -100,6 +106,7 @@ class Converter:
     input_shape: tuple[int, ...] | None = None
     activation: str | None = None
     allow_nonfinite: bool = False
+    assume_chain: bool = False
 
     _built: nn.Module | None = field(init=False, default=None, repr=False)
     _architectures: dict[Signature, Architecture] = field(init=False, default_factory=dict, repr=False)
@@ -107,6 +114,8 @@ class Converter:
     def __post_init__(self) -> None:
         if self.module is not None and self.activation is not None:
             raise ValueError("--activation is for bare state dicts; a module says its own")
+        if self.module is not None and self.assume_chain:
+            raise ValueError("--assume-chain is for bare state dicts; a module says how its layers are joined")
         if self.activation is not None:
             from graphws.activation import Activation
 
@@ -117,7 +126,8 @@ class Converter:
     def of(cls, arguments: argparse.Namespace) -> Converter:
         """What :func:`add_network_options` parsed."""
         allowed = getattr(arguments, "allow_nonfinite", False)
-        return cls(arguments.module, arguments.input_shape, arguments.activation, allowed)
+        chain = arguments.assume_chain
+        return cls(arguments.module, arguments.input_shape, arguments.activation, allowed, chain)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -138,7 +148,11 @@ class Converter:
         if self._built is not None:
             return self._with_module(self._built, Path(path))
         return conversions.to_graph(
-            path, self._example(None), activation=self.activation, allow_nonfinite=self.allow_nonfinite
+            path,
+            self._example(None),
+            activation=self.activation,
+            allow_nonfinite=self.allow_nonfinite,
+            assume_chain=self.assume_chain,
         )
 
     def _with_module(self, module: nn.Module, path: Path) -> NetGraph:

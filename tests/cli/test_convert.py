@@ -72,6 +72,18 @@ def test_bare_state_dicts_say_what_was_assumed(tmp_path: Path, capsys: pytest.Ca
     assert "symmetry: S_3, 1 factors" in text
 
 
+def test_what_may_be_no_chain_is_read_where_it_is_said_to_be_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "net.pt"
+    torch.save({"stem.weight": torch.rand(8, 3), "mix.weight": torch.rand(8, 8), "head.weight": torch.rand(2, 8)}, path)
+    assert "--assume-chain" in refused(capsys, "inspect", str(path))
+    assert main(["inspect", str(path), "--assume-chain"]) == 0
+    assert "assumed: one chain of layers, as assume_chain says, although 'mix'" in capsys.readouterr().out
+    message = refused(capsys, "inspect", str(path), "--assume-chain", "--module", "torch.nn:ReLU")
+    assert "--assume-chain is for bare state dicts" in message
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -108,14 +108,22 @@ def test_a_bare_state_dict_computes_what_its_module_does(name: str, suffix: str,
 def test_every_assumption_is_noted() -> None:
     notes = "\n".join(conversions.to_graph(network("depthwise")[0].state_dict()).remainder.notes)
     for part in (
-        "activation relu behind every layer, or its norm, but the last",
-        "stride 1, padding 'same' and no dilation, none of them transposed",
+        "activation relu behind every layer but the last",
+        "no activation behind the last layer",
+        "output offset 0",
+        "no branches and no residual sums",
+        "convolutions of stride 1",
+        "convolutions of padding 'same'",
+        "convolutions of no dilation",
+        "convolutions that are not transposed",
         "'2' is a convolution in 6 groups",
         "'4' is a convolution in 2 groups",
         "no pooling but average pooling to 2 x 2 before '8'",
     ):
         assert part in notes
-    assert "eps 1e-05" in "".join(conversions.to_graph(network("norms")[0].state_dict()).remainder.notes)
+    normed = "\n".join(conversions.to_graph(network("norms")[0].state_dict()).remainder.notes)
+    assert "batch norms of eps 1e-05" in normed
+    assert "a norm behind a layer stands before its activation" in normed
     shuffled = dict(sorted(network("deep")[0].state_dict().items()))
     assert "the order of layers 0, 2, 4" in "".join(conversions.to_graph(shuffled).remainder.notes)
 
@@ -127,7 +135,7 @@ def test_activation_and_offset_are_those_given() -> None:
         module[index] = nn.Tanh()  # type: ignore[operator]
     graph = conversions.to_graph(state, x, activation="tanh", output_offset=0.5)
     torch.testing.assert_close(conversions.execute(graph, x), module(x) + 0.5, rtol=0, atol=1e-12)
-    assert not any("activation" in note for note in graph.remainder.notes)
+    assert not any("activation tanh" in note or "output offset" in note for note in graph.remainder.notes)
     assert graph.architecture.input_shape == (2, 20)
 
 
@@ -146,7 +154,7 @@ def sizes(**shapes: tuple[int, ...]) -> dict[str, Tensor]:
         (sizes(a__weight=(8, 3, 3, 3), b__weight=(4, 3, 3)), "convolutions of several dimensions"),
         (
             sizes(a__weight=(8, 3, 3, 3), n__weight=(8,), n__bias=(8,)),
-            r"not understood: 'n.weight' \[8\], 'n.bias' \[8\]",
+            r"no bias of one and no such norm: 'n.weight' \[8\], 'n.bias' \[8\]",
         ),
         (sizes(a__weight=(8, 3, 3, 3), n__running_mean=(8,)), r"of one length; found 'n.running_mean' \[8\]"),
         (sizes(a__weight=(8, 3, 3, 3), a__bias=(3,)), "transposes are not guessed"),
@@ -156,9 +164,9 @@ def sizes(**shapes: tuple[int, ...]) -> dict[str, Tensor]:
         ),
         (sizes(a__weight=(8, 3, 3, 3), b__weight=(8, 2, 1, 1), b__bias=(8,)), "cannot chain"),
         (sizes(a__weight=(8, 3, 3, 3), downsample__weight=(8, 8, 1, 1)), "seem to stand on branches"),
-        (sizes(a__weight=(8, 3, 3, 3), scale=()), r"scalars 'scale' may enter the function"),
+        (sizes(a__weight=(8, 3, 3, 3), scale=()), r"scalars 'scale' may be a frequency or an output offset"),
         (sizes(a__weight=(0, 3, 3, 3)), r"without entries: 'a.weight' \[0, 3, 3, 3\]"),
-        (sizes(a__weight=(8, 3, 3, 3, 3, 3)), "not understood"),
+        (sizes(a__weight=(8, 3, 3, 3, 3, 3)), "expected weights of layers"),
         (sizes(n__running_mean=(8,), n__running_var=(8,)), "expected weights of layers"),
         (sizes(a__weight=(8, 3, 3, 3), b__weight=(8, 8, 3, 3), c__weight=(8, 8, 3, 3)), None),
     ],
