@@ -97,7 +97,8 @@ def _in_other_layout(parts: Sequence[Part]) -> str | None:
     words = {(WEIGHT_WORD.findall(part.key) or [""])[-1] for part in weighted}
     other = [other_layout(part) for part in parts]
     lengths = all(part.size[0] == twin.size[0] for part, twin in zip(parts, other, strict=True) if part.keys[1])
-    if words & {"weight", "weights"} or not lengths or not chains(other):
+    alone = len(weighted) == 1 and not words & {"kernel", "kernels"}
+    if alone or words & {"weight", "weights"} or not lengths or not chains(other):
         return None
     return f"these weights may be [out, in] or, as JAX and Keras store them, [in, out]: {_listed(weighted)}"
 
