@@ -103,7 +103,7 @@ def note_lines(notes: Mapping[str, int], networks: int) -> list[str]:
         lines.append(f"{len(notes) - LISTED:,} more notes stand in the zoo's manifest.json")
     if any(note.startswith(ASSUMED) for note in notes):
         lines.append(
-            "what is assumed may be wrong: --module, or --activation for MLPs, say it; --strict leaves such files out"
+            "what is assumed may be wrong: --module says it (--activation a part of it); --strict leaves such files out"
         )
     return lines
 

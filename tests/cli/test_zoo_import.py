@@ -312,7 +312,9 @@ def test_what_is_said_is_not_assumed(tmp_path: Path, capsys: pytest.CaptureFixtu
     for i in range(4):
         write(tmp_path / "nets" / f"m{i}.safetensors", mlp_state(3, 4, 2, seed=i))
     assert run_import(tmp_path / "nets", tmp_path / "zoo", "--activation", "gelu") == 0
-    assert "activation" not in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "assumed: activation" not in said
+    assert "assumed: no activation behind the last layer" in said
 
 
 def test_strict_leaves_guesses_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
