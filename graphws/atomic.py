@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,22 +14,32 @@ if TYPE_CHECKING:
 
 __all__ = ["replacing", "write_tensors", "write_text"]
 
+KEPT = 40  # characters of a name that its temporary one begins with, which may not be longer than names can be
+
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its place when the block ends, and is removed if it fails.
 
-    The temporary name keeps the suffix, which some writers read.
+    The temporary name is random and its file new, so that nothing else can be written through it; it keeps the suffix,
+    which some writers read.
 
     Raises:
-        OSError: If the folder can't be made or written.
+        OSError: If the folder can't be made or written; names ``path``, also where the disc is full.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
+    temporary = target.with_name(f".{target.stem[:KEPT]}.{secrets.token_hex(8)}{target.suffix}")
     try:
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # less what the umask takes
         yield temporary
         temporary.replace(target)
+    except OSError as error:
+        if error.filename not in (None, str(temporary)):
+            raise
+        if error.errno is None:
+            raise OSError(f"cannot write {target}: {error}") from error
+        raise OSError(error.errno, error.strerror, str(target)) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -28,6 +28,7 @@ RANKS = {
     "graphws.scaling": 6,
     "graphws.atomic": 6,
     "graphws.metrics_file": 6,
+    "graphws.folder_lock": 7,
     "graphws": 7,  # from graphws import NetGraph
     "graphws.checks": 0,
     "graphws.routes": 0,

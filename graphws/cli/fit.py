@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import pickle
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ import torch
 from jsonargparse import ArgumentError
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import graphws.models
@@ -26,8 +27,11 @@ from graphws.cli.config import explain
 from graphws.cli.fit_cost import cost_line
 from graphws.cli.fit_progress import FitProgress
 from graphws.cli.progress import Progress
+from graphws.cli.runs import LOCK
+from graphws.folder_lock import locked
 from graphws.tasks.metrics_csv import MetricsCSV
 from graphws.tasks.run import FitClock, checkpoint_callback, checkpoint_path, preflight, record
+from graphws.tasks.run_files import RowBeforeCheckpoint, WholeCheckpoints, WholeConfig
 
 __all__ = ["RunCLI", "quiet", "run_lightning"]
 
@@ -53,8 +57,9 @@ QUIET = [  # what Lightning says about every run, or about choices the user did 
 class RunCLI(LightningCLI):
     """LightningCLI whose fit leaves a run directory, the default root directory of the trainer."""
 
-    def __init__(self, *args: Any, progress: Progress, **kwargs: Any) -> None:
-        self.clock, self.progress = FitClock(), progress
+    def __init__(self, *args: Any, progress: Progress, held: contextlib.ExitStack, **kwargs: Any) -> None:
+        self.clock, self.progress, self.held = FitClock(), progress, held
+        self.words: list[str] = list(kwargs["args"])
         self.result: dict[str, Any] | None = None
         super().__init__(*args, **kwargs)
 
@@ -82,8 +87,8 @@ class RunCLI(LightningCLI):
             settings.trainer.default_root_dir = str(Path("runs") / (files[-1].stem if files else "run"))
         root = Path(settings.trainer.default_root_dir)
         if self.subcommand == "fit":
-            if settings.ckpt_path is None and (root / "result.json").exists() and not settings.trainer.fast_dev_run:
-                raise ValueError(f"{root} holds a finished run; give another --trainer.default_root_dir or remove it")
+            if settings.ckpt_path is None and not settings.trainer.fast_dev_run:
+                _refuse_finished(root)
             if settings.ckpt_path is not None:
                 settings.ckpt_path = str(checkpoint_path(root, settings.ckpt_path))
         else:
@@ -99,7 +104,8 @@ class RunCLI(LightningCLI):
         callbacks: list[Any] = [FitProgress(self.progress, self.model.monitor, self.model.mode)]
         writes = self.subcommand == "fit" and not config["fast_dev_run"]
         if writes:
-            callbacks += [self.clock, checkpoint_callback(root, self.model)]
+            callbacks += [self.clock, RowBeforeCheckpoint(), checkpoint_callback(root, self.model)]
+            kwargs["plugins"] = [*_listed(config["plugins"]), WholeCheckpoints()]
         if config["enable_progress_bar"] is not False and sys.stderr.isatty():
             callbacks.append(RichProgressBar(leave=False))
         else:
@@ -115,12 +121,21 @@ class RunCLI(LightningCLI):
         self.datamodule.setup("fit")
         preflight(self.model, self.datamodule, "train")
         if not self.settings["trainer"]["fast_dev_run"]:
-            self.root.mkdir(parents=True, exist_ok=True)
+            self._hold()
         print(
             f"fit {type(self.model).__name__} ({self.model.target}) with {self.model.standardised.model} on "
             f"{len(self.datamodule.split('train')):,} networks, seed {self.settings['seed_everything']}, in {self.root}"
         )
         print(cost_line(self.model, self.datamodule, self.trainer.strategy.root_device))
+
+    def _hold(self) -> None:
+        """Make the run directory and be the only one who writes there."""
+        command = shlex.join(["graphws", *self.words])
+        self.held.enter_context(locked(self.root / LOCK, self.root, command))
+        if self.settings["ckpt_path"] is None:
+            _refuse_finished(self.root)  # another fit may have ended since
+        for leftover in self.root.glob("checkpoints/.*.ckpt"):  # of a fit that was killed while it wrote
+            leftover.unlink()
 
     def after_fit(self) -> None:
         if self.settings["trainer"]["fast_dev_run"] or self.trainer.interrupted:
@@ -150,20 +165,21 @@ def run_lightning(arguments: Sequence[str]) -> RunCLI:
     keep_freed_memory()
     words = _with_shorthands(arguments)
     parser_kwargs: dict[str, Any] = {"exit_on_error": False, "prog": "graphws"}
-    with quiet(), Progress(f"graphws {words[0]}: starting") as progress:
+    with quiet(), contextlib.ExitStack() as held, Progress(f"graphws {words[0]}: starting") as progress:
         try:
             return RunCLI(
                 LightningModule,
                 graphws.tasks.ZooDataModule,
                 progress=progress,
+                held=held,
                 subclass_mode_model=True,
                 subclass_mode_data=True,
                 auto_configure_optimizers=False,
                 load_from_checkpoint_support=False,
                 trainer_defaults=DEFAULTS,
                 seed_everything_default=0,
-                save_config_callback=SaveConfigCallback,
-                save_config_kwargs={"overwrite": True},
+                save_config_callback=WholeConfig,
+                save_config_kwargs={"save_to_log_dir": False},
                 parser_kwargs={**parser_kwargs, **{name: {"exit_on_error": False} for name in COMMANDS}},
                 args=words,
             )
@@ -175,6 +191,15 @@ def run_lightning(arguments: Sequence[str]) -> RunCLI:
 
 def _with_shorthands(arguments: Sequence[str]) -> list[str]:
     return ["--data.init_args.allow_nonfinite=true" if word == "--allow-nonfinite" else word for word in arguments]
+
+
+def _refuse_finished(root: Path) -> None:
+    if (root / "result.json").exists():
+        raise ValueError(f"{root} holds a finished run; give another --trainer.default_root_dir or remove it")
+
+
+def _listed(plugins: Any) -> list[Any]:
+    return list(plugins) if isinstance(plugins, (list, tuple)) else [] if plugins is None else [plugins]
 
 
 def _check_readable(path: str) -> None:

@@ -13,13 +13,16 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any, Literal
 
+from graphws.cli.ending import tied
 from graphws.cli.progress import Progress
 
-__all__ = ["Fit", "Outcome", "default_workers", "fits_at_once"]
+__all__ = ["LOCK", "Fit", "Outcome", "default_workers", "fits_at_once"]
 
 MAX_WORKERS = 8
+LOCK = ".lock"  # in a run directory, or a sweep's folder, that is being written
 
 
 @dataclass(frozen=True)
@@ -109,10 +112,15 @@ def fits_at_once(fits: Sequence[Fit], workers: int) -> Iterator[Outcome]:
 
 def _run(fit: Fit, processes: _Processes) -> Outcome:
     from graphws.atomic import write_text
+    from graphws.folder_lock import refuse_locked
 
     words, state = fit.words, fit.state
     if state == "finished":
         return Outcome(fit, f"{fit.root}: finished before")
+    try:
+        refuse_locked(fit.root / LOCK, fit.root)
+    except BlockingIOError as held:
+        return Outcome(fit, f"{fit.root}: {held}", str(held))
     if state != "killed" and fit.root.is_dir():
         shutil.rmtree(fit.root)
     write_text(fit.path, f"# graphws {' '.join(words)}\n{json.dumps(fit.config, indent=2)}\n")
@@ -132,7 +140,7 @@ def _run(fit: Fit, processes: _Processes) -> Outcome:
 
 @dataclass
 class _Processes:
-    """The processes that run; after :meth:`end` no other is started."""
+    """The processes that run, which end with this one; after :meth:`end` no other is started."""
 
     running: dict[subprocess.Popen[str], str] = field(default_factory=dict)  # and what each has said last
     ended: bool = False
@@ -140,13 +148,11 @@ class _Processes:
 
     def run(self, command: Sequence[str]) -> tuple[int, str, str]:
         """Exit status, output and errors of a command that has one thread."""
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        environment = tied({**os.environ, "OMP_NUM_THREADS": "1"})
         with self.lock:
             if self.ended:
                 return 1, "", "interrupted"
-            process = subprocess.Popen(
-                command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-            )
+            process = subprocess.Popen(command, env=environment, text=True, stdin=PIPE, stdout=PIPE, stderr=PIPE)
             self.running[process] = ""
         with process, ThreadPoolExecutor(1) as pool:
             errors = pool.submit(process.stderr.read)  # type: ignore[union-attr]

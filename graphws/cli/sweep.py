@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import statistics
 import sys
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from graphws.cli.progress import Progress, duration
-from graphws.cli.runs import Fit, Outcome, default_workers, fits_at_once
+from graphws.cli.runs import LOCK, Fit, Outcome, default_workers, fits_at_once
 
 __all__ = ["register", "run_sweep"]
 
@@ -61,16 +62,23 @@ def run_sweep(configs: Sequence[Path], settings: Sequence[str], seeds: Sequence[
         0, or 1 where a fit failed.
 
     Raises:
-        OSError: If a configuration or its zoo is missing.
+        OSError: If a configuration or its zoo is missing, or another sweep writes there now (says which).
         ValueError: If something is wrong with a configuration; nothing has been fitted then.
     """
     from graphws.cli.sweep_plan import plan_fits
+    from graphws.folder_lock import locked
 
     with Progress("checking the configurations"):
         fits = plan_fits(configs, settings, seeds, out)
+    command = shlex.join(["graphws", "sweep", *map(str, configs), "--out", str(out)])
+    with locked(out / LOCK, out, command):
+        return _sweep_all(fits, len(seeds), out, workers)
+
+
+def _sweep_all(fits: Sequence[Fit], seeds: int, out: Path, workers: int) -> int:
     states = [fit.state for fit in fits]
     print(
-        f"{len(fits)} runs, {len(fits) // len(seeds)} configurations x {len(seeds)} seeds, in {out}: "
+        f"{len(fits)} runs, {len(fits) // seeds} configurations x {seeds} seeds, in {out}: "
         f"{states.count('finished')} finished before, {states.count('killed')} to resume, {states.count('new')} to "
         f"fit; {workers} at a time, one thread each",
         flush=True,

@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from graphws.atomic import write_text
-from graphws.metrics_file import read_metrics
+from graphws.metrics_file import read_metrics, read_rows
 
 __all__ = ["MetricsCSV", "read_metrics"]
 
@@ -30,7 +30,7 @@ class MetricsCSV(Logger):
     def __init__(self, folder: str | Path) -> None:
         super().__init__()
         self.folder = Path(folder)
-        self.rows: dict[int, dict[str, float]] | None = None
+        self.rows: dict[int, dict[str, str]] | None = None  # as they stand in the file
 
     @property
     def name(self) -> str:
@@ -55,9 +55,10 @@ class MetricsCSV(Logger):
             return
         epoch = int(kept.pop("epoch"))
         if self.rows is None:
-            earlier = read_metrics(self.folder / "metrics.csv")
-            self.rows = {int(row.pop("epoch")): row for row in earlier if row["epoch"] < epoch}
-        self.rows.setdefault(epoch, {}).update(kept, **({} if step is None else {"step": step}))
+            earlier = read_rows(self.folder / "metrics.csv")
+            self.rows = {int(row.pop("epoch")): row for row in earlier if int(row["epoch"]) < epoch}
+        numbers = {**kept, **({} if step is None else {"step": step})}
+        self.rows.setdefault(epoch, {}).update({name: str(value) for name, value in numbers.items()})
 
     @rank_zero_only
     def save(self) -> None:

@@ -20,7 +20,7 @@ from graphws.atomic import write_tensors
 from graphws.zoo.conventions import convention_of, initialise, siren_architecture
 from graphws.zoo.fitting import FitSettings, fit_sirens
 from graphws.zoo.manifest import UNFINISHED
-from graphws.zoo.resuming import begin
+from graphws.zoo.resuming import making
 from graphws.zoo.sources import ImageSet, split_images
 from graphws.zoo.writing import finish_zoo, image_file, shard_file
 
@@ -114,7 +114,7 @@ def build_inr_zoo(
 
     Raises:
         ValueError: If the folder holds another zoo (says what differs), or the images don't fit the layout.
-        OSError: If the folder can't be written or holds something else.
+        OSError: If the folder can't be written, holds something else, or is being written by another (says by whom).
     """
     folder = Path(path)
     arch = siren_architecture(settings.layout, settings.convention, w0=settings.w0)
@@ -124,24 +124,36 @@ def build_inr_zoo(
             f"{','.join(map(str, settings.layout))} ends in {settings.layout[-1]}"
         )
     parameters = settings.parameters(images)
-    if begin(folder, parameters, command):
-        return Built(0, settings.count, 0, 0)
+    with making(folder, parameters, command) as finished:
+        if finished:
+            return Built(0, settings.count, 0, 0)
+        return _build(folder, images, settings, arch, parameters, progress)
+
+
+def _build(
+    folder: Path,
+    images: ImageSet,
+    settings: BuildSettings,
+    architecture: Architecture,
+    parameters: Mapping[str, Any],
+    progress: Callable[[int, int], None] | None,
+) -> Built:
     splits = split_images(images, settings.count, chunk_generator(settings.seed, "splits"))
     chosen = torch.cat(list(splits.values()))
     fitted, steps = 0, 0
     sizes = [len(part) for part in chosen.split(settings.chunk)]
     for chunk, rows in enumerate(chosen.split(settings.chunk)):
-        if _is_finished(folder, chunk, arch, len(rows)):
+        if _is_finished(folder, chunk, architecture, len(rows)):
             if progress:
                 progress(0, len(rows) * settings.fit.steps)
             continue
-        steps += _fit_chunk(folder, chunk, images.images[rows], arch, settings, progress)
+        steps += _fit_chunk(folder, chunk, images.images[rows], architecture, settings, progress)
         fitted += len(rows)
     table = _table(folder, len(sizes), splits, images)
     labels = None if images.labels is None else {"name": "class", "classes": list(images.classes)}
     finish_zoo(
-        folder, arch, sizes, table, labels=labels, has_images=True, convention=settings.convention,
-        provenance=parameters,
+        folder, architecture, sizes, table, labels=labels, has_images=True, convention=settings.convention,
+        provenance=dict(parameters),
     )  # fmt: skip
     shutil.rmtree(folder / UNFINISHED)
     diverged = int((~numpy.isfinite(table["mse"].to_numpy())).sum())

@@ -20,7 +20,7 @@ from graphws.atomic import write_text
 from graphws.zoo.import_chunks import architecture_file, finished_note, total_notes, write_chunk
 from graphws.zoo.import_table import make_table
 from graphws.zoo.manifest import MANIFEST, UNFINISHED, read_manifest
-from graphws.zoo.resuming import begin
+from graphws.zoo.resuming import making
 from graphws.zoo.writing import SPLITS, finish_any_zoo
 
 __all__ = ["Candidate", "ImportSettings", "Imported", "Reading", "Stack", "import_networks"]
@@ -152,17 +152,36 @@ def import_networks(
 
     Raises:
         ValueError: If none is a network, or the folder holds another zoo (says what differs).
-        OSError: If the folder can't be written or holds something else.
+        OSError: If the folder can't be written, holds something else, or is being written by another (says by whom).
     """
     folder, refused = Path(path), dict(refused or {})
     parameters = {**settings.provenance, "split": list(settings.split), "seed": settings.seed, "chunk": settings.chunk}
     parameters["files"] = {"count": len(candidates), "refused": len(refused), "sha256": _digest(candidates, refused)}
     existed = folder.exists()
-    if begin(folder, parameters, settings.command):
-        manifest = read_manifest(folder)
-        rejected = len(candidates) + len(refused) - manifest["count"]
-        found = manifest.get("notes", {})
-        return Imported(manifest["count"], rejected, len(manifest["architectures"]), len(candidates), found)
+    with making(folder, parameters, settings.command) as finished:
+        if finished:
+            return _known(folder, len(candidates), len(refused))
+        notes, resumed = _read_chunks(folder, candidates, read, settings, progress)
+        for note in notes:
+            refused |= {candidates[int(row)].name: reason for row, reason in note["rejected"].items()}
+        return _finish(folder, candidates, notes, refused, settings, parameters, resumed, existed)
+
+
+def _known(folder: Path, candidates: int, refused: int) -> Imported:
+    """What stands in a finished zoo."""
+    manifest = read_manifest(folder)
+    count, notes = manifest["count"], manifest.get("notes", {})
+    return Imported(count, candidates + refused - count, len(manifest["architectures"]), candidates, notes)
+
+
+def _read_chunks(
+    folder: Path,
+    candidates: Sequence[Candidate],
+    read: Callable[[Sequence[str]], Reading],
+    settings: ImportSettings,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[list[dict[str, Any]], int]:
+    """The notes of all chunks, those that are not there made by reading; and how many files were read before."""
     resumed, notes = 0, []
     for index, part in enumerate(_chunks(candidates, settings.chunk)):
         note = finished_note(folder, index)
@@ -173,9 +192,7 @@ def import_networks(
         notes.append(note)
         if progress:
             progress(len(part), len(note["rejected"]))
-    for note in notes:
-        refused |= {candidates[int(row)].name: reason for row, reason in note["rejected"].items()}
-    return _finish(folder, candidates, notes, refused, settings, parameters, resumed, existed)
+    return notes, resumed
 
 
 def _chunks(candidates: Sequence[Candidate], limit: int) -> list[range]:

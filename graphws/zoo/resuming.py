@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from graphws.atomic import write_text
+from graphws.folder_lock import locked
 from graphws.zoo.manifest import COMMAND, MANIFEST, UNFINISHED, read_manifest
 
-__all__ = ["begin"]
+__all__ = ["making"]
 
-PARAMETERS = "parameters.json"
+PARAMETERS, LOCK = "parameters.json", "lock"
 
 
-def begin(folder: Path, parameters: Mapping[str, Any], command: str) -> bool:
-    """Make the folder or recognise the zoo that is in it; True where that is finished already.
+@contextmanager
+def making(folder: Path, parameters: Mapping[str, Any], command: str) -> Iterator[bool]:
+    """Be the only one who makes a zoo in a folder; gives True where it is finished already.
 
     Args:
         folder: Of the zoo.
@@ -26,8 +29,18 @@ def begin(folder: Path, parameters: Mapping[str, Any], command: str) -> bool:
 
     Raises:
         ValueError: If the folder holds another zoo (says what differs).
-        FileExistsError: If it holds something else.
+        OSError: If it holds something else, or another process is making a zoo there (says which).
     """
+    if (folder / MANIFEST).is_file():
+        yield _begin(folder, parameters, command)
+        return
+    _refuse_no_zoo(folder)
+    with locked(folder / UNFINISHED / LOCK, folder, command):
+        yield _begin(folder, parameters, command)
+
+
+def _begin(folder: Path, parameters: Mapping[str, Any], command: str) -> bool:
+    """Make the folder or recognise the zoo that is in it; True where that is finished already."""
     note = folder / UNFINISHED / PARAMETERS
     if (folder / MANIFEST).is_file():
         _refuse_other(folder, read_manifest(folder)["provenance"], parameters)
@@ -42,11 +55,17 @@ def begin(folder: Path, parameters: Mapping[str, Any], command: str) -> bool:
         for leftover in (*folder.glob("*/.*.safetensors"), *folder.glob(".*.parquet"), *folder.glob(".*.json")):
             leftover.unlink(missing_ok=True)
         return False
-    if folder.exists() and (not folder.is_dir() or {entry.name for entry in folder.iterdir()} - {UNFINISHED}):
-        raise FileExistsError(f"{folder} exists and is no zoo; a zoo needs a folder of its own")
     write_text(folder / UNFINISHED / COMMAND, command + "\n")
     write_text(note, json.dumps(parameters, indent=1) + "\n")
     return False
+
+
+def _refuse_no_zoo(folder: Path) -> None:
+    begun = (folder / UNFINISHED / PARAMETERS).is_file()
+    if begun or not folder.exists():
+        return
+    if not folder.is_dir() or {entry.name for entry in folder.iterdir()} - {UNFINISHED}:
+        raise FileExistsError(f"{folder} exists and is no zoo; a zoo needs a folder of its own")
 
 
 def _refuse_other(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

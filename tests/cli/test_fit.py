@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import yaml
 from safetensors.torch import load_file
 
 from graphws.cli import main
+from graphws.cli.runs import LOCK
+from graphws.folder_lock import locked
 from graphws.tasks.metrics_csv import read_metrics
 from graphws.zoo import Zoo
 from tests.tiny_zoo import classify_task, edit_task, tiny_zoo, write_config
@@ -177,3 +180,19 @@ def test_nonfinite_networks_are_left_out_on_demand(config: Path, tmp_path: Path)
 def test_fast_dev_run_writes_nothing(config: Path, tmp_path: Path) -> None:
     assert main(["fit", "--config", str(config), "--trainer.fast_dev_run", "1"]) == 0
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_second_fit_or_sweep_is_told_of_the_first(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["fit", "--config", str(config), "--trainer.default_root_dir", "run", "--trainer.max_epochs", "1"]
+    sweep = ["sweep", str(config), "--seeds", "0", "--out", "many"]
+    with locked(Path("run") / LOCK, Path("run"), "graphws fit"), locked(Path("many") / LOCK, Path("many"), "graphws x"):
+        assert main(words) == 2
+        assert main(sweep) == 2
+        assert sorted(os.listdir("run")) == sorted(os.listdir("many")) == [".lock", ".lock.json"]
+    said = capsys.readouterr().err.splitlines()
+    for folder, line in zip(("run", "many"), said[-2:], strict=True):
+        assert line.startswith(f"graphws: error: {folder} is being written by process {os.getpid()} on ")
+    assert main(words) == 0
+    assert not list((tmp_path / "run").glob(".*"))

@@ -439,3 +439,28 @@ def test_files_of_one_header_and_other_constants_are_read_one_by_one(tmp_path: P
         "sine:0": [0, 1, 2, 3],
         "sine:1": [4, 5],
     }
+
+
+def test_a_second_importer_is_told_of_the_first(
+    alike: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "zoo"
+    read, codes = IsolatedReader.__call__, []
+
+    def second(self: IsolatedReader, names: Sequence[str]) -> Reading:
+        monkeypatch.setattr(IsolatedReader, "__call__", read)
+        codes.append(run_import(alike, out, "--chunk", "6"))
+        codes.append(main(["zoo", "build", "inr", "--images", "digits", "--count", "2", "--out", str(out)]))
+        return read(self, names)
+
+    monkeypatch.setattr(IsolatedReader, "__call__", second)
+    assert run_import(alike, out, "--chunk", "6") == 0
+    assert codes == [2, 2]
+    said = capsys.readouterr().err.splitlines()
+    held = f"graphws: error: {out} is being written by process {os.getpid()} on "
+    assert [line.startswith(held) for line in said] == [True, True]
+    assert all(f"(graphws zoo import {alike} --out {out}" in line for line in said)
+    check_networks(open_mixed(out), alike)
+    assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "networks.parquet", "shards"]
+    assert run_import(alike, tmp_path / "other", "--chunk", "6") == 0
+    assert contents(out) == contents(tmp_path / "other")
