@@ -50,6 +50,7 @@ class Batch(torch_geometric.data.Batch, NetGraph, metaclass=_BatchMeta):
         self.__dict__["_remainders"] = None
         self.__dict__["_networks"] = None
         self.__dict__["_lazy"] = {}
+        self.__dict__["_broadcasts"] = None
         structures = {arch.structure for arch in self._architectures}
         self.__dict__["_structure"] = structures.pop() if len(structures) == 1 else None
 
@@ -121,11 +122,40 @@ class Batch(torch_geometric.data.Batch, NetGraph, metaclass=_BatchMeta):
         out.x, out.edge_attr = x, edge_attr
         return out
 
+    def bare(self) -> Batch:
+        """The same networks without their features, which take no memory: topology alone, as layers read it."""
+        empty = [t.detach().new_empty(1, 1).expand(t.size(0), 1) for t in (self.x, self.edge_attr)]
+        return self.replace(*empty)
+
     def reading(self, x: Tensor, edge_attr: Tensor) -> Batch:
         """Features to be read in place of the weights (standardised weights, gradients), the weights in `networks`."""
         out = self.replace(x, edge_attr)
         out.__dict__["_networks"] = self.networks
         return out
+
+    def routed(self, dense: bool | None = None) -> Batch:
+        """The same batch on one of the two routes, which give the same numbers: by blocks, or by an edge list.
+
+        Args:
+            dense: Whether layers broadcast over blocks; where None, whether :attr:`broadcasts` says so already.
+
+        Raises:
+            ValueError: If the dense route is asked for and the batch mixes architectures or has blocks that are not
+                dense.
+        """
+        if dense and not self.structure.is_dense:
+            raise ValueError(f"the dense route takes dense blocks, {self.structure} has grouped or diagonal ones")
+        out = copy.copy(self)
+        out.__dict__["_broadcasts"] = self.broadcasts if dense is None else dense
+        return out
+
+    @property
+    def broadcasts(self) -> bool:
+        """Whether layers broadcast over blocks: where all networks share an architecture of dense blocks, unless
+        :meth:`routed` says otherwise; they gather along an edge list elsewhere.
+        """
+        chosen = self.__dict__["_broadcasts"]
+        return self.is_homogeneous and self.structure.is_dense if chosen is None else chosen
 
     @property
     def networks(self) -> Batch:

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from graphws.architecture import Architecture
 from graphws.batch import Batch
+from graphws.engine.kernels import call, usable
+from graphws.engine.mlp_values import last_sums, sums_compiled
 from graphws.grouping import by_structure
-from graphws.kernels import call, usable
-from graphws.mlp_values import last_sums, sums_compiled
 
 __all__ = ["group_signals", "node_values", "realise", "sine"]
 

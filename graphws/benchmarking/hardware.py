@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from graphws.kernels import library
-from graphws.nn.products import multiplier, product
-from graphws.processor import processor_fact
-from graphws.routes import plain_operators
+from graphws.engine.kernels import library
+from graphws.engine.processor import processor_fact
+from graphws.engine.products import multiplier, product
+from graphws.engine.routes import plain_operators
 
 __all__ = ["Rates", "machine", "matrix_rate", "measure_rates", "stream_rate", "synchronise"]
 

@@ -18,7 +18,7 @@ from graphws.nn.bias_nodes import with_bias_nodes, without_bias_nodes
 from graphws.nn.global_state import GlobalState
 from graphws.nn.learned_encoding import EncodingKind, static_encoding_of
 from graphws.nn.message_passing import Aggregation, MessagePassing
-from graphws.nn.primitives import Nonlinearity, layer_norm, takes_dense_route
+from graphws.nn.primitives import Nonlinearity, layer_norm
 from graphws.nn.sparse_linear import linear
 from graphws.nn.taps import pair_batch, read_taps, write_taps
 
@@ -126,19 +126,19 @@ class GMN(nn.Module):
             ValueError: If the dense route is asked for a batch that mixes architectures or has blocks that are not
                 dense.
         """
-        batch = Batch.of(data)
-        dense = takes_dense_route(batch, dense)
+        batch = Batch.of(data).routed(dense)
         pairs = pair_batch(batch)
         with torch.autocast(batch.x.device.type, enabled=False):  # weights are read, and states summed, as they are
             inner = pairs.replace(self.node_in(batch.x), read_taps(batch, self.edge_in))
             if self.bias_nodes:
                 inner = with_bias_nodes(inner)
+            inner = inner.routed(batch.broadcasts)
             x, edge_attr = inner.x + self.node_encoding(inner), inner.edge_attr + self.edge_encoding(inner)
         state = None if self.first_state is None else self.first_state.expand(batch.num_graphs, -1)
         for i, layer in enumerate(self.layers):
             if state is not None:
                 state = self.state_updates[i](inner, state, x, edge_attr)
-            x, edge_attr = layer(inner, x, edge_attr, state, dense=dense)
+            x, edge_attr = layer(inner, x, edge_attr, state)
         inner = inner.replace(x, edge_attr)
         if self.bias_nodes:
             inner = without_bias_nodes(inner, pairs)

@@ -19,7 +19,7 @@ from graphws.nn.encoding import StaticEncoding
 from graphws.nn.learned_encoding import EncodingKind, static_encoding_of
 from graphws.nn.message_passing import Aggregation, MessagePassing
 from graphws.nn.pna import PNA
-from graphws.nn.primitives import Nonlinearity, layer_norm, takes_dense_route
+from graphws.nn.primitives import Nonlinearity, layer_norm
 from graphws.nn.probes import ProbeFeatures
 from graphws.nn.sparse_linear import linear
 from graphws.nn.taps import pair_batch, read_taps, write_taps
@@ -136,17 +136,16 @@ class NGGNN(nn.Module):
             ValueError: If the dense route is asked for a batch that mixes architectures, has blocks that are not
                 dense, or the probes do not fit a network.
         """
-        batch = Batch.of(data)
-        dense = takes_dense_route(batch, dense)
+        batch = Batch.of(data).routed(dense)
         with torch.autocast(batch.x.device.type, enabled=False):  # weights are read, and states summed, as they are
             x = self.node_in(batch.x) + self.node_encoding(batch)
             if self.probes is not None:
                 x = x + self.probes(batch)
-            pairs = pair_batch(batch)
+            pairs = pair_batch(batch).routed(batch.broadcasts)
             ways = zip(self.edge_in, self.edge_encoding, strict=True)
             edges = [self._embedded(batch, read, encoding) for read, encoding in ways]
         for layer in self.layers:
-            x, edges = _round(layer, pairs, x, edges, dense=dense)
+            x, edges = _round(layer, pairs, x, edges)
         return batch.replace(self.node_out(self.node_norm(x)), self._edge_values(batch, edges[0]))
 
     def _embedded(self, batch: Batch, read: Any, encoding: Any) -> EdgeStates:
@@ -166,12 +165,10 @@ class NGGNN(nn.Module):
         return repr_with_parameters(self)
 
 
-def _round(
-    layer: nn.Module, batch: Batch, x: Tensor, edges: list[EdgeStates], *, dense: bool
-) -> tuple[Tensor, list[EdgeStates]]:
+def _round(layer: nn.Module, batch: Batch, x: Tensor, edges: list[EdgeStates]) -> tuple[Tensor, list[EdgeStates]]:
     if isinstance(layer, PNA):
-        return layer.on_states(batch, x, edges, dense=dense)
-    x, edge_attr = layer(batch, x, edges[0].rows, dense=dense)
+        return layer.on_states(batch, x, edges)
+    x, edge_attr = layer(batch, x, edges[0].rows)
     return x, [EdgeStates(edge_attr)]
 
 

@@ -9,11 +9,11 @@ import torch_geometric.data
 from torch import Tensor, nn
 
 from graphws.batch import Batch
+from graphws.engine.products import Linear
 from graphws.graph import NetGraph
 from graphws.models.common import channel_pair, check_positive, repr_with_parameters
 from graphws.nn.encoding import StaticEncoding
 from graphws.nn.primitives import check_plain_blocks
-from graphws.nn.products import Linear
 from graphws.nn.reciprocal import reciprocal_edges
 from graphws.nn.scale_equivariant import ReScaleEq, ScaleEq, bounded, check_symmetry, fixed_nodes
 from graphws.nn.scale_message_passing import ScaleMessagePassing
@@ -91,24 +91,23 @@ class ScaleGMN(nn.Module):
             ValueError: If a network's hidden activations lack the symmetry, the dense route is asked for a batch that
                 mixes architectures, or a block has kernel taps.
         """
-        batch = Batch.of(data)
+        batch = Batch.of(data).routed(dense)
         check_plain_blocks(batch)
         check_symmetry(batch, self.symmetry)
-        dense = batch.is_homogeneous if dense is None else dense
         with torch.autocast(batch.x.device.type, enabled=False):  # weights are read, and states summed, as they are
             factor, added, context = self.node_encoding(batch).chunk(3, -1)
             x = self.node_in(batch.x) * (1 + factor) + fixed_nodes(batch) * added
-            edges = self._edge_states(batch, dense)
+            edges = self._edge_states(batch)
         for layer in self.layers:
-            x, edges = layer(batch, x, context, edges, dense=dense)
+            x, edges = layer(batch, x, context, edges)
         ratio = None if self.both_ways is None else bounded(self.both_ways(*edges), "sign")  # invariant, any size
         return batch.replace(self.node_out(x, context), self.edge_out(edges[0], ratio))
 
-    def _edge_states(self, batch: Batch, dense: bool) -> list[Tensor]:
+    def _edge_states(self, batch: Batch) -> list[Tensor]:
         """First states of the forward and, with both directions, of the backward edges."""
         features = [batch.edge_attr]
         if self.bidirectional:
-            features.append(reciprocal_edges(batch, self.symmetry, dense=dense))
+            features.append(reciprocal_edges(batch, self.symmetry, dense=batch.broadcasts))
         factors = self.edge_encoding(batch).chunk(len(features), -1)
         return [
             linear(feature) * (1 + factor)

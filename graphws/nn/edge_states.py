@@ -9,20 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from graphws.batch import Batch
+from graphws.engine.maps import AffineMap
 from graphws.nn.encoding import StaticEncoding
 from graphws.topology import topology
 
-__all__ = ["AffineMap", "EdgeStates", "embedded_states"]
-
-
-class AffineMap(NamedTuple):
-    """A weight [out, in] and a bias [out] or None, under the names that a linear layer has for them."""
-
-    weight: Tensor
-    bias: Tensor | None
-
-    def __call__(self, rows: Tensor) -> Tensor:
-        return F.linear(rows, self.weight, self.bias)
+__all__ = ["EdgeStates", "embedded_states"]
 
 
 class EdgeStates(NamedTuple):

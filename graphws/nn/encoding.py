@@ -14,7 +14,7 @@ from graphws.activation import ACTIVATIONS
 from graphws.architecture import Architecture
 from graphws.batch import Batch
 from graphws.components import KINDS
-from graphws.nn.products import Linear
+from graphws.engine.products import Linear
 from graphws.topology import facts_at, starts, topology
 
 __all__ = ["StaticEncoding", "block_facts", "block_of_edge", "group_facts", "node_facts"]

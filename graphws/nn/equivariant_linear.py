@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from graphws.architecture import Architecture
 from graphws.batch import Batch
-from graphws.nn.block_linear import block_linear
-from graphws.nn.folding import fold
-from graphws.nn.matrix_passes import read_and_pool, write_and_pool, write_matrix
+from graphws.engine.block_linear import block_linear
+from graphws.engine.folding import fold
+from graphws.engine.matrix_passes import read_and_pool, write_and_pool, write_matrix
+from graphws.engine.products import linear
 from graphws.nn.parts import Part, Pools, Space, parts_of, pool_part, pools_of_pair, to_batch, to_parts
 from graphws.nn.primitives import Pool
-from graphws.nn.products import linear
 from graphws.nn.sparse_linear import SparseLinear
 
 __all__ = ["EquivariantLinear", "Part", "Shifts", "Space", "as_architecture", "parts_of", "to_batch", "to_parts"]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from graphws.kernels import call, usable
+from graphws.engine.kernels import call, usable
 from graphws.nn.equivariant_linear import EquivariantLinear
 from graphws.nn.parts import Pools
 

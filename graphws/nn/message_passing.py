@@ -2,22 +2,74 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from graphws.batch import Batch
-from graphws.nn.chunks import chunks_of
-from graphws.nn.edge_round import edge_round
-from graphws.nn.edge_steps import RoundPlan
-from graphws.nn.primitives import Nonlinearity, layer_norm, node_degrees, nonlinearity, to_nodes
+from graphws.engine import fused, recomputed
+from graphws.engine.maps import NormedMap
+from graphws.nn.primitives import Nonlinearity, collect, layer_norm, node_degrees, nonlinearity, spread, to_nodes
 from graphws.nn.sparse_linear import linear
 
-__all__ = ["Aggregation", "MessagePassing"]
+__all__ = ["Aggregation", "MessagePassing", "edge_round", "edge_update"]
 
 Aggregation = Literal["sum", "mean"]
+Map = Callable[[Tensor], Tensor]
+
+
+@fused("graphws.engine.edge_round")
+def edge_round(
+    batch: Batch,
+    edges: Tensor,
+    at_source: Tensor,
+    at_target: Tensor,
+    read: Map,
+    write: Map | None,
+    act: Map,
+    *,
+    residual: bool = True,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What a round does on the edges, in the letters of :class:`MessagePassing`.
+
+    Args:
+        batch: Networks, on either route.
+        edges: Edge states e, [E, C].
+        at_source: S x̂ of the node that an edge leaves, [N, H].
+        at_target: T x̂ of the node that it enters, [N, H].
+        read: The map A of the normalised states.
+        write: The map V, or None where this does not update edges.
+        act: The nonlinearity.
+        residual: Whether the old states are added to the update.
+
+    Returns:
+        The sums of h at sources and at targets, [N, H] each, and the new edge states [E, C].
+    """
+    hidden = act(read(edges) + spread(batch, at_source, at_target))
+    if write is None:
+        return *collect(batch, hidden), edges
+    return *collect(batch, hidden), edges + write(hidden) if residual else write(hidden)
+
+
+@fused("graphws.engine.edge_round")
+def edge_update(
+    batch: Batch,
+    edges: Tensor,
+    at_source: Tensor,
+    at_target: Tensor,
+    read: Map,
+    write: Map | None,
+    act: Map,
+    *,
+    residual: bool = True,
+) -> Tensor:
+    """The new edge states of :func:`edge_round` alone; where ``write`` is None, h itself."""
+    hidden = act(read(edges) + spread(batch, at_source, at_target))
+    if write is None:
+        return hidden
+    return edges + write(hidden) if residual else write(hidden)
 
 
 class MessagePassing(nn.Module):
@@ -81,7 +133,7 @@ class MessagePassing(nn.Module):
         if aggregation not in get_args(Aggregation):
             raise ValueError(f"unknown aggregation {aggregation!r}; known: {', '.join(get_args(Aggregation))}")
         self.aggregation, self.activation, self.residual = aggregation, nonlinearity(activation), residual
-        self.activation_name, self.checkpoint = activation, checkpoint
+        self.checkpoint = checkpoint
         update = hidden_channels if update_channels is None else update_channels
         self.sizes = [hidden_channels, update]  # of G and H
         self.node_norm, self.edge_norm = layer_norm(channels, norm), layer_norm(channels, norm)
@@ -98,17 +150,14 @@ class MessagePassing(nn.Module):
         self.edge_from_nodes = linear(channels, 2 * hidden_channels, bias=False, sparse=sparse) if new_ends else None
         self.edge_from_edges = linear(channels, hidden_channels, sparse=sparse) if new_ends else None
 
-    def forward(
-        self, batch: Batch, x: Tensor, edge_attr: Tensor, state: Tensor | None = None, *, dense: bool
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, batch: Batch, x: Tensor, edge_attr: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         normed, terms = self.node_norm(x), self._global_terms(batch, state)
         as_source, as_target = self.from_nodes(normed).chunk(2, -1)
         if terms is not None:
             as_target = as_target + terms[0]
-        plan = self._plan(batch, edge_attr, dense)
-        write = self.edge_out if self.new_norm is None else None
-        backward, forward, edges = edge_round(
-            plan, edge_attr, (as_source, as_target), (self.edge_norm, self.from_edges), write
+        read, write = NormedMap(self.edge_norm, self.from_edges), self.edge_out if self.new_norm is None else None
+        backward, forward, edges = recomputed(edge_round, self.checkpoint)(
+            batch, edge_attr, as_source, as_target, read, write, self.activation, residual=self.residual
         )
         if self.aggregation == "mean":
             in_degree, out_degree = node_degrees(batch)
@@ -119,20 +168,12 @@ class MessagePassing(nn.Module):
         nodes = self.node_out(self.activation(inner))
         nodes = x + nodes if self.residual else nodes
         if self.new_norm is not None and self.edge_from_nodes is not None and self.edge_from_edges is not None:
-            ends = self.edge_from_nodes(self.new_norm(nodes)).chunk(2, -1)
-            read = self.edge_norm, self.edge_from_edges
-            edges = edge_round(replace(plan, sums=False), edge_attr, ends, read, self.edge_out).edges
+            as_source, as_target = self.edge_from_nodes(self.new_norm(nodes)).chunk(2, -1)
+            read, write = NormedMap(self.edge_norm, self.edge_from_edges), self.edge_out
+            edges = recomputed(edge_update, self.checkpoint)(
+                batch, edge_attr, as_source, as_target, read, write, self.activation, residual=self.residual
+            )
         return nodes, edges
-
-    def _plan(self, batch: Batch, edge_attr: Tensor, dense: bool) -> RoundPlan:
-        channels = max(self.from_edges.in_features, self.from_edges.out_features)
-        return RoundPlan(
-            chunks=chunks_of(batch, channels, dense=dense),
-            activation=self.activation_name,
-            residual=self.residual,
-            sums=True,
-            keep=torch.is_grad_enabled() and not self.checkpoint,
-        )
 
     def _global_terms(self, batch: Batch, state: Tensor | None) -> tuple[Tensor, Tensor] | None:
         """G û and H û of each node's network, [N, hidden_channels] and [N, update_channels]."""

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from graphws.architecture import Architecture
 from graphws.batch import Batch
-from graphws.nn.matrix_layer import MatrixPools, pooled_matrix
-from graphws.nn.matrix_passes import rectified_matrix
+from graphws.engine.matrix_layer import MatrixPools, pooled_matrix
+from graphws.engine.matrix_passes import rectified_matrix
 from graphws.nn.primitives import Pool, pool_dims
 
 __all__ = ["Part", "Pools", "Space", "parts_of", "pool_part", "pools_of_pair", "to_batch", "to_parts"]

@@ -11,16 +11,15 @@ from torch import Tensor, nn
 
 from graphws.architecture import Architecture
 from graphws.batch import Batch
-from graphws.nn.chunks import chunks_of
-from graphws.nn.edge_round import edge_round
-from graphws.nn.edge_states import AffineMap, EdgeStates
-from graphws.nn.edge_statistics import edge_statistics
-from graphws.nn.edge_steps import RoundPlan
-from graphws.nn.primitives import layer_norm
-from graphws.nn.products import Linear, linear
+from graphws.engine import fused, recomputed
+from graphws.engine.maps import AffineMap, NormedMap
+from graphws.engine.products import Linear, linear
+from graphws.nn.edge_states import EdgeStates
+from graphws.nn.message_passing import Map, edge_update
+from graphws.nn.primitives import layer_norm, reduce, spread, wide
 from graphws.topology import facts_at
 
-__all__ = ["PNA", "Neighbourhoods", "neighbourhoods"]
+__all__ = ["PNA", "Neighbourhoods", "edge_statistics", "neighbourhoods"]
 
 EPSILON = 1e-5  # below the root of the variance, whose slope stays finite at zero
 
@@ -30,6 +29,31 @@ class Neighbourhoods(NamedTuple):
 
     degree: Tensor
     amplification: Tensor
+
+
+@fused("graphws.engine.edge_statistics")
+def edge_statistics(
+    batch: Batch, edges: Sequence[Tensor], at_source: Tensor, at_target: Tensor, scale: Map, shift: Map
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The sum, sum of squares, maximum and minimum over j of the messages m of :class:`PNA`.
+
+    Where several messages are the largest or smallest, each has its share of the gradient.
+
+    Args:
+        batch: Networks, on either route.
+        edges: Edge states [E, C], and where there are such those of the reversed edges.
+        at_source: S x̂ of the node that a message leaves, [N, H].
+        at_target: T x̂ + t of the node that it reaches, [N, H].
+        scale: The map D, d of the normalised edge states.
+        shift: The map H, h of them.
+
+    Returns:
+        Four tensors [N, H], zero at nodes that no message reaches.
+    """
+    both = (at_source, at_target), (at_target, at_source)
+    messages = [wide(scale(e) * spread(batch, *ends) + shift(e)) for e, ends in zip(edges, both, strict=False)]
+    total, squares = reduce(batch, "sum", *messages), reduce(batch, "sum", *(m.square() for m in messages))
+    return total, squares, reduce(batch, "max", *messages), reduce(batch, "min", *messages)
 
 
 class PNA(nn.Module):
@@ -90,27 +114,22 @@ class PNA(nn.Module):
         self.from_target = Linear(channels, channels, bias=False)  # Q
         self.from_edges, self.edge_out = Linear(channels, channels), Linear(channels, channels)  # A, V
 
-    def forward(
-        self, batch: Batch, x: Tensor, edge_attrs: Sequence[Tensor], *, dense: bool
-    ) -> tuple[Tensor, list[Tensor]]:
-        x, states = self.on_states(batch, x, [EdgeStates(rows) for rows in edge_attrs], dense=dense)
+    def forward(self, batch: Batch, x: Tensor, edge_attrs: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        x, states = self.on_states(batch, x, [EdgeStates(rows) for rows in edge_attrs])
         return x, [state.values() for state in states]
 
-    def on_states(
-        self, batch: Batch, x: Tensor, states: Sequence[EdgeStates], *, dense: bool
-    ) -> tuple[Tensor, list[EdgeStates]]:
+    def on_states(self, batch: Batch, x: Tensor, states: Sequence[EdgeStates]) -> tuple[Tensor, list[EdgeStates]]:
         """The layer on edge states that may be maps of other rows, all of the same map."""
-        x = self._new_nodes(batch, x, states, dense=dense)
-        return x, self._new_edges(batch, x, states, dense=dense) if self.edge_update else list(states)
+        x = self._new_nodes(batch, x, states)
+        return x, self._new_edges(batch, x, states) if self.edge_update else list(states)
 
-    def _new_nodes(self, batch: Batch, x: Tensor, states: Sequence[EdgeStates], *, dense: bool) -> Tensor:
+    def _new_nodes(self, batch: Batch, x: Tensor, states: Sequence[EdgeStates]) -> Tensor:
         normed = self.node_norm(x)
-        chunks = chunks_of(batch, x.size(1), dense=dense)
         around = neighbourhoods(batch, reverse_edges=len(states) == 2)
         ends = self.message_source(normed), self.message_target(normed)
-        maps = states[0].read_by(self.scale), states[0].read_by(self.shift)
-        rows = [state.rows for state in states]
-        total, squares, high, low = edge_statistics(chunks, rows, ends, self.edge_norm, maps, keep=self._keep)
+        maps = [NormedMap(self.edge_norm, states[0].read_by(linear)) for linear in (self.scale, self.shift)]
+        statistics = recomputed(edge_statistics, self.checkpoint)
+        total, squares, high, low = statistics(batch, [state.rows for state in states], *ends, *maps)
         count = around.degree.clamp(min=1)
         mean = total / count
         variance = (squares / count - mean.square()).clamp(min=0)
@@ -118,20 +137,15 @@ class PNA(nn.Module):
         found = torch.cat([mean, low, high, deviation], -1)
         return x + self.node_out(F.silu(self._unit_inputs(batch, normed, found, around.amplification)))
 
-    def _new_edges(self, batch: Batch, x: Tensor, states: Sequence[EdgeStates], *, dense: bool) -> list[EdgeStates]:
+    def _new_edges(self, batch: Batch, x: Tensor, states: Sequence[EdgeStates]) -> list[EdgeStates]:
         normed = self.new_norm(x)
         ends = self.from_source(normed), self.from_target(normed)
-        chunks = chunks_of(batch, x.size(1), dense=dense)
-        plain = self.plain_edges
-        plan = RoundPlan(chunks, "silu", residual=not plain, sums=False, keep=self._keep, hidden=plain)
-        read = self.edge_norm, states[0].read_by(self.from_edges)
-        write, basis = (None, AffineMap(self.edge_out.weight, self.edge_out.bias)) if plain else (self.edge_out, None)
+        read = NormedMap(self.edge_norm, states[0].read_by(self.from_edges))
+        out = AffineMap(self.edge_out.weight, self.edge_out.bias)
+        write, basis = (None, out) if self.plain_edges else (self.edge_out, None)
+        update = recomputed(edge_update, self.checkpoint)
         ways = zip(states, (ends, ends[::-1]), strict=False)  # the ends of a reversed edge change places
-        return [EdgeStates(edge_round(plan, state.rows, own, read, write).edges, basis) for state, own in ways]
-
-    @property
-    def _keep(self) -> bool:
-        return torch.is_grad_enabled() and not self.checkpoint
+        return [EdgeStates(update(batch, state.rows, *own, read, write, F.silu), basis) for state, own in ways]
 
     def _unit_inputs(self, batch: Batch, normed: Tensor, found: Tensor, amplification: Tensor) -> Tensor:
         """N [x̂, s, a s]; as a is one number a group of an architecture, N_1 s + a N_2 s is (N_1 + a N_2) s there."""

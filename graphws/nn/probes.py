@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from graphws.batch import Batch
+from graphws.engine.products import Linear
 from graphws.functional import node_values
-from graphws.nn.products import Linear
 
 __all__ = ["ProbeFeatures"]
 

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from graphws.batch import Batch
+from graphws.engine.products import Linear
 from graphws.nn.encoding import StaticEncoding, block_of_edge
 from graphws.nn.primitives import count_rows
-from graphws.nn.products import Linear
 from graphws.topology import owners, starts, topology
 
 __all__ = ["Readout", "mean_over_parts", "pool_parts", "spread_parts"]

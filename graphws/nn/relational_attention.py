@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from graphws.batch import Batch
-from graphws.nn.pair_attention import pair_attention
-from graphws.nn.pair_norm import pair_norm
-from graphws.nn.pair_update import PairUpdate, pair_update
-from graphws.nn.products import Linear
+from graphws.engine.pair_attention import pair_attention
+from graphws.engine.pair_norm import pair_norm
+from graphws.engine.pair_update import PairUpdate, pair_update
+from graphws.engine.products import Linear
 
 __all__ = ["PairLayout", "RelationalAttention", "RelationalLayer", "pair_layout"]
 

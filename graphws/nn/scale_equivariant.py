@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from graphws.architecture import Architecture, NodeGroup
 from graphws.batch import Batch
-from graphws.nn.products import Linear
+from graphws.engine.products import Linear
 from graphws.scaling import ScalingKind, check_scaling, is_scaled
 from graphws.topology import facts_at
 

@@ -8,14 +8,47 @@ import torch
 from torch import Tensor, nn
 
 from graphws.batch import Batch
-from graphws.nn.chunks import chunks_of
-from graphws.nn.primitives import node_degrees
-from graphws.nn.products import Linear
-from graphws.nn.scale_equivariant import ReScaleEq, ScaleEq, ScaleInv
-from graphws.nn.scale_round import ScaleEnds, ScaleMaps, scale_round
+from graphws.engine import fused, recomputed
+from graphws.engine.products import Linear
+from graphws.engine.scale_round import ScaleEnds, ScaleMaps
+from graphws.nn.primitives import node_degrees, reduce, spread
+from graphws.nn.scale_equivariant import ReScaleEq, ScaleEq, ScaleInv, canonical_size, gate
 from graphws.scaling import ScalingKind
 
-__all__ = ["ScaleMessagePassing", "ScaleMessages"]
+__all__ = ["ScaleMessagePassing", "ScaleMessages", "scale_round"]
+
+
+@fused("graphws.engine.scale_round")
+def scale_round(
+    batch: Batch, edges: Tensor, maps: ScaleMaps, ends: ScaleEnds, *, symmetry: ScalingKind, backward: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What a round does on the edges, in the letters of :class:`ScaleMessages`.
+
+    Args:
+        batch: Networks, on either route.
+        edges: Edge states e, [E, C].
+        maps: The matrices A, P and V.
+        ends: The terms of nodes: S x and a of senders; T x, b and the mean square of x of receivers.
+        symmetry: ``"sign"`` or ``"scale"``.
+        backward: Whether the target of an edge sends to its source.
+
+    Returns:
+        The sums of p ⊙ h and of h at receivers, [N, H] each, and the new edge states [E, C].
+    """
+
+    def along(sender: Tensor, receiver: Tensor) -> Tensor:
+        return spread(batch, receiver, sender) if backward else spread(batch, sender, receiver)
+
+    def at_receivers(messages: Tensor) -> Tensor:
+        to_target, to_source = (None, messages) if backward else (messages, None)
+        return reduce(batch, "sum", to_target, to_source)
+
+    mapped = edges @ maps.edge.T
+    p = mapped * along(ends.sender, torch.zeros_like(ends.sender))
+    square = p.square().mean(-1, keepdim=True) + along(torch.zeros_like(ends.square), ends.square)
+    odd = p @ maps.product.T + along(torch.zeros_like(ends.receiver), ends.receiver)
+    h = gate(odd / canonical_size(square, symmetry), along(ends.sender_gate, ends.receiver_gate), symmetry)
+    return at_receivers(p * h), at_receivers(h), edges + (mapped * h) @ maps.out.T
 
 
 class ScaleMessages(nn.Module):
@@ -54,7 +87,7 @@ class ScaleMessages(nn.Module):
         self.edge_out = Linear(hidden_channels, channels, bias=False)
 
     def forward(
-        self, batch: Batch, x: Tensor, context: Tensor, edges: Tensor, *, backward: bool, dense: bool
+        self, batch: Batch, x: Tensor, context: Tensor, edges: Tensor, *, backward: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
         """One round; ``backward`` sends from the target of an edge to its source."""
         as_sender, as_receiver = self.ends(x, context).chunk(2, -1)
@@ -62,11 +95,8 @@ class ScaleMessages(nn.Module):
         edge_map, node_map = self.product.maps
         ends = ScaleEnds(node_map(x), as_sender, self.from_receiver(x), as_receiver, square)
         maps = ScaleMaps(edge_map.weight, self.from_product.weight, self.edge_out.weight)  # type: ignore[arg-type]
-        chunks = chunks_of(batch, max(maps.edge.shape), dense=dense)
-        keep = torch.is_grad_enabled() and not self.checkpoint
-        messages, gates, edges = scale_round(
-            chunks, edges, maps, ends, symmetry=self.symmetry, backward=backward, keep=keep
-        )
+        run = recomputed(scale_round, self.checkpoint)
+        messages, gates, edges = run(batch, edges, maps, ends, symmetry=self.symmetry, backward=backward)
         degree = node_degrees(batch)[1 if backward else 0].unsqueeze(-1)
         return messages / degree, gates / degree, edges
 
@@ -108,12 +138,10 @@ class ScaleMessagePassing(nn.Module):
             width, channels, symmetry=symmetry, context_channels=width, hidden_channels=hidden_channels
         )
 
-    def forward(
-        self, batch: Batch, x: Tensor, context: Tensor, edges: Sequence[Tensor], *, dense: bool
-    ) -> tuple[Tensor, list[Tensor]]:
+    def forward(self, batch: Batch, x: Tensor, context: Tensor, edges: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         states, invariants, updated = [x], [context], []
         for backward, (direction, state) in enumerate(zip(self.directions, edges, strict=True)):
-            messages, gates, state = direction(batch, x, context, state, backward=bool(backward), dense=dense)
+            messages, gates, state = direction(batch, x, context, state, backward=bool(backward))
             states.append(messages)
             invariants.append(gates)
             updated.append(state)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from graphws.batch import Batch
-from graphws.nn.products import Linear
+from graphws.engine.products import Linear
 from graphws.nn.scale_equivariant import ScaleInv, fixed_nodes
 from graphws.scaling import ScalingKind
 

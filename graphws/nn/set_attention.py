@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from graphws.kernels import transpose, usable
+from graphws.engine.kernels import transpose, usable
+from graphws.engine.products import Linear, linear
+from graphws.engine.second_order import gradients_again
 from graphws.nn.equivariant_linear import EquivariantLinear
-from graphws.nn.products import Linear, linear
-from graphws.second_order import gradients_again
 
 __all__ = ["NeuronAttention", "SetAttention", "attend"]
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from graphws.nn.products import Linear
+from graphws.engine.products import Linear
 
 __all__ = ["AttentionBlock", "SetEncoder"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from graphws.nn.products import Linear
+from graphws.engine.products import Linear
 
 __all__ = ["SparseLinear", "linear"]
 

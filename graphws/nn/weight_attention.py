@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from graphws.architecture import Architecture
 from graphws.batch import Batch
+from graphws.engine.products import Linear
 from graphws.nn.equivariant_linear import Part, as_architecture, check_architecture, parts_of, to_batch, to_parts
-from graphws.nn.products import Linear
 
 __all__ = ["WeightAttention", "from_entries", "split_entries", "to_entries"]
 

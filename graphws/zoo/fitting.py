@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from graphws.architecture import Architecture
-from graphws.zoo._siren_kernel import SirenTile
+from graphws.engine.siren_tile import SirenTile
 from graphws.zoo.conventions import Convention, convention_of, initialise, siren_architecture
 
 __all__ = ["Fit", "FitSettings", "fit_images", "fit_sirens"]

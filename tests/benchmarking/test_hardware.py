@@ -3,9 +3,9 @@ import time
 import pytest
 import torch
 
-from graphws import kernels
 from graphws.benchmarking import hardware
-from graphws.nn.products import multiplier
+from graphws.engine import kernels
+from graphws.engine.products import multiplier
 
 
 def test_rates_are_work_by_the_best_time(monkeypatch):

@@ -10,9 +10,9 @@ from torch import nn
 
 from graphws import Architecture, Batch
 from graphws.benchmarking import MODELS
+from graphws.engine.routes import plain_operators
 from graphws.models import SNE, FlatMLPFunctional, Invariant, ProbeNet, StatNN
 from graphws.output_capacity import OutputCapacity, average
-from graphws.routes import plain_operators
 from graphws.tasks import EditTask, PredictTask
 from graphws.tasks.augment import noisy, permuted
 from graphws.tasks.stacks import NetworkStack

@@ -6,7 +6,7 @@ import torch
 from graphws import Architecture
 from graphws.models import GMN, NGGNN, ScaleGMN
 from graphws.testing import random_batch
-from tests.nn.fused import error, gradients, kept_bytes
+from tests.engine.fused import error, gradients, kept_bytes
 
 MODELS = {
     "GMN": (GMN, {}, 2, 1),  # edge tensors kept a round, and with checkpoint
@@ -67,7 +67,7 @@ def test_autocast_is_within_its_bound_of_single_precision(name, dense):
 def test_the_sizes_of_chunks_do_not_show(name, monkeypatch):
     model, results = model_of(name, torch.float64), []
     for cache in (1, 50_000, 2**30):
-        monkeypatch.setattr("graphws.nn.chunks.CACHE", cache)
+        monkeypatch.setattr("graphws.engine.chunks.CACHE", cache)
         found = results_of(model, batch_of(torch.float64, 5))
         results.append([*found, *gradients(found, list(model.parameters()))])
     for other in results[1:]:

@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from graphws import Architecture
-from graphws.nn.edge_states import AffineMap, EdgeStates, embedded_states
+from graphws.engine.maps import AffineMap
+from graphws.nn.edge_states import EdgeStates, embedded_states
 from graphws.nn.encoding import StaticEncoding
 from graphws.testing import random_batch
 

@@ -23,7 +23,7 @@ def test_both_routes_give_what_the_equations_say(widths, aggregation):
     x, edge_attr = states(batch)
     expected = slow_message_passing(layer, batch, x, edge_attr)
     for dense in (True, False):
-        found = layer(batch, x, edge_attr, dense=dense)
+        found = layer(batch.routed(dense), x, edge_attr)
         for a, b in zip(found, expected, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
@@ -36,10 +36,10 @@ def test_a_global_state_is_read_on_both_routes(widths):
     state = torch.randn(2, 3, dtype=torch.float64)
     expected = slow_message_passing(layer, batch, x, edge_attr, state)
     for dense in (True, False):
-        found = layer(batch, x, edge_attr, state, dense=dense)
+        found = layer(batch.routed(dense), x, edge_attr, state)
         for a, b in zip(found, expected, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
-    other = layer(batch, x, edge_attr, state.flip(0), dense=True)
+    other = layer(batch.routed(True), x, edge_attr, state.flip(0))
     for a, b in zip(other, expected, strict=True):
         assert not torch.allclose(a, b, atol=1e-3)
 
@@ -66,7 +66,7 @@ def test_every_option_gives_what_the_equations_say_on_both_routes(options, globa
     expected = slow_message_passing(layer, batch, x, edge_attr, state, **options)
     scale = max(float(t.detach().abs().max()) for t in expected)
     for dense in (True, False):
-        found = layer(batch, x, edge_attr, state, dense=dense)
+        found = layer(batch.routed(dense), x, edge_attr, state)
         for a, b in zip(found, expected, strict=True):
             torch.testing.assert_close(a, b, rtol=0, atol=1e-13 * scale)
     for name, default in {"activation": "silu", "residual": True}.items():
@@ -99,7 +99,7 @@ def test_edges_see_the_new_nodes_with_new_ends_alone():
     moved[1] += torch.randn(5, dtype=torch.float64)
     for new_ends in (False, True):
         layer = MessagePassing(5, 4, new_ends=new_ends).double()
-        changed = layer(batch, x, moved, dense=True)[1][0] - layer(batch, x, edge_attr, dense=True)[1][0]
+        changed = layer(batch.routed(True), x, moved)[1][0] - layer(batch.routed(True), x, edge_attr)[1][0]
         assert bool(changed.abs().max() > 1e-6) == new_ends  # edges 0 and 1 meet in a node
 
 
@@ -111,7 +111,7 @@ def test_both_routes_take_several_blocks_into_and_out_of_a_group():
     x, edge_attr = states(batch)
     expected = slow_message_passing(layer, batch, x, edge_attr)
     for dense in (True, False):
-        for a, b in zip(layer(batch, x, edge_attr, dense=dense), expected, strict=True):
+        for a, b in zip(layer(batch.routed(dense), x, edge_attr), expected, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
 
@@ -119,9 +119,9 @@ def test_a_global_state_must_be_declared_and_given():
     batch = random_batch(Architecture.mlp([2, 3, 1]), 2)
     x, edge_attr = states(batch)
     with pytest.raises(ValueError, match=r"expected a global state of shape \[B, 3\], got none"):
-        MessagePassing(5, 4, global_channels=3).double()(batch, x, edge_attr, dense=True)
+        MessagePassing(5, 4, global_channels=3).double()(batch, x, edge_attr)
     with pytest.raises(ValueError, match="built without global_channels, but got a global state"):
-        MessagePassing(5, 4).double()(batch, x, edge_attr, x[:2], dense=True)
+        MessagePassing(5, 4).double()(batch, x, edge_attr, x[:2])
 
 
 def test_routes_have_the_same_gradients():
@@ -131,7 +131,7 @@ def test_routes_have_the_same_gradients():
     gradients = []
     for dense in (True, False):
         layer.zero_grad()
-        nodes, edges = layer(batch, x, edge_attr, dense=dense)
+        nodes, edges = layer(batch.routed(dense), x, edge_attr)
         (nodes.pow(2).sum() + edges.pow(3).sum()).backward()
         gradients.append([p.grad.clone() for p in layer.parameters()])
     for a, b in zip(*gradients, strict=True):
@@ -143,12 +143,12 @@ def test_a_mixed_batch_runs_as_its_networks_would_alone():
     graphs = [random_graph(Architecture.mlp(widths)) for widths in ([2, 3, 1], [1, 4, 4, 2], [2, 3, 1])]
     batch = Batch.from_graphs(graphs)
     x, edge_attr = states(batch)
-    together = layer(batch, x, edge_attr, dense=False)
+    together = layer(batch.routed(False), x, edge_attr)
     node = edge = 0
     for graph in graphs:
         alone = Batch.from_graphs([graph])
         n, e = slice(node, node + alone.num_nodes), slice(edge, edge + alone.num_edges)
-        found = layer(alone, x[n], edge_attr[e], dense=True)
+        found = layer(alone.routed(True), x[n], edge_attr[e])
         torch.testing.assert_close(found[0], together[0][n], rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(found[1], together[1][e], rtol=1e-12, atol=1e-12)
         node, edge = n.stop, e.stop

@@ -41,7 +41,7 @@ def test_both_routes_give_what_the_equations_say(name, directions, options):
     x, edges = states(batch, directions)
     expected = slow_pna(layer, batch, x, edges)
     for dense in (True, False):
-        assert_same(layer(batch, x, edges, dense=dense), expected)
+        assert_same(layer(batch.routed(dense), x, edges), expected)
 
 
 @pytest.mark.parametrize("directions", [1, 2])
@@ -52,7 +52,7 @@ def test_routes_have_the_same_gradients(directions):
     for dense in (True, False):
         x, edges = states(batch, directions)
         inputs = [t.requires_grad_() for t in (x, *edges)]
-        nodes, new = layer(batch, x, edges, dense=dense)
+        nodes, new = layer(batch.routed(dense), x, edges)
         total = nodes.pow(2).sum() + sum(state.pow(3).sum() for state in new)
         gradients.append(torch.autograd.grad(total, [*inputs, *layer.parameters()]))
     for a, b in zip(*gradients, strict=True):
@@ -66,7 +66,7 @@ def test_values_and_gradients_are_finite_where_messages_are_equal_or_none(dense)
     batch = batch.replace(batch.x.float(), batch.edge_attr.float())
     x = torch.zeros(batch.num_nodes, 4, requires_grad=True)
     edges = torch.zeros(batch.num_edges, 4, requires_grad=True)
-    nodes, (new,) = layer(batch, x, [edges], dense=dense)
+    nodes, (new,) = layer(batch.routed(dense), x, [edges])
     (nodes.sum() + new.sum()).backward()
     values = [nodes, new, x.grad, edges.grad, *(p.grad for p in layer.parameters())]
     assert all(bool(torch.isfinite(value).all()) for value in values)
@@ -77,12 +77,12 @@ def test_a_mixed_batch_runs_as_its_networks_would_alone():
     graphs = [random_graph(arch) for arch in (ARCHITECTURES["mlp"], SKIP, Architecture.mlp([1, 4, 4, 2]))]
     batch = Batch.from_graphs(graphs)
     x, edges = states(batch, 2)
-    together = layer(batch, x, edges, dense=False)
+    together = layer(batch.routed(False), x, edges)
     node = edge = 0
     for graph in graphs:
         alone = Batch.from_graphs([graph])
         n, e = slice(node, node + alone.num_nodes), slice(edge, edge + alone.num_edges)
-        found = layer(alone, x[n], [state[e] for state in edges], dense=True)
+        found = layer(alone.routed(True), x[n], [state[e] for state in edges])
         assert_same(found, (together[0][n], [state[e] for state in together[1]]), 1e-12)
         node, edge = n.stop, e.stop
 

@@ -25,7 +25,7 @@ def test_both_routes_give_what_the_equations_say(widths, symmetry, bidirectional
     x, context, edges = states(batch, 5, 1 + bidirectional)
     expected_x, expected = slow_round(layer, batch[0], list(x), list(context), [list(e) for e in edges])
     for dense in (True, False):
-        found_x, found = layer(batch, x, context, edges, dense=dense)
+        found_x, found = layer(batch.routed(dense), x, context, edges)
         torch.testing.assert_close(found_x, torch.stack(expected_x), rtol=1e-12, atol=1e-12)
         for ours, theirs in zip(found, expected, strict=True):
             torch.testing.assert_close(ours, torch.stack(theirs), rtol=1e-12, atol=1e-12)
@@ -39,7 +39,7 @@ def test_routes_have_the_same_gradients(symmetry):
     gradients = []
     for dense in (True, False):
         layer.zero_grad()
-        nodes, updated = layer(batch, x, context, edges, dense=dense)
+        nodes, updated = layer(batch.routed(dense), x, context, edges)
         (nodes.pow(2).sum() + sum(e.pow(3).sum() for e in updated)).backward()
         gradients.append([p.grad.clone() for p in layer.parameters()])
     for a, b in zip(*gradients, strict=True):
@@ -51,11 +51,11 @@ def test_a_mixed_batch_runs_as_its_networks_would_alone():
     graphs = [random_graph(Architecture.mlp(widths)) for widths in ([2, 3, 1], [1, 4, 4, 2], [2, 3, 1])]
     batch = Batch.from_graphs(graphs)
     x, context, edges = states(batch, 5, 2)
-    together, _ = layer(batch, x, context, edges, dense=False)
+    together, _ = layer(batch.routed(False), x, context, edges)
     node = edge = 0
     for graph in graphs:
         alone = Batch.from_graphs([graph])
         n, e = slice(node, node + alone.num_nodes), slice(edge, edge + alone.num_edges)
-        found, _ = layer(alone, x[n], context[n], [state[e] for state in edges], dense=True)
+        found, _ = layer(alone.routed(True), x[n], context[n], [state[e] for state in edges])
         torch.testing.assert_close(found, together[n], rtol=1e-12, atol=1e-12)
         node, edge = n.stop, e.stop

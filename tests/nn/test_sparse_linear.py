@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from graphws.engine.products import Linear
 from graphws.nn import SparseLinear
-from graphws.nn.products import Linear
 from graphws.nn.sparse_linear import linear
 from tests.reference.sparse_linear import matrix_of, slow_linear
 
