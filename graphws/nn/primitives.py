@@ -95,10 +95,10 @@ def segments(batch: Batch, end: Literal["source", "target"]) -> tuple[Tensor | N
 def sum_edges(batch: Batch, messages: Tensor, end: Literal["source", "target"]) -> Tensor:
     """Sum messages [E, C] at the source or target node of their edge, [N, C]; deterministic on CPU.
 
-    Uses torch_scatter's sorted ``segment_csr`` where it is installed, torch's ``index_add`` otherwise.
+    Uses torch_scatter's sorted ``segment_csr`` on a CPU where it is installed, torch's ``index_add`` otherwise.
     """
     index = batch.edge_index[0 if end == "source" else 1]
-    if _segment_csr is not None:
+    if _segment_csr is not None and messages.device.type == "cpu":
         return _SegmentSum.apply(messages, index, *segments(batch, end))
     return messages.new_zeros(batch.num_nodes, messages.size(-1)).index_add(0, index, messages)
 
