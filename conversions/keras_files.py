@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,19 +17,21 @@ import torch
 from torch import Tensor
 
 from conversions.assembly import assemble
+from conversions.budget import current, reading
 from conversions.execution import execute
 from conversions.keras_network import KerasNetwork, build
+from conversions.limits import Trial, check_input
 from conversions.tracer import SIZES, architecture_of
 from graphws.architecture import Architecture
 from graphws.graph import NetGraph
 
 __all__ = ["read_keras"]
 
-DAMAGED = (OSError, KeyError, RuntimeError, zipfile.BadZipFile, NotImplementedError, EOFError)
-MALFORMED = (KeyError, TypeError, IndexError, AttributeError, RecursionError)
+MALFORMED = (LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 TOLERANCE = 1e-4  # of the largest output
 DEEPEST = 64  # groups in groups
-MOST_EMPTY = 1 << 20  # bytes that an array may claim without having been written
+LARGEST_CHUNK = 1 << 28  # bytes of the pieces in which an array is stored
+NUMBERS = "fiub"  # kinds of dtypes
 
 
 @dataclass
@@ -126,7 +129,7 @@ def read_keras(
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; expected a .keras or .h5 file")
-    try:
+    with reading(path):
         saved = _open(path)
         network = _network(saved)
         state = saved.state | {name: value for name, value in saved.arrays.items() if name not in saved.used}
@@ -134,8 +137,6 @@ def read_keras(
         graph = assemble(architecture, state, allow_nonfinite=allow_nonfinite)
         if example_input is not None:
             _compare(network, graph, example_input)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
     return graph
 
 
@@ -172,9 +173,10 @@ def _architecture(network: KerasNetwork, state: Mapping[str, Tensor], example_in
 
 def _of_shape(network: KerasNetwork, state: Mapping[str, Tensor], shape: tuple[int, ...]) -> Architecture:
     dtype = next((value.dtype for value in state.values() if value.is_floating_point()), torch.float32)
+    signal = torch.empty(1, *check_input(shape), dtype=dtype, device="meta")
     try:  # for its own errors, which name the layer
-        with torch.no_grad():
-            network(torch.zeros(1, *shape, dtype=dtype))
+        with torch.no_grad(), Trial():
+            network(signal)
     except MALFORMED as error:
         raise ValueError(f"its configuration is malformed ({type(error).__name__}: {error})") from error
     except RuntimeError as error:
@@ -202,7 +204,9 @@ def _open(path: Path) -> Saved:
         if start[:4] == b"PK\x03\x04":
             return _archive(path)
         return _legacy(path)
-    except DAMAGED as error:
+    except ValueError:
+        raise
+    except Exception as error:  # of any kind, as the bytes have it
         raise ValueError(
             f"it is no Keras model, or damaged ({type(error).__name__}: {error})".replace("\n", " ")
         ) from error
@@ -231,11 +235,21 @@ def _archive(path: Path) -> Saved:
         missing = sorted({"config.json", "model.weights.h5"} - set(archive.namelist()))
         if missing:
             raise ValueError(f"it is no .keras file: {', '.join(missing)} is missing in the archive")
-        model = _json(archive.read("config.json"), "config.json")
-        about = _json(archive.read("metadata.json"), "metadata.json") if "metadata.json" in archive.namelist() else {}
-        weights = io.BytesIO(archive.read("model.weights.h5"))
+        model = _json(_member(archive, "config.json"), "config.json")
+        about = _json(_member(archive, "metadata.json"), "metadata.json") if _has(archive, "metadata.json") else {}
+        weights = io.BytesIO(_member(archive, "model.weights.h5"))
     with _h5py().File(weights, "r") as file:
         return Saved(model, str(about.get("keras_version", "3")), dict(_arrays(file)))
+
+
+def _has(archive: zipfile.ZipFile, name: str) -> bool:
+    return name in archive.namelist()
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """A file of an archive, unpacked to the size that the archive says and no more."""
+    current().take(archive.getinfo(name).file_size, f"{name} in the archive")
+    return archive.read(name)
 
 
 def _legacy(path: Path) -> Saved:
@@ -257,19 +271,29 @@ def _names(group: Any) -> list[str]:
     parts = ["weight_names"] if "weight_names" in group.attrs else []
     while f"weight_names{len(parts)}" in group.attrs:
         parts.append(f"weight_names{len(parts)}")
-    names = [name for part in parts for name in group.attrs[part]]
+    found = [group.attrs[part] for part in parts]
+    if any(np.ndim(names) != 1 for names in found):
+        raise ValueError(f"weight_names of {group.name!r} is no list of names")
+    names = [name for part in found for name in part]
     return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
 
 
-def _arrays(group: Any, above: str = "") -> Iterator[tuple[str, Tensor]]:
+def _arrays(group: Any, above: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, Tensor]]:
     """All arrays of a file by their path, in order.
 
     Raises:
-        ValueError: If one is no array of numbers, or stands in another file or deeper than Keras puts any.
+        ValueError: If one is no array of numbers, stands in another file or deeper than Keras puts any, or a group has
+            several names (of which there could be more than anybody can visit).
     """
     h5py = _h5py()
+    seen = set() if seen is None else seen
     if above.count("/") > DEEPEST:
         raise ValueError(f"its groups are more than {DEEPEST} deep")
+    address = h5py.h5o.get_info(group.id).addr
+    if address in seen:
+        raise ValueError(f"group {above!r} is another name of a group before it, which Keras does not write")
+    seen.add(address)
+    current().spend(1 + len(group), f"group {above!r}")
     for name in group:
         path = f"{above}{name}"
         link = group.get(name, getlink=True)
@@ -277,20 +301,28 @@ def _arrays(group: Any, above: str = "") -> Iterator[tuple[str, Tensor]]:
             raise ValueError(f"{path!r} is a link, which Keras does not write")
         entry = group[name]
         if isinstance(entry, h5py.Group):
-            yield from _arrays(entry, f"{path}/")
-        else:
+            yield from _arrays(entry, f"{path}/", seen)
+        elif isinstance(entry, h5py.Dataset):
             yield path, _tensor(entry, path)
+        else:
+            raise ValueError(f"{path!r} is a {type(entry).__name__.lower()}, expected groups and arrays")
 
 
 def _tensor(dataset: Any, path: str) -> Tensor:
+    try:
+        kind = dataset.dtype
+    except (TypeError, ValueError):
+        raise ValueError(f"array {path!r} is of a type that is not understood, expected numbers") from None
+    if kind.kind not in NUMBERS or kind.itemsize > 8:
+        raise ValueError(f"array {path!r} is of dtype {kind}, expected numbers")
+    if dataset.shape is None:
+        raise ValueError(f"array {path!r} has no shape, expected numbers")
     if dataset.external or dataset.is_virtual:
         raise ValueError(f"array {path!r} stands in another file")
-    if dataset.nbytes > MOST_EMPTY + 1024 * dataset.id.get_storage_size():
-        raise ValueError(f"array {path!r} of shape {list(dataset.shape)} was not written")
-    value = np.asarray(dataset[()]).reshape(dataset.shape).copy()
-    if dataset.attrs.get("dtype") == "bfloat16":
+    if dataset.chunks is not None and math.prod(dataset.chunks) * kind.itemsize > LARGEST_CHUNK:
+        raise ValueError(f"array {path!r} is stored in pieces of shape {list(dataset.chunks)}, which are too large")
+    current().take(dataset.nbytes, f"array {path!r} of shape {list(dataset.shape)}")
+    value = np.asarray(dataset[()]).reshape(dataset.shape).astype(kind.newbyteorder("="))
+    if dataset.attrs.get("dtype") == "bfloat16" and value.dtype.itemsize == 2:
         return torch.from_numpy(value.view("int16")).view(torch.bfloat16)
-    try:
-        return torch.from_numpy(value)
-    except TypeError:
-        raise ValueError(f"array {path!r} is of dtype {dataset.dtype}, expected numbers") from None
+    return torch.from_numpy(value)

@@ -9,12 +9,14 @@ from typing import Any
 from torch import Tensor, nn
 
 import conversions.keras_norms  # noqa: F401 (its layers)
+from conversions.budget import current
 from conversions.keras_layers import LAYERS, KerasLayer, weight_names
 from conversions.keras_shapes import OPERATIONS
 
 __all__ = ["ArraysOf", "KerasNetwork", "build"]
 
 MODELS = ("Sequential", "Functional", "Model")
+MODULE_STEPS = 100  # that making a module counts, in visits
 EXECUTES = ("Lambda", "TFOpLambda", "SlicingOpLambda")
 OWN_MODULES = ("keras", "tf_keras", "tensorflow")
 
@@ -92,6 +94,7 @@ def build(model: Mapping[str, Any], arrays_of: ArraysOf, version: str, above: tu
     layers = config if isinstance(config, list) else config["layers"]
     if not layers:
         raise ValueError("the model has no layers")
+    current().spend(MODULE_STEPS * len(layers), f"a model of {len(layers):,} layers")
     places: dict[str, int] = {}
     parts: dict[str, nn.Module] = {}
     for entry in layers:
@@ -200,14 +203,14 @@ def _arguments(name: str, node: Any) -> tuple[Any, ...]:
         if odd:
             raise ValueError(f"layer {name!r} is called with options {sorted(odd)}, which are not understood")
     found: list[Any] = []
-    pending = list(given)
+    pending = list(reversed(given))
     while pending:
-        value = pending.pop(0)
+        value = pending.pop()
         if isinstance(value, Mapping) and value.get("class_name") == "__keras_tensor__":
             history = value["config"]["keras_history"]
             found.append(Source(str(history[0]), int(history[1]), int(history[2])))
         elif isinstance(value, list):
-            pending = [*value, *pending]
+            pending += reversed(value)
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             found.append(value)
         elif value is not None:

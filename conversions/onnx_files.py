@@ -12,13 +12,16 @@ import torch
 from torch import Tensor
 
 from conversions.assembly import assemble, checked_state
+from conversions.budget import reading
 from conversions.calls import Arguments, arranged
 from conversions.execution import execute
+from conversions.onnx_limits import check_functions, read_external
 from conversions.onnx_network import Graph, OnnxNetwork, numbers_of, prepared
 from conversions.onnx_nodes import DTYPES, Node
 from conversions.recording import record
 from conversions.registry import MODULES
 from conversions.tracer import read
+from conversions.wording import first_line
 from graphws.components import Input
 from graphws.graph import NetGraph
 
@@ -46,8 +49,8 @@ def read_onnx(path: str | os.PathLike[str], example_input: Any = None, allow_non
             weight is not understood.
     """
     path = Path(path)
-    model = _loaded(path)
-    try:
+    with reading(path):
+        model = _loaded(path)
         graph, state = _parsed(model)
         inputs = _inputs(model, graph, example_input)
         network = OnnxNetwork(prepared(graph))
@@ -56,9 +59,7 @@ def read_onnx(path: str | os.PathLike[str], example_input: Any = None, allow_non
         result = assemble(architecture, state, allow_nonfinite=allow_nonfinite)
         if example_input is not None:
             _compare(network, result, arranged(inputs, [example_input]))
-        return result
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    return result
 
 
 def _onnx() -> Any:
@@ -77,33 +78,26 @@ def _loaded(path: Path) -> Any:
             raise ValueError(f"{path} is empty (0 bytes)")
     try:
         model = onnx.load(path, load_external_data=False, format="protobuf")
-        if not model.graph.node or not model.opset_import:
-            raise ValueError("it has no nodes")
-        if model.functions:
-            from onnx import inliner
-
-            model = inliner.inline_local_functions(model)
     except OSError:
         raise
     except Exception as error:  # of any kind, as the bytes have it
-        raise ValueError(f"{path} is no ONNX model, or corrupt or truncated: {_first_line(error)}") from None
-    _read_external(onnx, model, path)
+        raise ValueError(f"{path} is no ONNX model, or corrupt or truncated: {first_line(error)}") from None
+    if not model.graph.node or not model.opset_import:
+        raise ValueError(f"{path} is no ONNX model, or corrupt or truncated: it has no nodes")
+    check_functions(model)
+    if model.functions:
+        model = _inlined(model)
+    read_external(model, path.parent, {number: dtype.itemsize for number, dtype in DTYPES.items()})
     return model
 
 
-def _read_external(onnx: Any, model: Any, path: Path) -> None:
-    for tensor in model.graph.initializer:
-        if tensor.data_location != onnx.TensorProto.EXTERNAL:
-            continue
-        location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
-        if not (path.parent / location).is_file():
-            raise FileNotFoundError(f"{path}: tensor {tensor.name!r} lies in {location!r}, which is missing beside it")
+def _inlined(model: Any) -> Any:
+    from onnx import inliner
+
     try:
-        onnx.load_external_data_for_model(model, str(path.parent))
-    except OSError:
-        raise
-    except Exception as error:  # a location outside of the folder, a file that is too short
-        raise ValueError(f"{path}: its external data can't be read: {_first_line(error)}") from None
+        return inliner.inline_local_functions(model)
+    except Exception as error:  # of any kind, as the bytes have it
+        raise ValueError(f"its functions can't be put in place: {first_line(error)}") from None
 
 
 def _check_model(model: Any, path: Path) -> None:
@@ -117,11 +111,7 @@ def _check_model(model: Any, path: Path) -> None:
             warnings.simplefilter("ignore")
             onnx.checker.check_model(model if model.ByteSize() < onnx.checker.MAXIMUM_PROTOBUF else str(path))
     except Exception as error:  # of any kind, as the bytes have it
-        raise ValueError(f"this is no valid ONNX model: {_first_line(error)}") from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"this is no valid ONNX model: {first_line(error)}") from None
 
 
 # ---- from the protocol buffer to plain Python
@@ -194,7 +184,7 @@ def _tensor(tensor: Any, name: str) -> Tensor:
             return torch.from_numpy(array.view("int16").copy()).view(torch.bfloat16)
         return torch.from_numpy(array.copy())
     except (ValueError, TypeError, RuntimeError) as error:
-        raise ValueError(f"tensor {name!r} of shape {list(tensor.dims)} is corrupt: {_first_line(error)}") from None
+        raise ValueError(f"tensor {name!r} of shape {list(tensor.dims)} is corrupt: {first_line(error)}") from None
 
 
 # ---- the input
@@ -256,7 +246,7 @@ def _compare(network: OnnxNetwork, graph: NetGraph, inputs: Sequence[Tensor]) ->
         try:
             expected = network(*inputs)
         except (RuntimeError, TypeError, IndexError) as error:
-            raise ValueError(f"the network does not run on example_input: {_first_line(error)}") from error
+            raise ValueError(f"the network does not run on example_input: {first_line(error)}") from error
         outputs = execute(graph, *inputs)
     found = outputs if isinstance(outputs, tuple) else (outputs,)
     for out in found:

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.overrides import handle_torch_function, has_torch_function
 
+from conversions.onnx_limits import check_constant
 from conversions.onnx_nodes import Node
 from conversions.onnx_operations import OPERATORS
 from conversions.onnx_shapes import SHAPES
@@ -137,6 +138,8 @@ class OnnxNode(nn.Module):
         self.run = _call(name, node) if name in EXTRA else lambda *inputs: KNOWN[node.operator](node, *inputs)
 
     def forward(self, *inputs: Tensor | None) -> tuple[Tensor, ...]:
+        if not self.node.reads_signal:
+            check_constant(self.node, inputs)
         result = self.run(*inputs)
         return tuple(result) if isinstance(result, (tuple, list)) else (result,)
 

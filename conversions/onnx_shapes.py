@@ -9,6 +9,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+from conversions.budget import current
 from conversions.onnx_nodes import Node, Operator, numbers, registering
 
 __all__ = ["SHAPES"]
@@ -136,8 +137,10 @@ def arange(node: Node, start: Tensor, limit: Tensor, step: Tensor) -> Tensor:
 
 
 def _bounded(node: Node, sizes: list[int]) -> list[int]:
-    if not node.reads_signal and math.prod(sizes) > LARGEST:
+    if not node.reads_signal and (math.prod(sizes) > LARGEST or min(sizes, default=0) < 0):
         raise node.error(f"a constant of shape {sizes} is too large (at most {LARGEST} entries)")
+    if not node.reads_signal:
+        current().take(8 * math.prod(sizes), f"a constant of shape {sizes} (node {node.name!r})")
     return sizes
 
 

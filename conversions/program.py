@@ -14,12 +14,13 @@ from torch import Tensor
 
 from conversions.calls import like
 from conversions.extra_operations import EXTRA_OPERATIONS
+from conversions.limits import check_call
 from conversions.normalisation import batch_norm, instance_norm
 from conversions.operations import RULES
 from conversions.passes import Batch, Recorded, Recording, Ref, Stored
 from graphws.components import Step
 
-__all__ = ["Scope", "encode", "function_of", "real_argument", "run"]
+__all__ = ["UNRUNNABLE", "Scope", "encode", "function_of", "real_argument", "run"]
 
 LARGEST_CONSTANT = 65_536  # entries of a tensor made in forward that a step may hold
 INPLACE_AT = {  # where the option "inplace" stands among the arguments
@@ -28,6 +29,7 @@ INPLACE_AT = {  # where the option "inplace" stands among the arguments
     **dict.fromkeys(("hardtanh", "threshold", "dropout", "dropout1d", "dropout2d", "dropout3d"), 3),
     **dict.fromkeys(("alpha_dropout", "feature_alpha_dropout"), 3),
 }
+UNRUNNABLE = (RuntimeError, TypeError, LookupError, ArithmeticError, AttributeError, MemoryError, ValueError)
 METHODS = (
     *("permute", "transpose", "expand", "repeat", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "t"),
     *("flip", "roll", "movedim", "moveaxis", "swapaxes", "swapdims"),
@@ -123,11 +125,11 @@ def run(
         args = [real_argument(value, scope) for value in data["args"]]
         kwargs = {name: real_argument(value, scope) for name, value in data["kwargs"].items()}
         try:
+            check_call(step.operation, args, kwargs)
             result = function_of(step.operation)(*args, **kwargs)
-        except (RuntimeError, TypeError, IndexError) as error:
-            raise ValueError(
-                f"step {position} ({step.operation}) does not run: {str(error).splitlines()[0]}"
-            ) from error
+        except UNRUNNABLE as error:
+            text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ValueError(f"step {position} ({step.operation}) does not run: {text}") from error
         results = result if isinstance(result, (tuple, list)) else (result,)
         values |= dict(zip(data["results"], results, strict=False))
         for number in last_use.get(position, ()):

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from conversions.assembly import Layer, Signature, chain, listing
-from conversions.program import Scope, function_of, real_argument
+from conversions.limits import check_call, check_input, check_results
+from conversions.program import UNRUNNABLE, Scope, function_of, real_argument
 from conversions.recording import BATCH, Batch, Recorded, Recording, Ref, Stored
 from conversions.tracer import read
 from graphws.architecture import Architecture, Input, Step, TensorSpec
@@ -22,7 +23,6 @@ __all__ = ["recorded_architecture", "twins"]
 
 SPARE = 1_000_000  # nodes and edges that an architecture may have
 RATIO = 64  # beside so many a number in its tensors
-LONGEST_SIDE = 1_000_000
 
 
 @lru_cache(maxsize=1024)
@@ -147,7 +147,7 @@ def _replayed(architecture: Architecture, state: dict[str, Tensor]) -> Recording
 def _blank(own: Input, dtype: torch.dtype) -> Tensor:
     """An input without values."""
     shape = own.shape
-    if len(shape) > 5 or any(type(side) is not int or not 1 <= side <= LONGEST_SIDE for side in shape):
+    if len(check_input(shape)) > 5:
         raise ValueError(f"input shape {shape} is no shape of one input")
     if not shape and not own.dtype:
         raise ValueError(f"input shape {shape} is no shape of one input")
@@ -155,17 +155,18 @@ def _blank(own: Input, dtype: torch.dtype) -> Tensor:
 
 
 def _operation(position: int, step: Step, values: dict[int, Any], state: dict[str, Tensor]) -> Recorded:
-    data = json.loads(step.arguments)
-    args = [_argument(value, step.operation == "getitem") for value in data["args"]]
-    kwargs = {name: _argument(value) for name, value in data["kwargs"].items()}
     place = f"step {position} of the program"
-
     try:
+        data = json.loads(step.arguments)
+        args = [_argument(value, step.operation == "getitem") for value in data["args"]]
+        kwargs = {name: _argument(value) for name, value in data["kwargs"].items()}
         scope = Scope(values, state, values[0].size(0), values[0])
         plain_args = real_argument(data["args"], scope)
         plain_kwargs = {name: real_argument(value, scope) for name, value in data["kwargs"].items()}
+        check_call(step.operation, plain_args, plain_kwargs)
         result = function_of(step.operation)(*plain_args, **plain_kwargs)
-    except (RuntimeError, TypeError, IndexError, KeyError, NotImplementedError, AttributeError) as error:
+        check_results(step.operation, result, BATCH)
+    except UNRUNNABLE as error:
         text = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(f"{place} ({step.operation!r}) does not run: {text}") from None
     results = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]

@@ -14,8 +14,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from conversions.calls import Arguments
+from conversions.limits import check_call, check_input, check_results
 from conversions.naming import NUMBERS, last_line, line_of, name_of, place_of
-from conversions.passes import Computed, Recorded, Recording, Ref, Stored, UnfitError
+from conversions.passes import BATCH, Computed, Recorded, Recording, Ref, Stored, UnfitError
 from conversions.tracing import evaluation
 from conversions.watch import OF_SHAPES, RefusedError, Watch, memory_of
 
@@ -62,7 +63,7 @@ class Recorder(TorchFunctionMode):
         dtype = next((value.dtype for value in self.state.values() if value.is_floating_point()), torch.float32)
         dtypes = [getattr(torch, own.dtype) if own.dtype else dtype for own in call.inputs]
         signals = [
-            torch.empty(count, *own.shape, device="meta", dtype=kind)
+            torch.empty(count, *check_input(own.shape), device="meta", dtype=kind)
             for own, kind in zip(call.inputs, dtypes, strict=True)
         ]
         self.recording = Recording(call.inputs)
@@ -96,6 +97,7 @@ class Recorder(TorchFunctionMode):
     ) -> Any:
         kwargs, name = kwargs or {}, name_of(func)
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        check_call(name, args, kwargs)
         if not any(id(tensor) in self.numbers for tensor in tensors):
             return self._without_signals(func, name, tensors, args, kwargs)
         if name in ("device", "is_meta", "is_cpu"):
@@ -162,6 +164,7 @@ class Recorder(TorchFunctionMode):
             raise RefusedError(f"{name} changes a tensor in place in a way that is not followed")
         if not tensors:
             return
+        check_results(name, tensors, BATCH)
         args, kwargs = tree_map(self._argument, given)
         results = tuple(self.track(tensor) for tensor in tensors)
         shapes = tuple(tuple(tensor.shape) for tensor in tensors)

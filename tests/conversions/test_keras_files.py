@@ -356,8 +356,8 @@ def test_no_other_file_is_read(tmp_path: Path) -> None:
             lambda file: file.create_dataset("far", (4,), "f4", external=[(str(secret), 0, 16)]),
             "stands in another file",
         ),
-        (lambda file: file.create_dataset("huge", (1 << 40,), "f4", chunks=(1024,)), "was not written"),
-        (lambda file: file.__setitem__("model_weights/loop", file["model_weights"]), "more than 64 deep"),
+        (lambda file: file.create_dataset("huge", (1 << 40,), "f4", chunks=(1024,)), "would take"),
+        (lambda file: file.__setitem__("model_weights/loop", file["model_weights"]), "another name of a group"),
         (lambda file: file.__setitem__("text", "words"), "expected numbers"),
     ):
         path = _write_h5(tmp_path / "m.h5", model, arrays)

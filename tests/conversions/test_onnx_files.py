@@ -137,7 +137,7 @@ def test_external_data_are_missing(tmp_path: Path) -> None:
 def test_external_data_are_too_short(tmp_path: Path) -> None:
     _, path = saved_apart(tmp_path)
     (tmp_path / "m.data").write_bytes(b"")
-    assert "external data can't be read" in refused(path)
+    assert "which is shorter" in refused(path)
 
 
 # ---- what is refused

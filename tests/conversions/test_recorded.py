@@ -101,7 +101,7 @@ CHANGES: list[tuple[str, Change, str]] = [
     ("unfilled", lambda data: data["tensors"][0].update(part="remainder", index=-1), "its tensors are not those"),
     ("offset", setter("output_offset", value=2.0), "its output_offset are not those"),
     ("no input", setter("input_shape", value=[]), "is no shape of one input"),
-    ("input", setter("input_shape", value=[3, 10**9, 8]), "is no shape of one input"),
+    ("input", setter("input_shape", value=[3, 10**9, 8]), "can.t be read"),
     ("other input", setter("input_shape", value=[3, 99, 99]), "does not run"),
     ("outputs", setter("outputs", value=[999]), "are no values of the program"),
     ("no outputs", setter("outputs", value=[]), "are no values of the program"),
