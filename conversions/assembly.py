@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 FLOATS = ("float64", "float32", "float16", "bfloat16")
+WHOLE = {"int8": "float32", "uint8": "float32", "int16": "float32", "uint16": "float32", "int32": "float64"}  # exact in
 CONSTANTS = {"identity": 1.0, "gate": 1.0, "negative": -1.0, "unflatten": 1.0}  # on edges that no tensor gives
 LISTED = 12  # keys an error message names before it only counts
 
@@ -145,12 +146,13 @@ def assemble(architecture: Architecture, state: Mapping[str, Tensor], *, allow_n
     """
     represented = {spec.key: state[spec.key] for spec in architecture.tensors if spec.part != "remainder"}
     for key, value in represented.items():
-        if dtype_name(value) not in FLOATS:
+        if dtype_name(value) not in FLOATS and dtype_name(value) not in WHOLE:
             raise ValueError(f"weights must be of dtype {', '.join(FLOATS)}; {key!r} is {dtype_name(value)}")
     devices = sorted({str(value.device) for value in represented.values()})
     if len(devices) > 1:
         raise ValueError(f"all weights must lie on one device, found {', '.join(devices)}")
-    dtype = reduce(torch.promote_types, (value.dtype for value in represented.values()))
+    exact = (getattr(torch, WHOLE.get(dtype_name(value), dtype_name(value))) for value in represented.values())
+    dtype = reduce(torch.promote_types, exact)
     x = torch.zeros(architecture.num_nodes, 1, dtype=dtype, device=devices[0])
     edge_attr = torch.empty(architecture.num_edges, 1, dtype=dtype, device=devices[0])
     for block, part in zip(architecture.blocks, architecture.edge_slices, strict=True):
@@ -158,10 +160,11 @@ def assemble(architecture: Architecture, state: Mapping[str, Tensor], *, allow_n
             edge_attr[part] = CONSTANTS[block.kind]
     for spec in architecture.tensors:
         if spec.part == "bias":
-            x[architecture.node_slices[spec.index], 0] = state[spec.key].reshape(-1)
+            x[architecture.node_slices[spec.index], 0] = state[spec.key].reshape(-1).to(dtype) - _zero(spec, state)
         elif spec.part == "weight":
             value = state[spec.key].contiguous()
-            edge_attr[architecture.edge_slices[spec.index], 0] = edges_of(spec, value, architecture).to(dtype)
+            edges = edges_of(spec, value, architecture).to(dtype)
+            edge_attr[architecture.edge_slices[spec.index], 0] = edges - _zero(spec, state)
     if not allow_nonfinite and not bool(torch.isfinite(x).all() and torch.isfinite(edge_attr).all()):
         raise ValueError(_nonfinite_message(represented))
     kept = {spec.key: state[spec.key].clone() for spec in architecture.tensors if spec.part == "remainder"}
@@ -213,24 +216,45 @@ def tensors_of(g: NetGraph) -> dict[str, Tensor]:
         part = arch.node_slices[spec.index] if spec.part == "bias" else arch.edge_slices[spec.index]
         flat = (nodes if spec.part == "bias" else edges)[part]
         if spec.part == "bias" or not (spec.layout or spec.columns):
-            value = _cast(flat.reshape(spec.shape), spec)
+            value = _cast(flat.reshape(spec.shape), spec, _zero(spec, g.remainder.tensors))
             state.setdefault(spec.key, value)
         else:
             value = state.setdefault(
                 spec.key, torch.empty(spec.shape, dtype=getattr(torch, spec.dtype), device=flat.device)
             )
-            write_edges(spec, value, _cast(flat, spec), arch)
+            write_edges(spec, value, _cast(flat, spec, _zero(spec, g.remainder.tensors)), arch)
     return state
 
 
-def _cast(value: Tensor, spec: TensorSpec) -> Tensor:
+def _zero(spec: TensorSpec, tensors: Mapping[str, Tensor]) -> int:
+    """The whole number that stands for zero in a tensor of whole numbers."""
+    if not spec.zero:
+        return 0
+    if spec.zero not in tensors or tensors[spec.zero].numel() != 1 or tensors[spec.zero].is_floating_point():
+        raise ValueError(f"{spec.key!r} needs the whole number {spec.zero!r}, which stands for zero in it")
+    return int(tensors[spec.zero])
+
+
+def _cast(value: Tensor, spec: TensorSpec, zero: int) -> Tensor:
     dtype: torch.dtype = getattr(torch, spec.dtype)
+    if spec.dtype in WHOLE:
+        return _whole(value, spec, zero)
     out = value.to(dtype, copy=True, memory_format=torch.contiguous_format)
     if dtype != value.dtype:
         lost = int((torch.isfinite(value) & ~torch.isfinite(out)).sum())
         if lost:
             raise ValueError(f"{lost} values of {spec.key!r} overflow its dtype {spec.dtype}")
     return out
+
+
+def _whole(value: Tensor, spec: TensorSpec, zero: int) -> Tensor:
+    """The nearest whole numbers."""
+    dtype: torch.dtype = getattr(torch, spec.dtype)
+    limits, found = torch.iinfo(dtype), value.detach().double().round() + zero
+    lost = int(((found < limits.min) | (found > limits.max)).sum())
+    if lost:
+        raise ValueError(f"{lost} values of {spec.key!r} overflow its dtype {spec.dtype}")
+    return found.to(dtype)
 
 
 def check_single(g: NetGraph) -> None:

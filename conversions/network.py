@@ -91,7 +91,11 @@ class Network:
         value = self.state[tensor.key]
         dtype = str(value.dtype).removeprefix("torch.")
         shape = tuple(value.shape)
-        self.specs.append(TensorSpec(tensor.key, shape, dtype, part, index, layout, columns))  # type: ignore[arg-type]
+        if not value.is_floating_point() and not tensor.cast:
+            raise self.error(f"weights must be of a floating dtype; {tensor.key!r} is {dtype}")
+        self.specs.append(
+            TensorSpec(tensor.key, shape, dtype, part, index, layout, columns, tensor.zero)  # type: ignore[arg-type]
+        )
 
     def block(
         self,

@@ -36,12 +36,16 @@ class Stored:
         shape: As it is used.
         transposed: Whether it is a matrix that is used transposed.
         order: Where its axes are permuted: axis i as it is used is axis order[i] of its entries as they are stored.
+        cast: Name of the dtype in which it is used, where that is another than its own.
+        zero: Key of the whole number that stands for zero in a tensor of whole numbers, and is subtracted first.
     """
 
     key: str
     shape: tuple[int, ...]
     transposed: bool = False
     order: tuple[int, ...] = ()
+    cast: str = ""
+    zero: str = ""
 
     @property
     def memory(self) -> tuple[int, ...]:

@@ -62,7 +62,8 @@ def _plain(value: Any, operation: Recorded) -> Any:
         return {"batch": value.times}
     if isinstance(value, Stored):
         order = {"order": list(value.order)} if value.order else {}
-        return {"tensor": value.key, "shape": list(value.shape), "transposed": value.transposed, **order}
+        others = {name: text for name, text in (("cast", value.cast), ("zero", value.zero)) if text}
+        return {"tensor": value.key, "shape": list(value.shape), "transposed": value.transposed, **order, **others}
     if isinstance(value, Tensor):
         if value.numel() > LARGEST_CONSTANT:
             raise ValueError(
@@ -170,7 +171,7 @@ def real_argument(value: Any, scope: Scope) -> Any:
     if "batch" in value:
         return scope.rows * int(value["batch"])
     if "tensor" in value:
-        tensor = scope.state[value["tensor"]]
+        tensor = _in_floats(value, scope)
         if "order" in value:
             axes = sorted(range(len(value["order"])), key=value["order"].__getitem__)
             return tensor.view([value["shape"][i] for i in axes]).permute(value["order"])
@@ -184,6 +185,14 @@ def real_argument(value: Any, scope: Scope) -> Any:
     if "slice" in value:
         return slice(*value["slice"])
     return ... if "ellipsis" in value else getattr(torch, value["type"])
+
+
+def _in_floats(value: Mapping[str, Any], scope: Scope) -> Tensor:
+    """A tensor of the state dict in the dtype in which it is used, less what stands for zero in it."""
+    tensor = scope.state[value["tensor"]]
+    if value.get("cast"):
+        tensor = tensor.to(getattr(torch, value["cast"]))
+    return tensor - scope.state[value["zero"]].to(tensor.dtype) if value.get("zero") else tensor
 
 
 def function_of(name: str) -> Callable[..., Any]:

@@ -187,7 +187,8 @@ def _argument(value: Any, index: bool = False) -> Any:
     if "value" in value:
         return Ref(value["value"])
     if "tensor" in value:
-        return Stored(value["tensor"], tuple(value["shape"]), value["transposed"], tuple(value.get("order", ())))
+        order, others = tuple(value.get("order", ())), (str(value.get(name, "")) for name in ("cast", "zero"))
+        return Stored(value["tensor"], tuple(value["shape"]), value["transposed"], order, *others)
     if "batch" in value:
         return Batch(int(value["batch"]))
     if "slice" in value:

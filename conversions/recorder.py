@@ -6,6 +6,7 @@ import inspect
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ __all__ = ["Recorder"]
 
 ON_VALUES = (*NUMBERS, "item", "tolist", "numpy", "nonzero", "is_nonzero", "equal")
 CASTS = ("to", "float", "double", "half", "bfloat16", "type", "type_as", "cpu", "cuda")
+SMALL = (torch.int8, torch.uint8, torch.int16, torch.uint16, torch.int32)  # whole numbers that weights may be kept in
 RANDOM = ("rand", "randn", "randint", "randperm", "normal", "bernoulli", "multinomial", "poisson", "uniform", "random")
 
 
@@ -50,8 +52,10 @@ class Recorder(TorchFunctionMode):
         self.failed: str | None = None  # where in the module an error came up
         self.inside_leaf = False
         self.stored: dict[tuple[int, int], str] = {}
+        self.casts: dict[tuple[int, int], tuple[str | None, str]] = {}  # of the state dict, in another dtype
+        self.alive_casts: list[Tensor] = []  # whose addresses are not given out again
         for key, value in state.items():
-            self.stored.setdefault((value.data_ptr(), value.numel()), key)
+            self.stored.setdefault(_address(value), key)
 
     def record(self, call: Arguments, count: int) -> Recording:
         """Run the module on so many inputs, in the arguments that a call puts them into.
@@ -131,7 +135,20 @@ class Recorder(TorchFunctionMode):
             raise RefusedError(f"{name} draws random numbers")
         if name in ("tolist", "numpy", "__array__"):
             self.watch.check_numbers(tensors)
-        return func(*args, **kwargs)
+        result = func(*args, **kwargs)
+        if name in (*CASTS, "centred"):
+            self._note_cast(result, *tensors)
+        return result
+
+    def _note_cast(self, result: object, source: Tensor, zero: Tensor | None = None) -> None:
+        """A tensor of the state dict in a floating dtype is still that tensor, under another address."""
+        known = self.casts.get(_address(source), (self.stored.get(_address(source)), ""))[0]
+        small = source.is_floating_point() or source.dtype in SMALL
+        if known is None or not isinstance(result, Tensor) or not result.is_floating_point() or not small:
+            return
+        if result.stride() == source.stride() and _address(result) != _address(source):
+            self.alive_casts.append(result)
+            self.casts[_address(result)] = (known, "" if zero is None else self.stored[_address(zero)])
 
     def _cast(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A signal in another dtype; devices do not matter."""
@@ -202,9 +219,15 @@ class Recorder(TorchFunctionMode):
 
     def _stored(self, value: Tensor) -> Stored | None:
         """A tensor of the state dict, where these are its entries in some order."""
-        key = self.stored.get((value.data_ptr(), value.numel())) if value.numel() else None
-        if key is None or value.dtype != self.state[key].dtype:
-            return None
+        key = self.stored.get(_address(value)) if value.numel() else None
+        if key is None and value.numel() and _address(value) in self.casts:
+            key, zero = self.casts[_address(value)]
+            found = self._ordered(key, value)  # type: ignore[arg-type]
+            return found and replace(found, cast=str(value.dtype).removeprefix("torch."), zero=zero)
+        return None if key is None or value.dtype != self.state[key].dtype else self._ordered(key, value)
+
+    def _ordered(self, key: str, value: Tensor) -> Stored | None:
+        """How a tensor's axes follow from those of the tensor of the state dict whose entries it has."""
         own, shape = self.state[key], tuple(value.shape)
         if shape == own.shape and value.stride() == own.stride():
             return Stored(key, shape)
@@ -298,6 +321,10 @@ class Recorder(TorchFunctionMode):
 def without_values(value: Any) -> Any:
     """A tensor without values in place of one with them."""
     return value.to("meta") if isinstance(value, Tensor) and not value.is_meta else value
+
+
+def _address(value: Tensor) -> tuple[int, int]:
+    return value.data_ptr(), value.numel()
 
 
 def _extent(value: Tensor) -> tuple[object, ...]:

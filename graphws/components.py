@@ -120,6 +120,8 @@ class TensorSpec:
             ``conversions.layouts.LAYOUTS``.
         columns: Range of the tensor's input axis that fills this block, where several blocks share it (a layer that
             reads a concatenation); a key may then appear several times.
+        zero: Key of a whole number in the remainder that stands for zero in a tensor of whole numbers: the network
+            computes with the entries less it. Empty where they are taken as they stand.
     """
 
     key: str
@@ -129,6 +131,7 @@ class TensorSpec:
     index: int = -1
     layout: str = ""
     columns: tuple[int, int] | tuple[()] = ()
+    zero: str = ""
 
 
 @dataclass(frozen=True)
