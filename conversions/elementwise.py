@@ -82,7 +82,7 @@ KEPT = (
     *("hardtanh", "hardsigmoid", "softsign", "celu", "logsigmoid"),
     *("log_sigmoid", "tanhshrink", "hardshrink", "softshrink", "threshold", "clamp", "clip", "clamp_min", "clamp_max"),
     *("cos", "exp", "log", "log1p", "sqrt", "rsqrt", "abs", "square", "neg", "negative", "erf", "reciprocal", "round"),
-    "floor",
+    *("floor", "round_to", "dynamic_round"),
 )
 RULES |= dict.fromkeys(KEPT, keep)
 

@@ -8,9 +8,19 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.overrides import handle_torch_function, has_torch_function_unary
+from torch.overrides import handle_torch_function, has_torch_function, has_torch_function_unary
 
-__all__ = ["EXTRA_OPERATIONS", "SAME_PADDING", "same_avg_pool", "same_pad", "unflatten_last"]
+__all__ = [
+    "EXTRA_OPERATIONS",
+    "SAME_PADDING",
+    "centred",
+    "depth_to_space",
+    "dynamic_round",
+    "round_to",
+    "same_avg_pool",
+    "same_pad",
+    "unflatten_last",
+]
 
 
 def same_pad(
@@ -60,5 +70,53 @@ def unflatten_last(input: Tensor, shape: Sequence[int]) -> Tensor:
     return input.reshape(input.size(0), *shape)
 
 
+def centred(values: Tensor, zero: Tensor | None = None) -> Tensor:
+    """Whole numbers, as real ones, less the one that stands for zero."""
+    if zero is None:
+        return values
+    if has_torch_function((values, zero)):
+        return handle_torch_function(centred, (values, zero), values, zero)
+    return values - zero.to(values.dtype)
+
+
+def round_to(input: Tensor, scale: float, zero: int, low: int, high: int) -> Tensor:
+    """What is left of numbers as whole ones: ``(clamp(round(x / scale) + zero, low, high) - zero) * scale``.
+
+    The gradient is that of the clamp alone.
+    """
+    if has_torch_function_unary(input):
+        return handle_torch_function(round_to, (input,), input, scale, zero, low, high)
+    whole = ((input / scale).round() + zero).clamp(low, high)
+    kept = input.clamp((low - zero) * scale, (high - zero) * scale)
+    return ((whole - zero) * scale).detach() + (kept - kept.detach())
+
+
+def dynamic_round(input: Tensor) -> Tensor:
+    """What is left of numbers as 256 whole ones between the least and the largest of all of them, zero among them."""
+    if has_torch_function_unary(input):
+        return handle_torch_function(dynamic_round, (input,), input)
+    least, largest = input.detach().min().clamp(max=0.0), input.detach().max().clamp(min=0.0)
+    scale = (largest - least) / 255
+    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+    zero = (-least / scale).round().clamp(0, 255)
+    whole = ((input / scale).round() + zero).clamp(0, 255)
+    return ((whole - zero) * scale).detach() + (input - input.detach())
+
+
+def depth_to_space(input: Tensor, factor: int) -> Tensor:
+    """Channels as positions, the ones of a position apart by the channels left: [B, r * r * C, H, W] as [B, C, r * H, r * W]."""
+    if has_torch_function_unary(input):
+        return handle_torch_function(depth_to_space, (input,), input, factor)
+    batch, channels, height, width = input.shape
+    split = input.reshape(batch, factor, factor, channels // factor**2, height, width)
+    return split.permute(0, 3, 4, 1, 5, 2).reshape(batch, -1, height * factor, width * factor)
+
+
 SAME_PADDING: dict[str, Callable[..., Any]] = {"same_pad": same_pad, "same_avg_pool": same_avg_pool}
-EXTRA_OPERATIONS = {**SAME_PADDING, "unflatten_last": unflatten_last}
+EXTRA_OPERATIONS = {
+    **SAME_PADDING,
+    "unflatten_last": unflatten_last,
+    "round_to": round_to,
+    "dynamic_round": dynamic_round,
+    "depth_to_space": depth_to_space,
+}

@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from conversions.assembly import assemble, checked_state
+from conversions.assembly import assemble
 from conversions.budget import reading
 from conversions.calls import Arguments, arranged
 from conversions.execution import execute
 from conversions.onnx_limits import check_functions, read_external
-from conversions.onnx_network import Graph, OnnxNetwork, numbers_of, prepared
-from conversions.onnx_nodes import DTYPES, Node
+from conversions.onnx_network import OnnxNetwork, prepared
+from conversions.onnx_nodes import DTYPES, Graph
+from conversions.onnx_parsed import dims_of, onnx_package, parsed
 from conversions.recording import record
 from conversions.registry import MODULES
 from conversions.tracer import read
@@ -28,7 +29,6 @@ from graphws.graph import NetGraph
 __all__ = ["read_onnx"]
 
 TOLERANCE = 1e-4  # of the largest output
-CORE = ("", "ai.onnx")  # names of ONNX's own set of operators
 
 
 def read_onnx(path: str | os.PathLike[str], example_input: Any = None, allow_nonfinite: bool = False) -> NetGraph:
@@ -51,7 +51,7 @@ def read_onnx(path: str | os.PathLike[str], example_input: Any = None, allow_non
     path = Path(path)
     with reading(path):
         model = _loaded(path)
-        graph, state = _parsed(model)
+        graph, state = parsed(model)
         inputs = _inputs(model, graph, example_input)
         network = OnnxNetwork(prepared(graph))
         _check_model(model, path)
@@ -62,17 +62,9 @@ def read_onnx(path: str | os.PathLike[str], example_input: Any = None, allow_non
     return result
 
 
-def _onnx() -> Any:
-    try:
-        import onnx
-    except ImportError as error:
-        raise ValueError("reading .onnx files needs the package onnx: pip install 'graphws[onnx]'") from error
-    return onnx
-
-
 def _loaded(path: Path) -> Any:
     """The model of a file, local functions inlined, external data read."""
-    onnx = _onnx()
+    onnx = onnx_package()
     with path.open("rb") as file:
         if not file.read(1):
             raise ValueError(f"{path} is empty (0 bytes)")
@@ -102,7 +94,7 @@ def _inlined(model: Any) -> Any:
 
 def _check_model(model: Any, path: Path) -> None:
     """Raise ValueError if the model breaks ONNX's rules; outputs that leave their shape open do not."""
-    onnx = _onnx()
+    onnx = onnx_package()
     for output in model.graph.output:
         if output.type.HasField("tensor_type") and not output.type.tensor_type.HasField("shape"):
             output.type.tensor_type.shape.SetInParent()
@@ -114,96 +106,7 @@ def _check_model(model: Any, path: Path) -> None:
         raise ValueError(f"this is no valid ONNX model: {first_line(error)}") from None
 
 
-# ---- from the protocol buffer to plain Python
-
-
-def _parsed(model: Any) -> tuple[Graph, dict[str, Tensor]]:
-    """What is run of a model, and its state dict."""
-    proto = model.graph
-    if proto.sparse_initializer:
-        raise ValueError("sparse initializers are not understood")
-    state = {tensor.name: _tensor(tensor, tensor.name) for tensor in proto.initializer}
-    versions = {entry.domain: entry.version for entry in model.opset_import}
-    version = next((versions[domain] for domain in CORE if domain in versions), 1)
-    nodes, constants = [], []
-    for index, node in enumerate(proto.node):
-        domain = "" if node.domain in CORE else f"{node.domain}."
-        name = node.name or f"{node.op_type}_{index}"
-        attributes = {entry.name: _attribute(entry, name) for entry in node.attribute}
-        if not domain and node.op_type == "Constant" and node.output:
-            constants.append(node.output[0])
-            state[node.output[0]] = _constant(attributes, name)
-            continue
-        operator = f"{domain}{node.op_type}"
-        nodes.append(Node(name, operator, tuple(node.input), tuple(node.output), attributes, version))
-    inputs = [value.name for value in proto.input if value.name not in state]
-    if not inputs:
-        raise ValueError("the model has no input")
-    if not proto.output:
-        raise ValueError("the model has no output")
-    fixed = _fixed_batch(proto, inputs)
-    outputs = tuple(value.name for value in proto.output)
-    return Graph(tuple(nodes), numbers_of(state, constants), tuple(inputs), outputs, fixed), checked_state(
-        state, "the model"
-    )
-
-
-def _attribute(entry: Any, node: str) -> Any:
-    onnx = _onnx()
-    if entry.type in (onnx.AttributeProto.TENSOR, onnx.AttributeProto.TENSORS):
-        tensors = [entry.t] if entry.type == onnx.AttributeProto.TENSOR else entry.tensors
-        return [_tensor(tensor, node) for tensor in tensors][0 if len(tensors) == 1 else slice(None)]
-    value = onnx.helper.get_attribute_value(entry)
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
-
-
-def _constant(attributes: dict[str, Any], node: str) -> Tensor:
-    for name, value in attributes.items():
-        if name == "value" and isinstance(value, Tensor):
-            return value
-        if name in ("value_int", "value_ints"):
-            return torch.tensor(value, dtype=torch.int64)
-        if name in ("value_float", "value_floats"):
-            return torch.tensor(value, dtype=torch.float32)
-    raise ValueError(f"constant {node!r} of kind {list(attributes)} is not understood")
-
-
-def _tensor(tensor: Any, name: str) -> Tensor:
-    onnx = _onnx()
-    dtype = DTYPES.get(tensor.data_type)
-    if dtype is None:
-        kind = (
-            onnx.TensorProto.DataType.Name(tensor.data_type) if tensor.data_type in range(1, 24) else tensor.data_type
-        )
-        raise ValueError(f"tensor {name!r} of type {kind} is not understood")
-    try:
-        array = onnx.numpy_helper.to_array(tensor)
-        if dtype == torch.bfloat16:
-            return torch.from_numpy(array.view("int16").copy()).view(torch.bfloat16)
-        return torch.from_numpy(array.copy())
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise ValueError(f"tensor {name!r} of shape {list(tensor.dims)} is corrupt: {first_line(error)}") from None
-
-
 # ---- the input
-
-
-def _dims(proto: Any, name: str) -> list[int | str]:
-    """The sizes of an input's axes, text where they are open."""
-    value = next(value for value in proto.input if value.name == name)
-    dims = value.type.tensor_type.shape.dim
-    return [dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?" for dim in dims]
-
-
-def _fixed_batch(proto: Any, inputs: Sequence[str]) -> int | None:
-    """The number of inputs that a graph was written for, None where it is open."""
-    first = {dims[0] for dims in (_dims(proto, name) for name in inputs) if dims}
-    fixed = {size for size in first if isinstance(size, int)}
-    if len(fixed) > 1:
-        raise ValueError(f"its inputs have first axes of different sizes {sorted(fixed)}; expected a batch axis first")
-    return next(iter(fixed)) if first == fixed and fixed else None
 
 
 def _inputs(model: Any, graph: Graph, example_input: Any) -> tuple[Input, ...]:
@@ -214,7 +117,7 @@ def _inputs(model: Any, graph: Graph, example_input: Any) -> tuple[Input, ...]:
     if example_input is None or len(named) == 1:
         examples = [example_input] * len(named)
     else:
-        dims = [tuple(_dims(model.graph, name)[1:]) for name in graph.inputs]
+        dims = [tuple(dims_of(model.graph, name)[1:]) for name in graph.inputs]
         ranks = [Input(*own) for own in zip(graph.inputs, dims, dtypes, strict=True)]  # type: ignore[arg-type]
         examples = arranged(ranks, [example_input])
     shapes = [_input_shape(model, name, example) for name, example in zip(graph.inputs, examples, strict=True)]
@@ -224,7 +127,7 @@ def _inputs(model: Any, graph: Graph, example_input: Any) -> tuple[Input, ...]:
 
 def _input_shape(model: Any, name: str, example_input: Tensor | None) -> tuple[int, ...]:
     """The shape of one input, without the batch axis."""
-    dims = _dims(model.graph, name)
+    dims = dims_of(model.graph, name)
     if example_input is None:
         if len(dims) < 2 or not all(isinstance(size, int) and size > 0 for size in dims[1:]):
             raise ValueError(

@@ -3,41 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
 from torch.overrides import handle_torch_function, has_torch_function
 
 from conversions.onnx_limits import check_constant
-from conversions.onnx_nodes import Node
+from conversions.onnx_integers import INTEGERS, is_whole, on_whole
+from conversions.onnx_nodes import Graph, Node
 from conversions.onnx_operations import OPERATORS
 from conversions.onnx_shapes import SHAPES
 from conversions.onnx_spatial import SPATIAL
 from conversions.program import EXTRA
 
-__all__ = ["KNOWN", "Graph", "OnnxNetwork", "numbers_of", "prepared"]
+__all__ = ["KNOWN", "OnnxNetwork", "prepared"]
 
-KNOWN: dict[str, Callable[..., Any]] = OPERATORS | SHAPES | SPATIAL
+KNOWN: dict[str, Callable[..., Any]] = OPERATORS | SHAPES | SPATIAL | INTEGERS
+REFUSED = {
+    ("LSTM", "GRU", "RNN", "DynamicQuantizeLSTM"): "a recurrent cell",
+    ("Attention", "MultiHeadAttention", "QAttention", "GroupQueryAttention"): "attention",
+    ("Loop", "Scan", "SequenceAt", "SequenceConstruct", "SplitToSequence"): "a loop or a sequence",
+}
 SIZES = ("Shape", "Size")  # operators whose results depend on the sizes of their input alone
-
-
-@dataclass(frozen=True)
-class Graph:
-    """What is run of an ONNX graph.
-
-    Args:
-        nodes: In topological order, without constants.
-        tensors: Initializers and constants by name.
-        inputs, outputs: Names of the values that come in and go out.
-        batch: Size of the inputs' first axis where the graph fixes one, else None.
-    """
-
-    nodes: tuple[Node, ...]
-    tensors: Mapping[str, Tensor] = field(repr=False)
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    batch: int | None = None
 
 
 def prepared(graph: Graph) -> Graph:
@@ -46,24 +34,51 @@ def prepared(graph: Graph) -> Graph:
     Raises:
         ValueError: If an operator is unknown.
     """
+    return _prepared(graph, set(graph.inputs), set(), graph.batch)
+
+
+def _prepared(graph: Graph, signals: set[str], taken: set[str], batch: int | None, *, inner: bool = False) -> Graph:
+    """A graph as it is run.
+
+    Args:
+        graph: That of the model, or one in a node.
+        signals: Names of values that depend on the network's inputs; those of this graph are added.
+        taken: Names of nodes so far.
+        batch: Size of the batch axis that the model fixes, if it does.
+        inner: Whether it is in a node, and perhaps never run: what is unknown in it is an error when it is.
+    """
     nodes = _fused_silu(_fused_group_norm(_needed(graph.nodes, graph.outputs), graph), graph)
-    nodes = _needed(nodes, graph.outputs)
-    signals, taken, out = set(graph.inputs), set[str](), []
-    for node in nodes:
-        if node.operator not in KNOWN and _registered(node) not in EXTRA:
-            raise ValueError(
-                f"operator {node.operator!r} (node {node.name!r}) is not understood, so no graph was made; "
-                f"conversions.register({_registered(node)!r}, run=...) adds a rule"
-            )
-        reads = not signals.isdisjoint(node.inputs)
+    out = []
+    for node in _needed(nodes, graph.outputs):
+        if not inner:
+            check_known(node)
+        reads, which = not signals.isdisjoint(node.reads), tuple(name in signals for name in node.inputs)
         if reads and node.operator not in SIZES:
             signals.update(node.outputs)
         name, number = node.name, 2
         while name in taken:
             name, number = f"{node.name}#{number}", number + 1
         taken.add(name)
-        out.append(replace(node, name=name, batch=graph.batch if reads else None, reads_signal=reads))
+        attributes = {
+            key: _prepared(value, signals, taken, batch, inner=True) if isinstance(value, Graph) else value
+            for key, value in node.attributes.items()
+        }
+        fixed = batch if reads else None
+        out.append(replace(node, name=name, attributes=attributes, batch=fixed, reads_signal=reads, signals=which))
     return replace(graph, nodes=tuple(out))
+
+
+def check_known(node: Node) -> None:
+    """Raise ValueError for an operator that is not understood."""
+    if node.operator in KNOWN or _registered(node) in EXTRA or node.operator == "If":
+        return
+    for kinds, what in REFUSED.items():
+        if node.operator.rpartition(".")[2] in kinds:
+            raise node.error(f"{what}; networks with them are not read yet, so no graph was made")
+    raise ValueError(
+        f"operator {node.operator!r} (node {node.name!r}) is not understood, so no graph was made; "
+        f"conversions.register({_registered(node)!r}, run=...) adds a rule"
+    )
 
 
 def _registered(node: Node) -> str:
@@ -75,7 +90,7 @@ def _needed(nodes: Sequence[Node], outputs: Sequence[str]) -> list[Node]:
     needed, kept = set(outputs), []
     for node in reversed(nodes):
         if not needed.isdisjoint(node.outputs):
-            needed.update(node.inputs)
+            needed.update(node.reads)
             kept.append(node)
     return kept[::-1]
 
@@ -84,7 +99,7 @@ def _readers(nodes: Sequence[Node], graph: Graph) -> dict[str, list[Node | None]
     """The nodes that read each value; None stands for the graph's outputs."""
     readers: dict[str, list[Node | None]] = {name: [None] for name in graph.outputs}
     for node in nodes:
-        for name in node.inputs:
+        for name in node.reads if node.operator == "If" else node.inputs:
             readers.setdefault(name, []).append(node)
     return readers
 
@@ -137,10 +152,12 @@ class OnnxNode(nn.Module):
         name = _registered(node)
         self.run = _call(name, node) if name in EXTRA else lambda *inputs: KNOWN[node.operator](node, *inputs)
 
-    def forward(self, *inputs: Tensor | None) -> tuple[Tensor, ...]:
+    def forward(self, *inputs: Any) -> tuple[Any, ...]:
+        check_known(self.node)
         if not self.node.reads_signal:
             check_constant(self.node, inputs)
-        result = self.run(*inputs)
+        run = self.run if not is_whole(inputs) else lambda *inputs: on_whole(self.node, self.run, *inputs)
+        result = run(*inputs)
         return tuple(result) if isinstance(result, (tuple, list)) else (result,)
 
 
@@ -170,24 +187,42 @@ class OnnxNetwork(nn.Module):
     def __init__(self, graph: Graph) -> None:
         super().__init__()
         self.graph = graph
+        self._add(graph)
+
+    def _add(self, graph: Graph) -> None:
         for node in graph.nodes:
             self._modules[node.name] = OnnxNode(node)  # add_module refuses the dots that ONNX names may have
+            for body in node.bodies:
+                self._add(body)
 
     def forward(self, *inputs: Tensor) -> list[Tensor]:
         given = dict(zip(self.graph.inputs, inputs, strict=True))
-        values: dict[str, Tensor | None] = {"": None, **self.graph.tensors, **given}
-        for node in self.graph.nodes:
+        outputs = self._run(self.graph, {"": None, **given})
+        return [value for value in outputs if isinstance(value, Tensor)]
+
+    def _run(self, graph: Graph, around: Mapping[str, Any]) -> list[Any]:
+        """The outputs of a graph; ``around`` are the values that it may read."""
+        values: dict[str, Any] = {**around, **graph.tensors}
+        for node in graph.nodes:
             missing = [name for name in node.inputs if name not in values]
             if missing:
                 raise ValueError(f"node {node.name!r} ({node.operator}) reads {missing[0]!r}, which is not computed")
-            results = self._modules[node.name](*(values[name] for name in node.inputs))  # type: ignore[misc]
+            given = [values[name] for name in node.inputs]
+            if node.operator == "If" and len(given) == 1:
+                results = self._run(_branch(node, given[0]), values)
+            else:
+                results = self._modules[node.name](*given)  # type: ignore[misc]
             values |= dict(zip(node.outputs, results, strict=False))
-        outputs = [values.get(name) for name in self.graph.outputs]
-        return [value for value in outputs if isinstance(value, Tensor)]
+        return [values.get(name) for name in graph.outputs]
 
 
-def numbers_of(tensors: Mapping[str, Tensor], constants: Sequence[str]) -> dict[str, Tensor]:
-    """The tensors a graph runs on: constants of one entry are numbers of the program, not weights."""
-    return {
-        name: value.clone() if name in constants and value.numel() == 1 else value for name, value in tensors.items()
-    }
+def _branch(node: Node, condition: Tensor) -> Graph:
+    """The branch of an If that a condition takes, which must not depend on the values of the inputs."""
+    try:
+        met = bool(condition)
+    except RuntimeError:
+        raise node.error("its condition depends on the values of the input, so which branch runs is not known") from None
+    branch = node.attributes.get("then_branch" if met else "else_branch")
+    if not isinstance(branch, Graph):
+        raise node.error("it has no branch for its condition")
+    return branch

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["DTYPES", "Node", "Operator", "numbers", "registering"]
+from conversions.passes import StatedError
+
+__all__ = ["DTYPES", "Graph", "Node", "Operator", "numbers", "registering"]
 
 Operator = Callable[..., Any]  # called with the node and its inputs
 DTYPES = {
@@ -30,6 +32,7 @@ class Node:
         version: Of ONNX's operator set.
         batch: Size of the batch axis that the graph was written for, if it fixes one and the node reads a signal.
         reads_signal: Whether a value it reads depends on the network's input.
+        signals: Which of its inputs do, by more than their sizes.
     """
 
     name: str
@@ -40,14 +43,33 @@ class Node:
     version: int = 20
     batch: int | None = None
     reads_signal: bool = False
+    signals: tuple[bool, ...] = ()
 
     def get(self, name: str, default: Any) -> Any:
         """An attribute."""
         return self.attributes.get(name, default)
 
+    def follows(self, position: int) -> bool:
+        """Whether an input depends on the values of the network's."""
+        return position < len(self.signals) and self.signals[position]
+
+    @property
+    def bodies(self) -> Iterator[Graph]:
+        """The graphs in it: the branches of an If."""
+        return (value for value in self.attributes.values() if isinstance(value, Graph))
+
+    @property
+    def reads(self) -> set[str]:
+        """The names that it reads, and those that the graphs in it read from around them."""
+        names = set(self.inputs)
+        for body in self.bodies:
+            inner = {name for node in body.nodes for name in node.reads} | set(body.outputs)
+            names |= inner - set(body.tensors) - {name for node in body.nodes for name in node.outputs} - {""}
+        return names
+
     def error(self, message: str) -> ValueError:
         """An error at this node."""
-        return ValueError(f"operator {self.operator!r} (node {self.name!r}): {message}")
+        return StatedError(f"operator {self.operator!r} (node {self.name!r}): {message}")
 
     def only(self, name: str, *allowed: object) -> None:
         """Raise ValueError if an attribute has a value that is not understood; the first is its default."""
@@ -58,6 +80,24 @@ class Node:
         """Numbers that are an attribute in old operator sets and an input, which must be constant, in new ones."""
         found = self.get(name, None) if value is None else numbers(value)
         return [found] if isinstance(found, (int, float)) else found
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What is run of an ONNX graph.
+
+    Args:
+        nodes: In topological order, without constants.
+        tensors: Initializers and constants by name; those that are numbers, not weights, are copies, which no state dict has.
+        inputs, outputs: Names of the values that come in and go out.
+        batch: Size of the inputs' first axis where the graph fixes one, else None.
+    """
+
+    nodes: tuple[Node, ...]
+    tensors: Mapping[str, Tensor] = field(repr=False)
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    batch: int | None = None
 
 
 def numbers(value: Tensor) -> list[Any]:

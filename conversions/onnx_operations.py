@@ -108,7 +108,8 @@ UNARY: dict[str, Callable[..., Tensor]] = {
 }  # fmt: skip
 BINARY: dict[str, Callable[..., Tensor]] = {
     "Add": torch.add, "Sub": torch.sub, "Mul": torch.mul, "Pow": torch.pow, "Equal": torch.eq, "Less": torch.lt,
-    "Greater": torch.gt, "And": torch.logical_and, "Or": torch.logical_or, "Mod": torch.remainder, "Where": torch.where,
+    "Greater": torch.gt, "GreaterOrEqual": torch.ge,
+    "LessOrEqual": torch.le, "Xor": torch.logical_xor, "And": torch.logical_and, "Or": torch.logical_or, "Mod": torch.remainder, "Where": torch.where,
 }  # fmt: skip
 VARIADIC: dict[str, Callable[..., Tensor]] = {"Sum": torch.add, "Max": torch.maximum, "Min": torch.minimum}
 
@@ -165,6 +166,9 @@ def prelu(node: Node, x: Tensor, slope: Tensor) -> Tensor:
 
 @operator("Clip")
 def clip(node: Node, x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
+    if node.follows(1) or node.follows(2):
+        x = x if low is None else torch.maximum(x, low)
+        return x if high is None else torch.minimum(x, high)
     lowest, highest = ((node.given(name, value) or [None])[0] for name, value in (("min", low), ("max", high)))
     if (lowest, highest) == (0.0, 6.0):
         return F.relu6(x)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import reduce
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from conversions.budget import current
@@ -104,10 +105,16 @@ def slices(node: Node, x: Tensor, *inputs: Tensor | None) -> Tensor:
 @operator("Gather")
 def gather(node: Node, x: Tensor, indices: Tensor) -> Tensor:
     axis = node.get("axis", 0) % x.dim()
+    if node.follows(1):
+        return F.embedding(indices, x) if axis == 0 and not node.follows(0) and x.dim() == 2 else _unlike(node)
     if indices.dim() == 0:
         return x[(*[slice(None)] * axis, numbers(indices)[0])]
     found = x.index_select(axis, indices.reshape(-1) % x.shape[axis])
     return found if indices.dim() == 1 else found.unflatten(axis, list(indices.shape))
+
+
+def _unlike(node: Node) -> Tensor:
+    raise node.error("its indices depend on the input, and it is no embedding (axis 0 of a matrix)")
 
 
 @operator("Expand")
@@ -152,6 +159,10 @@ REDUCTIONS: dict[str, Callable[..., Tensor]] = {
     "ReduceMax": torch.amax,
     "ReduceMin": torch.amin,
     "ReduceL2": torch.linalg.vector_norm,
+    "ReduceL1": lambda x, dim, keepdim: torch.sum(torch.abs(x), dim, keepdim),
+    "ReduceSumSquare": lambda x, dim, keepdim: torch.sum(torch.square(x), dim, keepdim),
+    "ReduceLogSum": lambda x, dim, keepdim: torch.log(torch.sum(x, dim, keepdim)),
+    "ReduceLogSumExp": lambda x, dim, keepdim: torch.log(torch.sum(torch.exp(x), dim, keepdim)),
     "ReduceProd": lambda x, dim, keepdim: reduce(lambda value, i: value.prod(i, keepdim=keepdim), dim[::-1], x),
 }
 

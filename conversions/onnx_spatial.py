@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from conversions.extra_operations import depth_to_space as to_positions
 from conversions.onnx_nodes import Node
 
 __all__ = ["SPATIAL"]
@@ -157,9 +158,14 @@ def pad(
 
 def depth_to_space(node: Node, x: Tensor) -> Tensor:
     factor = node.get("blocksize", 1)
-    if node.get("mode", "DCR") != "CRD" and x.shape[1] != factor**2:
-        raise node.error("mode 'DCR' has no equal in torch; 'CRD' is pixel shuffle")
-    return F.pixel_shuffle(x, factor)
+    one = x.shape[1] == factor**2  # the two modes are the same
+    return F.pixel_shuffle(x, factor) if one or node.get("mode", "DCR") == "CRD" else to_positions(x, factor)
+
+
+def space_to_depth(node: Node, x: Tensor) -> Tensor:
+    factor = node.get("blocksize", 1)
+    rows, columns = range(factor), range(factor)
+    return torch.cat([x[:, :, i::factor, j::factor] for i in rows for j in columns], 1)
 
 
 # ---- resizing: torch's way of it is taken where its weights, axis by axis, are those of ONNX
@@ -277,6 +283,7 @@ SPATIAL: dict[str, Callable[..., Any]] = {
     "AveragePool": average_pool,
     "Pad": pad,
     "DepthToSpace": depth_to_space,
+    "SpaceToDepth": space_to_depth,
     "Resize": resize,
     "Upsample": resize,
 }

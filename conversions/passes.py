@@ -11,13 +11,17 @@ from torch.utils._pytree import tree_leaves
 
 from graphws.components import Input
 
-__all__ = ["BATCH", "SECOND", "Batch", "Computed", "Recorded", "Recording", "Ref", "Stored", "UnfitError", "refs_of"]
+__all__ = ["BATCH", "SECOND", "Batch", "Computed", "Recorded", "Recording", "Ref", "StatedError", "Stored", "UnfitError", "refs_of"]
 
 BATCH, SECOND = 61, 59  # inputs that the two recorded passes take
 
 
 class UnfitError(ValueError):
     """The forward does not run on an input of the shape that was tried."""
+
+
+class StatedError(ValueError):
+    """Something in a forward pass that is not understood, which says by itself what and where."""
 
 
 @dataclass(frozen=True)

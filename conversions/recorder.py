@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from conversions.calls import Arguments
 from conversions.limits import check_call, check_input, check_results
 from conversions.naming import NUMBERS, last_line, line_of, name_of, place_of
-from conversions.passes import BATCH, Computed, Recorded, Recording, Ref, Stored, UnfitError
+from conversions.passes import BATCH, Computed, Recorded, Recording, Ref, StatedError, Stored, UnfitError
 from conversions.tracing import evaluation
 from conversions.watch import OF_SHAPES, RefusedError, Watch, memory_of
 
@@ -302,6 +302,8 @@ class Recorder(TorchFunctionMode):
         return tuple(dict.fromkeys(numbers))
 
     def _explained(self, error: Exception, shapes: Sequence[tuple[int, ...]]) -> ValueError:
+        if isinstance(error, StatedError):
+            return error
         text = (str(error).strip().splitlines() or [""])[0].rstrip(".")
         place = place_of(self.failed or "", last_line(error.__traceback__)) or "at its root"
         start = f"cannot trace {type(self.module).__name__}, {place}: "

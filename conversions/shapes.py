@@ -83,6 +83,21 @@ def pixel_shuffle(net: Network, input: Value, upscale_factor: int) -> Value:
     return _folded(net, input, shape[1], dims, 1)
 
 
+@rule("depth_to_space")
+def depth_to_space(net: Network, input: Value, factor: int) -> Value:
+    """[r * r * C, H, W] as [C, H * r, W * r]: each of r * r runs of channels gives one position of a block."""
+    input = net.joined(net.label_of_operation, net.decide(signal(net, input), 1))
+    if len(input.dims[1]) != 1:
+        raise net.error("channels that stand beside positions on one axis are not moved to positions")
+    channels = net.shape[1]
+    group = net.group(net.label_of_operation, channels)
+    for start in range(0, input.channels, channels):
+        run = replace(input.segments[0], start=input.segments[0].start + start, size=channels)
+        net.block(net.label_of_operation, run, net.whole(group), (), channels, "unflatten")
+    dims = (input.dims[0], (Atom("c", channels),), *((Atom("p", size),) for size in net.shape[2:]))
+    return Value(dims, (net.whole(group),))
+
+
 def _ones(input: Value, shape: tuple[int, ...]) -> Value:
     """Axes of size 1 come and go."""
     dims = [dim for dim, size in zip(input.dims, input.shape, strict=True) if size != 1]

@@ -171,12 +171,22 @@ def test_pixel_shuffle(tmp_path: Path) -> None:
     check(around(middle, channels=(8, 2)), tmp_path, (3, 2, 7, 7), moved=3)
 
 
+@pytest.mark.parametrize("mode", ["CRD", "DCR"])
+def test_depth_to_space(mode: str, tmp_path: Path) -> None:
+    middle = [node("DepthToSpace", ["a"], ["b"], blocksize=2, mode=mode)]
+    check(around(middle, channels=(24, 6)), tmp_path, (3, 2, 7, 7), moved=3)
+
+
+def test_space_to_depth(tmp_path: Path) -> None:
+    middle = [node("MaxPool", ["a"], ["p"], kernel_shape=[2, 2]), node("SpaceToDepth", ["p"], ["b"], blocksize=2)]
+    check(around(middle, channels=(6, 24)), tmp_path, (3, 2, 7, 7), moved=3)
+
+
 BAD = {
     "resize": ([node("Resize", ["a", "", "scales"], ["b"], mode="nearest", nearest_mode="ceil")], "no equal in torch"),
     "resize_channels": ([node("Resize", ["a", "", "twice"], ["b"])], "resizes the batch or the channels"),
     "average_dilated": ([node("AveragePool", ["a"], ["b"], kernel_shape=[2, 2], dilations=[2, 2])], "dilations"),
     "pad_channels": ([node("Pad", ["a", "p"], ["b"])], "pad .*along the channels"),
-    "depth": ([node("DepthToSpace", ["a"], ["b"], blocksize=2)], "pixel shuffle"),
 }
 
 

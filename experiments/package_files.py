@@ -1,0 +1,128 @@
+"""Trained files that public packages ship: read, run from the graph, permuted, given back.
+
+python -m experiments.package_files FOLDER               # every ONNX and Keras file in the packages of a folder
+python -m experiments.package_files FOLDER --modules     # checkpoints of torch too, with their packages' own modules
+python -m experiments.package_files FOLDER --only magika,nudenet
+
+FOLDER holds unpacked wheels or is a site-packages folder. Nothing is installed or downloaded. Only --modules runs code
+of the packages (of those that experiments/package_modules.py lists). The oracle of a file is onnxruntime, Keras or the
+module; errors are relative to the largest output. *Itself* is how much the runtime differs from itself: onnxruntime with
+and without graph optimisation, Keras and modules on a batch and on one input at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from experiments.package_runtimes import Row, measured_keras, measured_module, measured_onnx
+
+KERAS = (".h5", ".hdf5", ".keras")
+CLOSE = 1e-5
+SECONDS = 600
+HEADER = ("package", "file", "MB", "kind", "represented", "execute", "itself", "permuted", "inverse", "seconds")
+
+
+def packages(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Name with version, and place, of the packages in a folder."""
+    for info in sorted({*folder.glob("*.dist-info"), *folder.glob("*/*.dist-info"), *folder.glob("*/*/PKG-INFO")}):
+        about = info if info.is_file() else info / "METADATA"
+        if info.parent.name.endswith((".dist-info", ".egg-info")) or not about.is_file():
+            continue
+        lines = about.read_text(encoding="utf-8", errors="replace").splitlines()
+        told = dict(line.split(": ", 1) for line in lines if line.startswith(("Name: ", "Version: ")))
+        yield f"{told['Name'].lower()} {told['Version']}", info.parent
+
+
+def files(place: Path, shared: bool, name: str) -> list[Path]:
+    """The model files of a package; in a site-packages folder those in folders of its name."""
+    roots = [place / name.replace("-", "_").split(" ")[0]] if shared else [place]
+    found = {path for root in roots for path in root.rglob("*") if path.suffix in (".onnx", *KERAS)}
+    return sorted(path for path in found if path.is_file() and path.stat().st_size > 3000)
+
+
+def jobs(folder: Path, only: set[str], modules: bool) -> Iterator[tuple[str, str, str]]:
+    """(package, file, what to build): one for each row."""
+    known = list(packages(folder))
+    shared = len({place for _, place in known}) < len(known)
+    for name, place in known:
+        if only and name.split(" ")[0] not in only:
+            continue
+        for path in files(place, shared, name):
+            yield name, str(path), ""
+        if modules:
+            from experiments.package_modules import MODULES
+
+            for pattern, recipe in MODULES.get(name.split(" ")[0], {}).items():
+                for path in sorted(place.rglob(pattern)):
+                    yield name, str(path), recipe.__name__
+
+
+def one(package: str, path: str, recipe: str) -> Row:
+    """Measure one file."""
+    if recipe:
+        from experiments import package_modules
+
+        place = next(place for place in Path(path).parents if list(place.glob("*.dist-info")))
+        return measured_module(*getattr(package_modules, recipe)(place, Path(path)), Path(path))
+    return (measured_keras if path.endswith(KERAS) else measured_onnx)(Path(path))
+
+
+def apart(job: tuple[str, str, str]) -> Row:
+    """Measure one file in a process of its own, for a limited time."""
+    command = [sys.executable, "-m", "experiments.package_files", "--job", json.dumps(job)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+        return Row(**json.loads(done.stdout.splitlines()[-1]))
+    except subprocess.TimeoutExpired:
+        return Row(kind="failed", reason=f"not done in {SECONDS} s")
+    except (IndexError, ValueError, TypeError):
+        lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
+        return Row(kind="failed", reason=lines[-1])
+
+
+def cells(job: tuple[str, str, str], row: Row) -> list[str]:
+    """One line of the table."""
+    megabytes = f"{Path(job[1]).stat().st_size / 2**20:.1f}"
+    start = [job[0], Path(job[1]).name, megabytes, row.kind]
+    if row.reason:
+        return [*start, f"refused: {row.reason}", *[""] * 5]
+    numbers = [f"{value:.1e}" for value in (row.execute, row.itself, row.permuted)]
+    return [*start, f"{100 * row.share:.4g}%", *numbers, "exact" if row.exact else "NOT EXACT", f"{row.seconds:.1f}"]
+
+
+def right(row: Row) -> bool:
+    """Whether all that the table asks for holds."""
+    limit = max(CLOSE, row.itself)
+    return not row.reason and row.exact and row.execute <= limit and row.permuted <= limit
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?", help="unpacked wheels, or a site-packages folder")
+    parser.add_argument("--only", default="", help="names of packages, separated by commas")
+    parser.add_argument("--modules", action="store_true", help="import the packages' modules for checkpoints of torch")
+    parser.add_argument("--job", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.job:
+        print(json.dumps(vars(one(*json.loads(options.job)))))
+        return
+    if options.folder is None or not options.folder.is_dir():
+        parser.error(f"expected a folder of packages, found {options.folder}")
+    only = {name.strip() for name in options.only.split(",") if name.strip()}
+    print("| " + " | ".join(HEADER) + " |\n|" + "---|" * len(HEADER))
+    rows: list[Any] = []
+    for job in jobs(options.folder, only, options.modules):
+        rows.append(apart(job))
+        print("| " + " | ".join(cells(job, rows[-1])) + " |", flush=True)
+    counted = [row for row in rows if row.kind == "network"]
+    print(f"\n{sum(map(right, counted))} of {len(counted)} networks without recurrent cells or attention are right")
+
+
+if __name__ == "__main__":
+    main()
