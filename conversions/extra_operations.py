@@ -104,7 +104,7 @@ def dynamic_round(input: Tensor) -> Tensor:
 
 
 def depth_to_space(input: Tensor, factor: int) -> Tensor:
-    """Channels as positions, the ones of a position apart by the channels left: [B, r * r * C, H, W] as [B, C, r * H, r * W]."""
+    """Channels as positions, those of one channel C apart: [B, r * r * C, H, W] as [B, C, r * H, r * W]."""
     if has_torch_function_unary(input):
         return handle_torch_function(depth_to_space, (input,), input, factor)
     batch, channels, height, width = input.shape
@@ -113,7 +113,7 @@ def depth_to_space(input: Tensor, factor: int) -> Tensor:
 
 
 SAME_PADDING: dict[str, Callable[..., Any]] = {"same_pad": same_pad, "same_avg_pool": same_avg_pool}
-EXTRA_OPERATIONS = {
+EXTRA_OPERATIONS: dict[str, Callable[..., Any]] = {
     **SAME_PADDING,
     "unflatten_last": unflatten_last,
     "round_to": round_to,

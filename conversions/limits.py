@@ -44,8 +44,8 @@ def check_input(shape: Sequence[object]) -> tuple[int, ...]:
     large = len(sides) == len(shape) and (max(sides, default=1) > LARGEST_SIDE or math.prod(sides) > LARGEST_VALUE)
     if len(sides) != len(shape) or large:
         raise ValueError(
-            f"an input of shape {_shown(shape)} can't be read; expected whole numbers from 1 to {LARGEST_SIDE:,} with a "
-            f"product of at most {LARGEST_VALUE:,}"
+            f"an input of shape {_shown(shape)} can't be read; expected whole numbers from 1 to {LARGEST_SIDE:,}, "
+            f"at most {LARGEST_VALUE:,} entries in all"
         )
     return sides
 

@@ -219,7 +219,7 @@ def _one(node: Node, value: Tensor | None, default: float) -> float:
 def _round(node: Node, x: Tensor, scale: Tensor, zero: Tensor | None, dtype: torch.dtype | None = None) -> Rounded:
     kind = zero.dtype if zero is not None else dtype or torch.uint8
     if kind not in KINDS:
-        return _unknown(node)  # type: ignore[no-any-return]
+        return _unknown(node)
     limits, step, middle = torch.iinfo(kind), _one(node, scale, 1.0), int(_one(node, zero, 0))
     return Rounded(round_to(x, step, middle, limits.min, limits.max), step, middle)
 
@@ -239,7 +239,7 @@ def dynamic_quantize(node: Node, x: Tensor) -> tuple[Any, ...]:
 
 def _weight(node: Node, x: Any, weight: Any, zero: Any) -> Tensor:
     if not isinstance(x, Rounded) or not isinstance(weight, Tensor) or weight.dtype not in KINDS:
-        return _unknown(node)  # type: ignore[no-any-return]
+        return _unknown(node)
     return centred(weight.to(torch.float32), _zero(node, zero))
 
 
@@ -257,7 +257,7 @@ def quantised_convolution(
     bias: Tensor | None = None,
 ) -> Rounded:  # fmt: skip
     if not isinstance(x, Rounded):
-        return _unknown(node)  # type: ignore[no-any-return]
+        return _unknown(node)
     out = SPATIAL["Conv"](node, x.value, _weight(node, x, weight, zero))
     if bias is not None:  # whole numbers, by the scales of the input and the weight together
         step = _one(node, x_scale, 1.0)
@@ -277,7 +277,7 @@ def quantised_sum(
     node: Node, a: Any, a_scale: Any, a_zero: Any, b: Any, b_scale: Any, b_zero: Any, scale: Tensor, zero: Any = None
 ) -> Rounded:
     if not isinstance(a, Rounded) or not isinstance(b, Rounded):
-        return _unknown(node)  # type: ignore[no-any-return]
+        return _unknown(node)
     out = a.value + b.value if node.operator.endswith("Add") else a.value * b.value
     return _round(node, out, scale, zero)
 
@@ -285,7 +285,7 @@ def quantised_sum(
 @operator("com.microsoft.QLinearGlobalAveragePool", "com.microsoft.QLinearSigmoid", "com.microsoft.QLinearLeakyRelu")
 def quantised_function(node: Node, x: Any, x_scale: Any, x_zero: Any, scale: Tensor, zero: Any = None) -> Rounded:
     if not isinstance(x, Rounded) or node.get("channels_last", 0):
-        return _unknown(node)  # type: ignore[no-any-return]
+        return _unknown(node)
     functions: dict[str, Callable[[Tensor], Tensor]] = {
         "Pool": lambda value: value.mean(list(range(2, value.dim())), keepdim=True),
         "moid": torch.sigmoid,

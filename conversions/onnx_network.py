@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.overrides import handle_torch_function, has_torch_function
 
-from conversions.onnx_limits import check_constant
 from conversions.onnx_integers import INTEGERS, is_whole, on_whole
+from conversions.onnx_limits import check_constant
 from conversions.onnx_nodes import Graph, Node
 from conversions.onnx_operations import OPERATORS
 from conversions.onnx_shapes import SHAPES
@@ -221,7 +221,9 @@ def _branch(node: Node, condition: Tensor) -> Graph:
     try:
         met = bool(condition)
     except RuntimeError:
-        raise node.error("its condition depends on the values of the input, so which branch runs is not known") from None
+        raise node.error(
+            "its condition depends on the values of the input, so which branch runs is not known"
+        ) from None
     branch = node.attributes.get("then_branch" if met else "else_branch")
     if not isinstance(branch, Graph):
         raise node.error("it has no branch for its condition")

@@ -88,7 +88,7 @@ class Graph:
 
     Args:
         nodes: In topological order, without constants.
-        tensors: Initializers and constants by name; those that are numbers, not weights, are copies, which no state dict has.
+        tensors: Initializers and constants by name; those that are numbers, not weights, are copies.
         inputs, outputs: Names of the values that come in and go out.
         batch: Size of the inputs' first axis where the graph fixes one, else None.
     """

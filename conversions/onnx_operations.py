@@ -108,8 +108,8 @@ UNARY: dict[str, Callable[..., Tensor]] = {
 }  # fmt: skip
 BINARY: dict[str, Callable[..., Tensor]] = {
     "Add": torch.add, "Sub": torch.sub, "Mul": torch.mul, "Pow": torch.pow, "Equal": torch.eq, "Less": torch.lt,
-    "Greater": torch.gt, "GreaterOrEqual": torch.ge,
-    "LessOrEqual": torch.le, "Xor": torch.logical_xor, "And": torch.logical_and, "Or": torch.logical_or, "Mod": torch.remainder, "Where": torch.where,
+    "Greater": torch.gt, "GreaterOrEqual": torch.ge, "LessOrEqual": torch.le, "And": torch.logical_and,
+    "Or": torch.logical_or, "Xor": torch.logical_xor, "Mod": torch.remainder, "Where": torch.where,
 }  # fmt: skip
 VARIADIC: dict[str, Callable[..., Tensor]] = {"Sum": torch.add, "Max": torch.maximum, "Min": torch.minimum}
 

@@ -19,6 +19,7 @@ NEVER_WEIGHTS = (torch.int64, torch.bool)  # sizes, axes, indices, conditions: n
 
 
 def onnx_package() -> Any:
+    """The package onnx, which not everybody has."""
     try:
         import onnx
     except ImportError as error:
@@ -80,9 +81,9 @@ def _body(proto: Any, state: dict[str, Tensor], version: int, above: str) -> tup
 def _attribute(entry: Any, node: str, state: dict[str, Tensor], version: int, above: str) -> Any:
     onnx = onnx_package()
     if entry.type == onnx.AttributeProto.GRAPH:
-        nodes, tensors = _body(entry.g, state, version, f"{above}{entry.name}/")
+        nodes, own = _body(entry.g, state, version, f"{above}{entry.name}/")
         inputs, outputs = ([value.name for value in values] for values in (entry.g.input, entry.g.output))
-        return Graph(nodes, tensors, tuple(inputs), tuple(outputs))
+        return Graph(nodes, own, tuple(inputs), tuple(outputs))
     if entry.type in (onnx.AttributeProto.TENSOR, onnx.AttributeProto.TENSORS):
         tensors = [entry.t] if entry.type == onnx.AttributeProto.TENSOR else entry.tensors
         return [_tensor(tensor, node) for tensor in tensors][0 if len(tensors) == 1 else slice(None)]

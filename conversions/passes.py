@@ -11,7 +11,19 @@ from torch.utils._pytree import tree_leaves
 
 from graphws.components import Input
 
-__all__ = ["BATCH", "SECOND", "Batch", "Computed", "Recorded", "Recording", "Ref", "StatedError", "Stored", "UnfitError", "refs_of"]
+__all__ = [
+    "BATCH",
+    "SECOND",
+    "Batch",
+    "Computed",
+    "Recorded",
+    "Recording",
+    "Ref",
+    "StatedError",
+    "Stored",
+    "UnfitError",
+    "refs_of",
+]
 
 BATCH, SECOND = 61, 59  # inputs that the two recorded passes take
 

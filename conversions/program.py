@@ -190,8 +190,8 @@ def real_argument(value: Any, scope: Scope) -> Any:
 def _in_floats(value: Mapping[str, Any], scope: Scope) -> Tensor:
     """A tensor of the state dict in the dtype in which it is used, less what stands for zero in it."""
     tensor = scope.state[value["tensor"]]
-    if value.get("cast"):
-        tensor = tensor.to(getattr(torch, value["cast"]))
+    if value.get("cast"):  # the dtype in which the network was read; run in a wider one, its weights follow
+        tensor = tensor.to(torch.promote_types(getattr(torch, value["cast"]), scope.like.dtype))
     return tensor - scope.state[value["zero"]].to(tensor.dtype) if value.get("zero") else tensor
 
 

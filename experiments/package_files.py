@@ -6,8 +6,8 @@ python -m experiments.package_files FOLDER --only magika,nudenet
 
 FOLDER holds unpacked wheels or is a site-packages folder. Nothing is installed or downloaded. Only --modules runs code
 of the packages (of those that experiments/package_modules.py lists). The oracle of a file is onnxruntime, Keras or the
-module; errors are relative to the largest output. *Itself* is how much the runtime differs from itself: onnxruntime with
-and without graph optimisation, Keras and modules on a batch and on one input at a time.
+module; errors are relative to the largest output. *Itself* is how much the runtime differs from itself: onnxruntime
+with and without graph optimisation, Keras and modules on a batch and on one input at a time.
 """
 
 from __future__ import annotations

@@ -282,7 +282,9 @@ def measured_module(module: nn.Module, inputs: Sequence[Any], path: Path) -> Row
         if state is not None:
             module.load_state_dict(state)
             return [run(inputs)]
-        double = [value.double() if isinstance(value, Tensor) and value.is_floating_point() else value for value in inputs]
+        double = [
+            value.double() if isinstance(value, Tensor) and value.is_floating_point() else value for value in inputs
+        ]
         first = run(inputs)
         module.double()
         again = run(double)
