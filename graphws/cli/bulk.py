@@ -17,7 +17,7 @@ from torch import Tensor
 
 from graphws.architecture import Architecture
 from graphws.cli import one_line
-from graphws.cli.networks import ASSUMED
+from graphws.cli.networks import guesses
 from graphws.graph import LARGE, NetGraph
 from graphws.layouts import edges_of
 from graphws.zoo.importing import Reading, Stack
@@ -121,8 +121,8 @@ class BulkReader:
         try:
             _check_regular(path)
             graph = self.convert(path)
-            if self.strict:
-                _refuse_guesses(graph.remainder.notes)
+            if self.strict and (assumed := guesses(graph)):
+                raise ValueError("; ".join(assumed))
             x, edge_attr = graph.x.float().unsqueeze(0), graph.edge_attr.float().unsqueeze(0)
             if bool(torch.isfinite(x).all() and torch.isfinite(edge_attr).all()):
                 found.add(graph.architecture, ([row], x, edge_attr), graph.remainder.notes)
@@ -170,12 +170,6 @@ class _Found:
         self.pieces.setdefault(architecture, []).append(piece)
         for note in notes:
             self.notes[note] += len(piece[0])
-
-
-def _refuse_guesses(notes: Sequence[str]) -> None:
-    guesses = [note for note in notes if note.startswith(ASSUMED)]
-    if guesses:
-        raise ValueError("; ".join(guesses))
 
 
 def _check_regular(path: Path) -> None:

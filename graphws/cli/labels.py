@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from graphws.zoo.manifest import shown
 from graphws.zoo.writing import SPLITS
 
 __all__ = ["Labels", "read_labels"]
@@ -61,8 +62,10 @@ def read_labels(text: str | None) -> Labels:
         return _read_table(Path(text))
     try:
         pattern = re.compile(text)
-    except re.error as error:
-        raise ValueError(f"--label-from is no CSV file and no regular expression: {text!r}: {error}") from None
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(
+            f"--label-from is no CSV file and no regular expression: {shown(repr(text))}: {error}"
+        ) from None
     if pattern.groups != 1:
         raise ValueError(
             f"--label-from needs one group, the label, as 'class_(\\d+)/', found {pattern.groups} in {text!r}"
@@ -72,6 +75,8 @@ def read_labels(text: str | None) -> Labels:
 
 def _read_table(path: Path) -> Labels:
     rows: dict[str, dict[str, str]] = {}
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is no file; expected a CSV table")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
@@ -84,16 +89,16 @@ def _read_table(path: Path) -> Labels:
                 name = row.pop("path").removeprefix("./")
                 _check_row(path, line, row)
                 if name in rows:
-                    raise ValueError(f"{path}, line {line}: path {name!r} stands there twice")
+                    raise ValueError(f"{path}, line {line}: path {shown(repr(name))} stands there twice")
                 rows[name] = row
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is no CSV table in UTF-8: {error}") from None
+        raise ValueError(f"{path} is no CSV table in UTF-8: {shown(error)}") from None
     return Labels(None, rows, path)
 
 
 def _check_columns(path: Path, names: list[str]) -> None:
     if "path" not in names or len(set(names)) != len(names):
-        raise ValueError(f"{path}: expected a table with a column 'path' and any others, found {names}")
+        raise ValueError(f"{path}: expected a table with a column 'path' and any others, found {shown(names)}")
     for name in OWN_COLUMNS:
         if name in names:
             raise ValueError(f"{path}: the zoo's table has a column {name!r} of its own; give this one another name")
@@ -103,11 +108,11 @@ def _check_row(path: Path, line: int, row: Mapping[str, str]) -> None:
     label = row.get("label", "x")
     if not label or _is_fraction(label):
         raise ValueError(
-            f"{path}, line {line}: label {label!r} is no class; numbers other than whole ones go into columns of "
-            "other names"
+            f"{path}, line {line}: label {shown(repr(label))} is no class; numbers other than whole ones go into "
+            "columns of other names"
         )
     if "split" in row and row["split"] not in SPLITS:
-        raise ValueError(f"{path}, line {line}: unknown split {row['split']!r}; known: {', '.join(SPLITS)}")
+        raise ValueError(f"{path}, line {line}: unknown split {shown(repr(row['split']))}; known: {', '.join(SPLITS)}")
 
 
 def _is_fraction(text: str) -> bool:

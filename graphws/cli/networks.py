@@ -14,10 +14,11 @@ if TYPE_CHECKING:  # the command line starts without torch
     from torch import Tensor, nn
 
     from conversions.assembly import Signature
+    from graphws.activation import Activation
     from graphws.architecture import Architecture
     from graphws.graph import NetGraph
 
-__all__ = ["ASSUMED", "Converter", "add_network_options", "build_module", "parse_shape"]
+__all__ = ["ASSUMED", "Converter", "add_network_options", "build_module", "guesses", "parse_shape"]
 
 WEIGHTS = "model.safetensors"
 ASSUMED = "assumed"  # what a note begins with that is a guess at the function
@@ -97,6 +98,7 @@ class Converter:
         activation: Of the hidden layers of bare state dicts.
         allow_nonfinite: Let NaN and infinite weights through.
         assume_chain: Read bare state dicts as chains where names and widths leave other readings.
+        output_offset: Constant that the function of a bare state dict adds to its output; no option says it.
 
     Raises:
         ValueError: If options contradict each other, or the module can't be built.
@@ -104,9 +106,10 @@ class Converter:
 
     module: str | None = None
     input_shape: tuple[int, ...] | None = None
-    activation: str | None = None
+    activation: str | Activation | None = None
     allow_nonfinite: bool = False
     assume_chain: bool = False
+    output_offset: float | None = None
 
     _built: nn.Module | None = field(init=False, default=None, repr=False)
     _architectures: dict[Signature, Architecture] = field(init=False, default_factory=dict, repr=False)
@@ -153,6 +156,7 @@ class Converter:
             activation=self.activation,
             allow_nonfinite=self.allow_nonfinite,
             assume_chain=self.assume_chain,
+            output_offset=self.output_offset,
         )
 
     def _with_module(self, module: nn.Module, path: Path) -> NetGraph:
@@ -181,6 +185,11 @@ class Converter:
         floats = (p.dtype for p in module.parameters() if p.is_floating_point()) if module is not None else iter(())
         generator = torch.Generator().manual_seed(0)
         return torch.randn(self.input_shape, generator=generator).to(next(floats, torch.float32))
+
+
+def guesses(graph: NetGraph) -> list[str]:
+    """What was assumed of a network's function when it was read."""
+    return [note for note in graph.remainder.notes if note.startswith(ASSUMED)]
 
 
 def load_strictly(module: nn.Module, state: dict[str, Tensor], where: str) -> None:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graphws.cli.networks import Converter, add_network_options, guesses
+
 if TYPE_CHECKING:  # the command line starts without torch
+    from graphws.activation import Activation
     from graphws.architecture import Architecture
     from graphws.graph import NetGraph
 
@@ -20,15 +25,17 @@ def register(subparsers: Any) -> None:
     """Add ``edit`` and ``classify``."""
     edit = subparsers.add_parser("edit", help="edit a network with a fitted model and write the merged result")
     edit.add_argument("run_directory", metavar="RUN", type=Path, help="run directory of an EditTask")
-    edit.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help=".pt, .pth or .safetensors")
+    edit.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help="what graphws convert reads or writes")
     edit.add_argument("--out", type=Path, required=True, help="file to write, .safetensors, .pt or .pth")
     edit.set_defaults(run=_edit)
     classify = subparsers.add_parser("classify", help="classify networks with a fitted model")
     classify.add_argument("run_directory", metavar="RUN", type=Path, help="run directory of a classification")
-    classify.add_argument("checkpoints", metavar="CHECKPOINT", type=Path, nargs="+", help=".pt, .pth or .safetensors")
+    classify.add_argument(
+        "checkpoints", metavar="CHECKPOINT", type=Path, nargs="+", help="what graphws convert reads or writes"
+    )
     classify.set_defaults(run=_classify)
     for parser in (edit, classify):
-        parser.add_argument("--allow-nonfinite", action="store_true", help="skip NaN and infinite weights")
+        add_network_options(parser)
 
 
 @dataclass(frozen=True)
@@ -81,25 +88,38 @@ def load_run(path: Path) -> Run:
     return Run(path, task.eval(), architecture, result)
 
 
-def _read(checkpoint: Path, run: Run, allow_nonfinite: bool) -> NetGraph:
+def _read(checkpoint: Path, run: Run, convert: Converter) -> NetGraph:
     """A checkpoint as a graph of the run's architecture (of any, for a run on a mix), in float32 as models read it."""
     import conversions
 
-    expected = run.architecture
     try:
-        if expected is None:
-            return conversions.to_graph(checkpoint, allow_nonfinite=allow_nonfinite)
-        graph = conversions.to_graph(
-            checkpoint,
-            activation=expected.groups[1].activation if len(expected.groups) > 2 else None,
-            output_offset=expected.output_offset or None,
-            allow_nonfinite=allow_nonfinite,
-        )
-        conversions.check_architecture(graph, expected)
+        graph = convert(checkpoint)
+        if run.architecture is None:
+            return graph
+        if guesses(graph):  # the run knows what the file does not say
+            told = _told(run.architecture)
+            graph = replace(convert, activation=convert.activation or told[0], output_offset=told[1])(checkpoint)
+        conversions.check_architecture(graph, run.architecture)
     except ValueError as error:
         text = str(error)
         raise ValueError(text if str(checkpoint) in text else f"{checkpoint}: {text}") from None
     return graph
+
+
+def _told(architecture: Architecture) -> tuple[Activation | None, float | None]:
+    """The activation of all hidden neurons, None where there are several, and the output offset, None where it is 0."""
+    hidden = {group.activation for group in architecture.groups if group.role == "hidden"}
+    curved = {activation for activation in hidden if activation.name != "identity"} or hidden
+    return next(iter(curved)) if len(curved) == 1 else None, architecture.output_offset or None
+
+
+def _say_guesses(graphs: Sequence[NetGraph], run: Run) -> None:
+    """What was assumed of the networks, each thing once; of MLPs the run says all that their files do not."""
+    if run.architecture is not None and run.architecture.is_mlp:
+        return
+    counts = Counter(note for graph in graphs for note in guesses(graph))
+    for note, count in counts.most_common():
+        print(f"note, of {count:,} of {len(graphs):,} networks: {note}", file=sys.stderr)
 
 
 def _edit(arguments: argparse.Namespace) -> None:
@@ -115,7 +135,7 @@ def _edit(arguments: argparse.Namespace) -> None:
         raise ValueError(f"{run.path} is a run of kind {run.task.kind!r}; edit needs one of kind 'edit'")
     if arguments.out.suffix not in (".safetensors", ".pt", ".pth"):
         raise ValueError(f"--out must end in .safetensors, .pt or .pth, got {arguments.out}")
-    graph = _read(arguments.checkpoint, run, arguments.allow_nonfinite)
+    graph = _read(arguments.checkpoint, run, Converter.of(arguments))
     found = nonfinite(graph)
     if found:
         print(f"{arguments.checkpoint}: {_listed(found)} read as zero", file=sys.stderr)
@@ -124,6 +144,7 @@ def _edit(arguments: argparse.Namespace) -> None:
         edited = run.task(Batch.from_graphs([NetGraph(graph.architecture, x, edge_attr)])).get_example(0)
     merged = merge(split(edited))
     conversions.save(merged, arguments.out)
+    _say_guesses([graph], run)
     print(
         f"wrote {arguments.out}: {run.task.operation} of {arguments.checkpoint} by {run.task.k} merged "
         f"network(s), {'-'.join(map(str, merged.architecture.widths))}"
@@ -139,7 +160,9 @@ def _classify(arguments: argparse.Namespace) -> None:
     run = load_run(arguments.run_directory)
     if run.task.kind != "classification":
         raise ValueError(f"{run.path} is a run of kind {run.task.kind!r}; classify needs one of kind 'classification'")
-    graphs = [_read(path, run, arguments.allow_nonfinite) for path in arguments.checkpoints]
+    convert = Converter.of(arguments)
+    graphs = [_read(path, run, convert) for path in arguments.checkpoints]
+    _say_guesses(graphs, run)
     for path, graph in zip(arguments.checkpoints, graphs, strict=True):
         found = nonfinite(graph)
         if found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import zlib
 from pathlib import Path
@@ -19,6 +20,7 @@ MNIST_FILES: dict[str, tuple[int, ...]] = {
     "t10k-images-idx3-ubyte": (10000, 28, 28),
     "t10k-labels-idx1-ubyte": (10000,),
 }
+LARGEST = 1_000_000_000  # bytes of an unpacked file
 FOLDERS = ("", "MNIST/raw", "raw")
 
 
@@ -34,9 +36,12 @@ def parse_idx(data: bytes, where: str) -> Tensor:
     """
     if data[:2] == b"\x1f\x8b":
         try:
-            data = gzip.decompress(data)
+            with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+                data = file.read(LARGEST + 1)
         except (OSError, EOFError, zlib.error) as error:
             raise ValueError(f"{where}: damaged gzip file: {error}") from None
+        if len(data) > LARGEST:
+            raise ValueError(f"{where}: unpacks to more than {LARGEST:,} bytes")
     if len(data) < 4 or data[:3] != b"\x00\x00\x08" or len(data) < 4 + 4 * data[3]:
         raise ValueError(
             f"{where}: expected the header of an IDX file of unsigned bytes, found {data[:4].hex() or 'nothing'}"

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["make_table"]
 
+LONGEST_NUMBER = 100  # digits of a class that is ordered by its value
+
 
 def make_table(
     chosen: Sequence[Candidate], members: Sequence[int], shares: Sequence[float], generator: torch.Generator
@@ -43,7 +45,7 @@ def _ordered(names: set[str]) -> list[str]:
 
 
 def _is_whole(text: str) -> bool:
-    return text.isascii() and text.isdigit()
+    return text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER
 
 
 def _splits(chosen: Sequence[Candidate], shares: Sequence[float], generator: torch.Generator) -> list[str]:

@@ -14,12 +14,13 @@ import conversions
 from graphws.atomic import write_tensors
 from graphws.cli import main
 from graphws.cli.config import build, read_yaml
+from graphws.cli.networks import build_module
 from graphws.cli.use import load_run
 from graphws.nn import SparseLinear
 from graphws.output_capacity import average
-from graphws.zoo import Zoo
+from graphws.zoo import Zoo, open_mixed
 from tests.cli.test_fit import refused
-from tests.tiny_zoo import classify_task, edit_task, tiny_zoo, write_config
+from tests.tiny_zoo import classify_task, edit_task, node, tiny_zoo, write_config
 
 
 class Siren(nn.Module):
@@ -163,3 +164,70 @@ def test_a_run_of_a_sparse_model_is_read_with_its_entries(folder: Path, tmp_path
     write_tensors(tmp_path / "model.safetensors", {**state, f"{broken}.rows": state[f"{broken}.rows"] + 1000})
     with pytest.raises(ValueError, match=f"'{broken}': expected rows in"):
         load_run(tmp_path)
+
+
+MODULES = """
+from torch import nn
+
+def build(**first):
+    pool = nn.AdaptiveAvgPool2d(1)
+    layers = nn.Conv2d(1, 4, 3, stride=2, **first), nn.Tanh(), nn.Conv2d(4, 4, 3), nn.Tanh(), pool, nn.Flatten()
+    return nn.Sequential(*layers, nn.Linear(4, 2))
+
+def other():
+    return build(bias=False)
+"""
+
+
+@pytest.fixture
+def cnns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run fitted on CNNs that were imported with a module, in ``run``, and their files, in ``nets``."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_cnns_of_use.py").write_text(MODULES)
+    for label in "01":
+        (tmp_path / "nets" / label).mkdir(parents=True)
+        for i in range(10):
+            torch.save(build_module("own_cnns_of_use:build").state_dict(), tmp_path / "nets" / label / f"{i}.pt")
+    module = ["--module", "own_cnns_of_use:build"]
+    assert main(["zoo", "import", "nets", "--out", "zoo", *module, "--label-from", r"^(\d)/"]) == 0
+    inner = {
+        "class_path": "graphws.models.Invariant",
+        "init_args": {"out_channels": 2, "model": node("GMN", out_channels=4)},
+    }
+    task = {"class_path": "graphws.tasks.PredictTask", "init_args": {"target": "label", "model": inner}}
+    config = write_config(tmp_path / "fit.yaml", tmp_path / "zoo", task, epochs=1)
+    assert main(["fit", "--config", str(config), "--trainer.default_root_dir", "run"]) == 0
+    return tmp_path
+
+
+def test_files_of_cnns_read_with_a_module_are_classified(cnns: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    module = ["--module", "own_cnns_of_use:build"]
+    assert main(["convert", "nets/0/3.pt", *module, "--out", "graph.safetensors"]) == 0
+    capsys.readouterr()
+    assert main(["classify", "run", "graph.safetensors"]) == 0
+    graph = capsys.readouterr()
+    assert graph.err == ""
+    assert main(["classify", "run", "nets/0/3.pt", "nets/1/2.pt", *module]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].partition(": ")[2] == graph.out.strip().partition(": ")[2]
+    run = load_run(Path("run"))
+    zoo = open_mixed("zoo")
+    row = zoo.table["path"].to_pylist().index("0/3.pt")
+    with torch.no_grad():
+        probabilities = run.task(zoo.batch([row]))[0].softmax(0)
+    assert lines[0].startswith(
+        f"nets/0/3.pt: class {int(probabilities.argmax())}, probability {probabilities.max():.4f}"
+    )
+
+
+def test_files_of_other_networks_are_refused_and_guesses_said(cnns: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(capsys, "classify", "run", "nets/0/3.pt", "--module", "own_cnns_of_use:other")
+    assert "does not fit Sequential" in said
+    torch.save({"0.weight": torch.ones(3, 2), "0.bias": torch.ones(3)}, "small.pt")
+    assert "small.pt: the network is of another architecture" in refused(capsys, "classify", "run", "small.pt")
+    capsys.readouterr()
+    code = main(["classify", "run", "nets/0/3.pt"])  # bare: read as the run's activation and shapes have it
+    found = capsys.readouterr()
+    assert (code == 0) == ("note, of 1 of 1 networks: assumed" in found.err)
+    assert "activation relu" not in found.err
