@@ -16,9 +16,11 @@ from torch import nn
 import graphws.models
 import graphws.tasks
 
+MOST_VALUES = 100_000
+LONGEST = 300  # characters of a parser's message
 NOISE = ("Does not validate", "Subtypes:", "Errors:", "Expected a <class 'NoneType'>", "Given value")
 
-__all__ = ["build", "class_paths", "explain", "find_class", "is_task", "parse_yaml", "read_yaml"]
+__all__ = ["build", "class_paths", "explain", "find_class", "is_task", "named_configs", "parse_yaml", "read_yaml"]
 
 
 def is_task(value: object) -> bool:
@@ -58,11 +60,32 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """
     try:
         data = parse_yaml(Path(path).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not YAML: {error}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        text = " ".join(str(error).split())
+        raise ValueError(f"{path} is not YAML: {text[:LONGEST]}") from None
     if not isinstance(data, dict):
         raise ValueError(f"{path} must hold a mapping, found {type(data).__name__}")
+    try:
+        count = _unfolded(data, {})
+    except RecursionError:
+        raise ValueError(f"{path} refers to itself, or is nested too deeply") from None
+    if count > MOST_VALUES:
+        raise ValueError(f"{path} unfolds to more than {MOST_VALUES:,} values; expected a configuration")
     return data
+
+
+def _unfolded(node: Any, known: dict[int, int]) -> int:
+    """How many values a configuration holds when what it refers to stands in each place, counted once a node.
+
+    Raises:
+        RecursionError: If a node holds itself.
+    """
+    if not isinstance(node, (dict, list)):
+        return 1
+    if id(node) not in known:
+        parts = node.values() if isinstance(node, dict) else node
+        known[id(node)] = 1 + sum(_unfolded(part, known) for part in parts)
+    return known[id(node)]
 
 
 def class_paths(node: Any) -> Iterator[str]:
@@ -157,14 +180,17 @@ def _qualified(name: str) -> str:
     return f"graphws.{'tasks' if is_task else 'models'}.{name}"
 
 
+def named_configs(words: Sequence[str]) -> list[Path]:
+    """The configuration files that a command line names, by whatever option."""
+    values = [word.partition("=")[2] if word.startswith("-") and "=" in word else word for word in words]
+    return [Path(value) for value in values if Path(value).suffix in (".yaml", ".yml") and Path(value).is_file()]
+
+
 def _named_classes(words: Sequence[str]) -> list[str]:
     """Class paths on the command line and in the configuration files it names."""
-    found: list[str] = []
+    found = [name for path in named_configs(words) for name in class_paths(read_yaml(path))]
     for word, following in zip(words, [*words[1:], ""], strict=True):
         option, _, value = word.partition("=")
-        value = value or following
-        if option == "--config" and Path(value).is_file():
-            found += class_paths(read_yaml(value))
-        elif option.endswith("class_path") or option in ("--model", "--model.model", "--model.init_args.model"):
-            found.append(value)
+        if option.endswith("class_path") or option in ("--model", "--model.model", "--model.init_args.model"):
+            found.append(value or following)
     return found

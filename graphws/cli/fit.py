@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import pickle
 import shlex
 import sys
 import warnings
@@ -23,7 +22,7 @@ import graphws.models
 import graphws.tasks
 from graphws.atomic import write_tensors
 from graphws.cli.allocator import keep_freed_memory
-from graphws.cli.config import explain
+from graphws.cli.config import explain, named_configs, read_yaml
 from graphws.cli.fit_cost import cost_line
 from graphws.cli.fit_progress import FitProgress
 from graphws.cli.progress import Progress
@@ -164,6 +163,8 @@ def run_lightning(arguments: Sequence[str]) -> RunCLI:
     """
     keep_freed_memory()
     words = _with_shorthands(arguments)
+    for path in named_configs(words):
+        read_yaml(path)  # one that unfolds without end would never be parsed
     parser_kwargs: dict[str, Any] = {"exit_on_error": False, "prog": "graphws"}
     with quiet(), contextlib.ExitStack() as held, Progress(f"graphws {words[0]}: starting") as progress:
         try:
@@ -205,7 +206,9 @@ def _listed(plugins: Any) -> list[Any]:
 def _check_readable(path: str) -> None:
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError, UnicodeDecodeError) as error:
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # of any kind, as the bytes have it
         raise ValueError(f"{path} is not a checkpoint of a run, or damaged ({type(error).__name__})") from error
     if not isinstance(found, dict) or "state_dict" not in found or "trained_on" not in found:
         raise ValueError(f"{path} is not a checkpoint of a run")

@@ -79,7 +79,7 @@ def load_run(path: Path) -> Run:
         described = result["data"]["architecture"]
         architecture = None if described is None else Architecture.from_json(json.dumps(described))
         state = load_file(path / "model.safetensors")
-    except (KeyError, TypeError, ValueError, SafetensorError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError, ArithmeticError, SafetensorError) as error:
         raise ValueError(f"{path} is damaged: {type(error).__name__}: {error}") from None
     of_any = () if architecture is None else architecture
     task = build(read_yaml(path / "config.yaml").get("model"), architecture=of_any)
