@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from graphws.atomic import write_text
+from graphws.cli.progress import duration
 from graphws.functional import realise
 from graphws.image_operations import apply_operation
 from graphws.report import markdown_table, print_table, read_results, rich_table, rows_of, write_figures
@@ -21,6 +22,8 @@ from graphws.zoo import FitSettings, fit_images
 __all__ = ["measure_baselines", "write_demo_report"]
 
 Rows = list[dict[str, Any]]
+READER_COLUMNS = ("model", "what it reads", "parameters", "test accuracy", "seconds")
+EDITOR_COLUMNS = ("model", "k", "parameters", "test MSE", "seconds")
 
 
 def measure_baselines(zoo: Path, capacities: Sequence[int], steps: int, seed: int) -> Rows:
@@ -36,7 +39,7 @@ def measure_baselines(zoo: Path, capacities: Sequence[int], steps: int, seed: in
         unedited = realise(batch, data.coordinates).view_as(targets)
     error = float((unedited - targets).square().mean())
     seconds = time.perf_counter() - began
-    rows = [{"model": "identity (no edit)", "k": 1, "parameters": 0, "test_mse": error, "seconds": round(seconds, 3)}]
+    rows = [{"model": "no change", "k": 1, "parameters": 0, "test_mse": error, "seconds": round(seconds, 3)}]
     for k in capacities:
         began = time.perf_counter()
         settings = FitSettings(steps=steps)
@@ -45,7 +48,7 @@ def measure_baselines(zoo: Path, capacities: Sequence[int], steps: int, seed: in
         )
         rows.append(
             {
-                "model": "best possible (target fitted)",
+                "model": "networks fitted to the thicker images",
                 "k": k,
                 "parameters": 0,
                 "test_mse": float(errors.mean()),
@@ -55,14 +58,30 @@ def measure_baselines(zoo: Path, capacities: Sequence[int], steps: int, seed: in
     return rows
 
 
-def write_demo_report(out: Path, names: Sequence[str], baselines: Rows, seconds: float) -> None:
-    """Write ``report.json``, ``report.md`` and figures, and print the table."""
+def write_demo_report(
+    out: Path, names: Sequence[str], reads: Mapping[str, str], baselines: Rows, seconds: float
+) -> None:
+    """Write ``report.json``, ``report.md`` and figures, and print the same in plain words.
+
+    Args:
+        out: Folder of the runs and of the report.
+        names: Names of the runs.
+        reads: What the model of each classification reads of a network, by the run's name.
+        baselines: Rows of the dilation that no run made.
+        seconds: How long the demo took until now.
+    """
     results = read_results([out / name for name in names])
-    classification = [_row(r, "test_accuracy", "test/accuracy") for r in results if r["kind"] == "classification"]
+    by_run = {Path(name).name: result for name, result in zip(names, results, strict=True)}
+    classification = [
+        {**_row(by_run[name], "test_accuracy", "test/accuracy"), "what_it_reads": what} for name, what in reads.items()
+    ]
+    classification.sort(key=lambda row: row["test_accuracy"])
     dilation = [_row(r, "test_mse", "test/loss") for r in results if r["kind"] == "edit"]
     dilation = sorted(dilation, key=lambda row: row["k"]) + baselines
     figures = write_figures(results, rows_of(results), out)
+    explained = _explained(results[0], seconds)
     content = {
+        "explained": explained,
         "classification": classification,
         "dilation": dilation,
         "seconds": round(seconds, 1),
@@ -72,18 +91,48 @@ def write_demo_report(out: Path, names: Sequence[str], baselines: Rows, seconds:
         "figures": [figure.name for figure in figures],
     }
     write_text(out / "report.json", json.dumps(content, indent=2) + "\n")
-    tables = [
-        ("Classification of digits from weights", ["model", "parameters", "test accuracy", "seconds"], classification),
-        ("Dilation of the image", ["model", "k", "parameters", "test MSE", "seconds"], dilation),
-    ]
-    text = "# Demo report\n"
-    for title, columns, rows in tables:
+    text = f"# Demo report\n\n{explained['data']}\n"
+    print(f"\n{explained['data']}")
+    for key, title, columns, rows in (
+        ("classification", "Which digit does a network draw?", READER_COLUMNS, classification),
+        ("dilation", "Networks changed to draw thicker strokes", EDITOR_COLUMNS, dilation),
+    ):
         cells = [_cells(row, columns) for row in rows]
-        text += f"\n## {title}\n\n{markdown_table(columns, cells)}"
-        print_table(rich_table(columns, cells, title))
-    text += _notes(results, seconds) + "".join(f"\n![{figure.stem}]({figure.name})\n" for figure in figures)
+        text += f"\n## {title}\n\n{explained[key]}\n\n{markdown_table(columns, cells)}"
+        print(f"\n{title}\n{explained[key]}")
+        print_table(rich_table(columns, cells))
+    text += f"\n{explained['how']}\n" + "".join(f"\n![{figure.stem}]({figure.name})\n" for figure in figures)
     write_text(out / "report.md", text)
-    print(f"{seconds:.0f} s in all; report.md, report.json and figures are in {out}")
+    print(f"{explained['how']}\n")
+    for what, path in (("this report, with figures", "report.md"), ("its numbers", "report.json"), ("the zoo", "zoo")):
+        print(f"{what}: {out / path}")
+    print(f"the models: {out / names[0]} and {len(names) - 1} more beside it")
+
+
+def _explained(result: dict[str, Any], seconds: float) -> dict[str, str]:
+    """What the report is about, in sentences for somebody new to it."""
+    data, layout = result["data"], "-".join(str(group["size"]) for group in result["data"]["architecture"]["groups"])
+    count = data["train"] + data["val"] + data["test"]
+    return {
+        "data": "The data are networks. "
+        f"Each of {count:,} images of handwritten digits (8 x 8 pixels) was turned into an "
+        "implicit neural representation (INR): a small network that is given the position of a pixel and returns "
+        f"its brightness, and so draws one image. All have {layout} neurons, but every one has weights of its own. "
+        f"Together they are a zoo: {data['train']:,} networks to learn from, {data['val']:,} to choose the best "
+        f"epoch by (validation), {data['test']:,} to test on, once.",
+        "classification": "A model is given a network, not its image, "
+        "and says which digit the network draws; guessing would be "
+        "right in 10 %. Models that read weights only never run the network: what its weights mean depends on the "
+        "order of its neurons and on their signs, which are arbitrary. Models that probe run it as well, at some "
+        "pixel positions, which makes the task far easier.",
+        "dilation": "Dilation thickens strokes: "
+        "every pixel becomes as bright as the brightest of the 3 x 3 pixels around it. "
+        "A model reads a network's weights and changes them so that it draws its image dilated; the error is the "
+        "mean squared difference to the dilated image (MSE), over pixels between 0 and 1. With k = 4 the model "
+        "predicts four networks whose images are averaged; they can be merged into a single, wider one.",
+        "how": f"All of it comes from one seed ({result['seed']}): differences of two or three points in accuracy are "
+        f"chance. It took {duration(seconds)}.",
+    }
 
 
 def _row(result: dict[str, Any], name: str, metric: str) -> dict[str, Any]:
@@ -113,12 +162,3 @@ def _cells(row: dict[str, Any], columns: Sequence[str]) -> list[str]:
         else:
             cells.append(str(value))
     return cells
-
-
-def _notes(results: Sequence[dict[str, Any]], seconds: float) -> str:
-    data = results[0]["data"]
-    return (
-        f"\n{data['train']:,} training, {data['val']:,} validation and {data['test']:,} test networks, convention "
-        f"{data['convention']}, one seed ({results[0]['seed']}); the best epoch on validation, tested once. "
-        f"{seconds:.0f} s in all.\n"
-    )
