@@ -7,47 +7,75 @@ from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from conversions.elementwise import keep, plain
 from conversions.network import Network
 from conversions.operations import rule, same_axes
-from conversions.recording import Computed, Stored
+from conversions.recording import Computed, Rows, Stored
 from conversions.values import Atom, Value
 
-__all__: list[str] = []
+__all__ = ["TOGETHER", "combined"]
 
 
 @rule("add", "radd")
 def add(net: Network, input: Any, other: Any, *, alpha: float = 1.0) -> Value:
     """Sums: residual connections enter the neurons of one of the two; tensors of the state dict are shifts."""
     plain(net, alpha)
-    return _combine(net, input, other, "identity" if alpha == 1 else "gate", "shift")
+    return combined(net, input, other, "identity" if alpha == 1 else "gate", "shift")
 
 
 @rule("sub", "subtract", "rsub")
 def subtract(net: Network, input: Any, other: Any, *, alpha: float = 1.0) -> Value:
     """Differences."""
     plain(net, alpha)
-    return _combine(net, input, other, "negative" if alpha == 1 else "gate", "shift")
+    return combined(net, input, other, "negative" if alpha == 1 else "gate", "shift")
 
 
 @rule("mul", "multiply", "rmul", "div", "divide", "true_divide", "rtruediv")
 def multiply(net: Network, input: Any, other: Any, *, rounding_mode: str | None = None) -> Value:
     """Products and quotients with constants, with tensors of the state dict (scales), with a signal (gates)."""
-    return _combine(net, input, other, "gate", "scale")
+    return combined(net, input, other, "gate", "scale")
 
 
-@rule("pow", "rpow", "maximum", "minimum")
-def power(net: Network, input: Any, other: Any) -> Value:
-    """With a constant, or with one number of the state dict."""
-    if isinstance(input, Value) and isinstance(other, Value):
-        raise net.unknown("of two signals")
-    return _combine(net, input, other, "gate", "scale")
+TOGETHER = (
+    *("pow", "rpow", "maximum", "minimum", "fmax", "fmin", "where", "lerp", "addcmul", "addcdiv", "atan2", "hypot"),
+    *("clamp", "clip", "clamp_min", "clamp_max", "masked_fill", "gt", "ge", "lt", "le", "eq", "ne", "greater", "less"),
+    *("greater_equal", "less_equal", "not_equal", "logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or"),
+    *("remainder", "fmod", "floor_divide", "logaddexp", "logaddexp2", "copysign", "xlogy", "heaviside", "threshold"),
+    *("and", "or", "xor", "floordiv", "mod", "float_power", "rfloordiv", "rmod", "rand", "ror"),
+)
 
 
-def _combine(net: Network, a: Any, b: Any, kind: str, tensor_kind: str) -> Value:
+@rule(*TOGETHER)
+def together(net: Network, *args: Any, **kwargs: Any) -> Value:
+    """What computes each entry from the entries of several signals, constants and tensors of the state dict there."""
+    leaves = tree_leaves((args, kwargs), is_leaf=lambda leaf: isinstance(leaf, (Value, Stored, Computed, Rows)))
+    signals = [leaf for leaf in leaves if isinstance(leaf, Value)]
+    others = [leaf for leaf in leaves if isinstance(leaf, (Stored, Computed, Rows, Tensor))]
+    if not signals:
+        raise net.unknown()
+    found = signals[0]
+    for other in (*signals[1:], *others):
+        found = combined(net, found, other, "gate", "scale")
+    return found if len(signals) + len(others) > 1 else keep(net, found)
+
+
+def combined(net: Network, a: Any, b: Any, kind: str, tensor_kind: str) -> Value:
+    """Two operands, entry by entry.
+
+    Args:
+        net: The network being read.
+        a, b: Signals, one of which may be a tensor of the state dict or a constant.
+        kind: Of the edges that a second signal enters by.
+        tensor_kind: Of the edges that a tensor of the state dict fills.
+
+    Raises:
+        UnknownError: If their channels do not meet, or one is computed from the state dict.
+    """
     if not isinstance(a, Value):
         a, b = b, a
+    b = b.one if isinstance(b, Rows) else b
     if isinstance(b, Computed):
         raise net.error(
             f"it reads a tensor that the forward computes from {b.key!r}, not one of the state dict as it stands"
@@ -122,12 +150,14 @@ def _fitted(net: Network, value: Value, tensor: Stored, axis: int) -> tuple[list
 def _two(net: Network, a: Value, b: Value, kind: str) -> Value:
     """Two signals, neuron by neuron."""
     a, b = _same_rank(a, b)
+    if a.unread != b.unread:
+        a, b = (_as_places(net, value) for value in (a, b))
     if a.unread and b.unread:
         a, b = _inputs(net, a, b)
     if a.unread != b.unread:
         a, b = (_decided(net, value, other) for value, other in ((a, b), (b, a)))
     if not a.segments and not b.segments:
-        return same_axes(net, replace(a, unread=a.unread and b.unread))
+        return same_axes(net, replace(a, unread=a.unread and b.unread, reduced=(*a.reduced, *b.reduced)))
     if not a.segments or not b.segments:  # a number an input, or a map of positions: no neurons of its own
         known = a if a.segments else b
         return _broadcast(net, replace(known, sole=False))
@@ -171,6 +201,13 @@ def _inputs(net: Network, a: Value, b: Value) -> tuple[Value, Value]:
     if len(a.dims) == 2:
         return net.decide(a, 1), net.decide(b, 1)
     raise net.error("it combines two parts of the input before a layer says which axis holds its channels")
+
+
+def _as_places(net: Network, value: Value) -> Value:
+    """Numbers that tables are looked up by are no neurons where they meet others (as a mask): a number a place."""
+    if not value.unread or value.source not in net.vocabularies.values():
+        return value
+    return Value(tuple(tuple(a if a.kind == "b" else Atom("p", a.size) for a in dim) for dim in value.dims))
 
 
 def _decided(net: Network, value: Value, other: Value) -> Value:

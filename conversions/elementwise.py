@@ -17,7 +17,7 @@ from conversions.recording import Computed, Stored
 from conversions.values import Value
 from graphws.activation import Activation
 
-__all__ = ["keep", "pass_on", "plain"]
+__all__ = ["ENTRYWISE", "keep", "pass_on", "plain"]
 
 
 def plain(net: Network, *options: Any) -> None:
@@ -43,7 +43,10 @@ for _name in ("clone", "contiguous", "detach", "requires_grad", "to", "identity"
     RULES[_name] = pass_on
 
 
-@rule("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
+DROPOUTS = ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
+
+
+@rule(*DROPOUTS)
 def dropout(net: Network, input: Any, p: float = 0.5, training: bool | None = None, inplace: bool = False) -> Value:
     """Dropout, which does nothing in evaluation mode unless told to."""
     name = net.operation.name if net.operation else ""
@@ -80,11 +83,15 @@ ACTIVATIONS: dict[str, Callable[..., Activation]] = {
 RULES |= {name: _activation(make) for name, make in ACTIVATIONS.items()}
 KEPT = (
     *("hardtanh", "hardsigmoid", "softsign", "celu", "logsigmoid"),
-    *("log_sigmoid", "tanhshrink", "hardshrink", "softshrink", "threshold", "clamp", "clip", "clamp_min", "clamp_max"),
+    *("log_sigmoid", "tanhshrink", "hardshrink", "softshrink", "rrelu", "ceil", "trunc", "fix", "frac", "sign", "sgn"),
     *("cos", "exp", "log", "log1p", "sqrt", "rsqrt", "abs", "square", "neg", "negative", "erf", "reciprocal", "round"),
-    *("floor", "round_to", "dynamic_round"),
+    *("floor", "tan", "sinh", "cosh", "asin", "acos", "atan", "arctan", "asinh", "acosh", "atanh", "erfc", "erfinv"),
+    *("exp2", "expm1", "log2", "log10", "logit", "sinc", "expit", "absolute", "nan_to_num", "isnan", "isinf"),
+    *("isfinite", "logical_not", "bitwise_not", "invert", "positive", "pos", "deg2rad", "rad2deg", "lgamma", "digamma"),
+    *("bool", "int", "long", "short", "char", "byte", "signbit", "i0", "round_to", "dynamic_round"),
 )
 RULES |= dict.fromkeys(KEPT, keep)
+ENTRYWISE = {*ACTIVATIONS, *KEPT, "clone", "contiguous", "detach", "to", "identity", *DROPOUTS}  # each entry by itself
 
 
 @rule("prelu")
@@ -100,7 +107,7 @@ def prelu(net: Network, input: Any, weight: Any) -> Value:
     return replace(behind(input, input.dims, group, net), sole=False)
 
 
-@rule("softmax", "log_softmax", "normalize")
+@rule("softmax", "log_softmax", "softmin", "normalize", "renorm")
 def along(net: Network, input: Any, *args: Any, **kwargs: Any) -> Value:
     """Softmax and norms without weights, over channels or positions: no neuron is told apart."""
     name = net.operation.name if net.operation else ""
@@ -135,11 +142,12 @@ def _spatial(net: Network, input: Any, count: int) -> Value:
 
 
 def _pool(count: int) -> Rule:
-    def read(net: Network, input: Any, *args: Any, **kwargs: Any) -> Value:
+    def read(net: Network, input: Any, *args: Any, **kwargs: Any) -> Any:
         value = _spatial(net, input, count)
         if any(atom.kind in "cb" for dim in value.dims[-count:] for atom in dim):
             raise net.error(f"it pools along the channels or the batch of {list(value.shape)}")
-        return keep(net, value, *args, **kwargs)
+        found = keep(net, value, *args, **kwargs)
+        return found if net.operation is None or len(net.operation.results) == 1 else (found, found)
 
     return read
 
@@ -147,6 +155,8 @@ def _pool(count: int) -> Rule:
 for _count in (1, 2, 3):
     for _kind in ("max_pool", "avg_pool", "adaptive_avg_pool", "adaptive_max_pool", "lp_pool"):
         RULES[f"{_kind}{_count}d"] = _pool(_count)
+        if "max" in _kind:  # beside where the largest entries stood
+            RULES[f"{_kind}{_count}d_with_indices"] = _pool(_count)
 
 
 @rule("interpolate", "upsample", *SAME_PADDING)

@@ -18,13 +18,17 @@ ALIASES = {"_threshold": "threshold", "_softmax": "softmax"}
 IN_PLACE = {"iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div", "truediv": "div"}
 NUMBERS = ("__bool__", "__int__", "__float__", "__complex__", "__index__", "__array__")
 REFLECTED = ("radd", "rmul", "rsub", "rtruediv", "rpow", "rmatmul")
-OTHER_ORDER = {torch.batch_norm: "torch.batch_norm", torch.instance_norm: "torch.instance_norm"}  # than F's
+OTHERS = {  # of the name of a function of F and other arguments
+    torch.batch_norm: "torch.batch_norm",
+    torch.instance_norm: "torch.instance_norm",
+    torch.Tensor.unfold: "tensor_unfold",
+}
 
 
 def name_of(func: Callable[..., Any]) -> str:
     """The name of an operation: that of the function, without the underscores of in-place and reflected forms."""
-    if func in OTHER_ORDER:
-        return OTHER_ORDER[func]
+    if func in OTHERS:
+        return OTHERS[func]
     name = getattr(func, "__name__", str(func))
     if isinstance(func, torch._ops.OpOverload):  # as scripted code calls them
         base = name.partition(".")[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from torch import Tensor
 
@@ -14,6 +15,8 @@ from graphws.activation import Activation
 from graphws.components import EdgeBlock, Input, NodeGroup, TensorSpec
 
 __all__ = ["Network", "UnknownError"]
+
+READ = ("groups", "blocks", "specs", "labels", "input_axes", "vocabularies")  # fields that rules add to
 
 
 class UnknownError(ValueError):
@@ -41,7 +44,11 @@ class Network:
     specs: list[TensorSpec] = field(default_factory=list)
     labels: list[tuple[int, Sequence[object]]] = field(default_factory=list)  # (group, what tells its neurons apart)
     input_axes: dict[int, tuple[tuple[int, int], ...]] = field(default_factory=dict)  # along which each input is read
+    vocabularies: dict[tuple[object, ...], int] = field(default_factory=dict)  # groups of tokens
     operation: Recorded | None = None
+    places: dict[int, tuple[int, object]] = field(default_factory=dict)  # of values by their id, and the value
+    next_place: int = 0
+    constants: dict[float, int] = field(default_factory=dict)  # their numbers
 
     def __post_init__(self) -> None:
         for own in self.inputs:
@@ -67,6 +74,28 @@ class Network:
         """An error at the operation being read."""
         start = f"{self.operation}: " if self.operation else ""
         return UnknownError(f"{start}{message}; no graph was made (conversions.register adds a rule)")
+
+    def new_places(self, key: int | None, count: int, kept: object = None) -> int:
+        """The first of so many numbers for the places of a value; the same when it is asked for again by its key."""
+        if key is not None and key in self.places:
+            return self.places[key][0]
+        first, self.next_place = self.next_place, self.next_place + count
+        if key is not None:
+            self.places[key] = first, kept
+        return first
+
+    def number_of(self, constant: float) -> int:
+        """A number for a constant, the same for the same."""
+        return self.constants.setdefault(float(constant), -1 - len(self.constants))
+
+    def mark(self) -> dict[str, Any]:
+        """What has been read so far, to come back to."""
+        return {name: getattr(self, name).copy() for name in READ}
+
+    def back_to(self, mark: Mapping[str, Any]) -> None:
+        """Forget what has been read since."""
+        for name, before in mark.items():
+            setattr(self, name, before.copy())
 
     def unknown(self, what: str = "") -> UnknownError:
         """The error of an operation without a rule."""
@@ -112,15 +141,25 @@ class Network:
         while unique in taken:
             unique, number = f"{name}#{number}", number + 1
         ranges = [
-            () if segment.size == self.groups[segment.group].size else (segment.start, segment.start + segment.size)
-            for segment in (source, target)
+            self._range(segment) for segment in (source, target)
         ]
         self.blocks.append(EdgeBlock(unique, source.group, target.group, tuple(kernel), groups, kind, *ranges))
         return len(self.blocks) - 1
 
+    def _range(self, part: Segment) -> tuple[int, ...]:
+        """How an edge block says which neurons of a group it joins."""
+        if part.step == 1:
+            whole = part.size == self.groups[part.group].size
+            return () if whole else (part.start, part.start + part.size)
+        return part.start, part.start + part.step * part.size, part.step
+
     def whole(self, group: int) -> Segment:
         """All neurons of a group."""
         return Segment(group, 0, self.groups[group].size)
+
+    def integers(self, value: Value) -> bool:
+        """Whether a part of the input is one of integers."""
+        return value.source < len(self.inputs) and bool(self.inputs[value.source].dtype)
 
     def joined(self, name: str, value: Value) -> Value:
         """A value whose channels are one group: a concatenation becomes a group of its own."""
@@ -188,11 +227,12 @@ class Network:
 
     def label(self, value: Value, marks: Sequence[object]) -> None:
         """Tell neurons of a value apart: those with different marks are not exchanged."""
-        start = 0
+        marks, start = [str(mark) for mark in marks], 0
         for segment in value.segments:
             size = self.groups[segment.group].size
             own: list[object] = [None] * size
-            own[segment.start : segment.start + segment.size] = marks[start : start + segment.size]
+            for i in range(segment.size):
+                own[segment.start + segment.step * i] = marks[start + i]
             self.labels.append((segment.group, own))
             start += segment.size
 
@@ -227,6 +267,8 @@ class Network:
             self.inputs = (Input("input", (size,)),)
             self.__post_init__()
         if number not in self.input_axes:
+            if number in self.vocabularies.values():
+                raise self.error("it reads the numbers of an input that are looked up in a table before")
             self.groups[number] = replace(self.groups[number], size=size)
         if self.input_axes.setdefault(number, axes) != axes:
             name = "the input" if len(self.inputs) == 1 else f"the input {self.inputs[number].name!r}"
@@ -234,3 +276,16 @@ class Network:
                 f"it reads {name} along another axis than an operation before it, and an input's neurons lie along one"
             )
         return number
+
+    def vocabulary(self, number: int, size: int, part: tuple[object, ...]) -> Segment:
+        """The group of the numbers that the entries of a part of an input may be: 0 to size - 1."""
+        key = (number, size, part)
+        if key not in self.vocabularies:
+            taken = number in self.input_axes or number in self.vocabularies.values()
+            if taken:
+                self.vocabularies[key] = self.group(f"{self.groups[number].name}.tokens", size, role="input")
+                self.groups[-1] = replace(self.groups[-1], has_bias=False)
+            else:
+                self.vocabularies[key] = number
+                self.groups[number] = replace(self.groups[number], size=size)
+        return self.whole(self.vocabularies[key])

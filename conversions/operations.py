@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from torch import Tensor
+
 from conversions.network import Network
 from conversions.recording import Computed, Stored
 from conversions.values import Atom, Value
@@ -88,6 +90,8 @@ def same_axes(net: Network, value: Value) -> Value:
 @rule("linear")
 def linear(net: Network, input: Value, weight: Any, bias: Any = None) -> Value:
     """F.linear: the channels, with the positions beside them where a flatten put them, are read by each output."""
+    if isinstance(weight, Tensor):
+        return _fixed(net, signal(net, input), -1, weight, bias)
     weight, bias = stored(net, weight, "weight"), optional(net, bias, "bias")
     return _product(net, signal(net, input), weight, bias, weight.shape[0], transposed=weight.transposed)
 
@@ -95,10 +99,14 @@ def linear(net: Network, input: Value, weight: Any, bias: Any = None) -> Value:
 @rule("matmul", "mm", "bmm")
 def matmul(net: Network, input: Any, weight: Any) -> Value:
     """x @ W with a weight [in, out] of the state dict."""
+    if isinstance(input, Value) and isinstance(weight, Tensor) and weight.dim() == 2:
+        return _fixed(net, input, -1, weight.t(), None)
     if not isinstance(input, Value) or not isinstance(weight, Stored) or len(weight.shape) != 2:
         if isinstance(weight, Computed):
             stored(net, weight, "weight")
-        raise net.unknown("of two signals" if isinstance(weight, Value) else "")
+        if isinstance(weight, Value) and isinstance(input, Value):
+            raise net.error("a product of two signals, as attention computes it, is not understood yet")
+        raise net.unknown()
     return _product(net, input, stored(net, weight, "weight"), None, weight.shape[1], transposed=not weight.transposed)
 
 
@@ -128,7 +136,29 @@ def _product(net: Network, input: Value, weight: Stored, bias: Stored | None, ou
     return behind(input, [*input.dims[:-1], (Atom("c", out),)], group, net)
 
 
+def _fixed(net: Network, input: Value, axis: int, weight: Tensor, bias: Any) -> Value:
+    """A layer with a matrix or kernel [out, in, *taps] that no tensor of the state dict holds.
+
+    Its neurons are told apart by their rows of it, and those it reads by their columns.
+    """
+    value = net.decide(input, axis)
+    if len(value.dims[value.axis or 0]) != 1 or weight.shape[1] != value.channels:
+        raise net.error(f"a fixed weight of shape {list(weight.shape)} does not fit {list(value.shape)}")
+    group = net.group(net.label_of_operation, weight.shape[0], bias=optional(net, bias, "bias"))
+    for segment in value.segments:
+        net.block(net.label_of_operation, segment, net.whole(group), (), 1, "gate")
+    net.label(value, [column.tolist() for column in weight.transpose(0, 1).flatten(1)])
+    found = Value(tuple((Atom("c", weight.shape[0]),) if i == axis % len(value.dims) else dim for i, dim in enumerate(value.dims)), (net.whole(group),))
+    net.label(found, [row.tolist() for row in weight.flatten(1)])
+    return same_axes(net, found)
+
+
 def _convolution(net: Network, input: Any, weight: Any, bias: Any, groups: int, *, transposed: bool) -> Value:
+    if isinstance(weight, Tensor):
+        weight = weight.transpose(0, 1) if transposed and groups == 1 else weight
+        if groups == 1:
+            return _fixed(net, signal(net, input), 1, weight, bias)
+        return _fixed_filters(net, net.decide(signal(net, input), 1), weight, bias)
     weight, bias = stored(net, weight, "weight", permuted=True), optional(net, bias, "bias")
     input, own = signal(net, input), weight.shape
     spatial = len(own) - 2
@@ -143,6 +173,14 @@ def _convolution(net: Network, input: Any, weight: Any, bias: Any, groups: int, 
     group = net.dense(name, input, weight, out, kernel=own[2:], groups=groups, layout=layout, bias=bias)
     dims = [input.dims[0], (Atom("c", out),), *((Atom("p", size),) for size in net.shape[2:])]
     return behind(input, dims, group, net)
+
+
+def _fixed_filters(net: Network, value: Value, weight: Tensor, bias: Any) -> Value:
+    """A filter a channel, which no tensor of the state dict holds: neurons stay, those of other filters are others."""
+    if weight.shape[:2] != (value.channels, 1) or len(value.dims[1]) != 1 or bias is not None:
+        raise net.error(f"fixed filters of shape {list(weight.shape)} are not one a channel of {list(value.shape)}")
+    net.label(value, [row.tolist() for row in weight.flatten(1)])
+    return same_axes(net, replace(value, sole=False))
 
 
 def _kernel_layout(net: Network, weight: Stored, groups: int, *, transposed: bool) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from graphws.components import Input
@@ -19,6 +20,7 @@ __all__ = [
     "Recorded",
     "Recording",
     "Ref",
+    "Rows",
     "StatedError",
     "Stored",
     "UnfitError",
@@ -82,6 +84,17 @@ class Batch:
     """So many times the number of inputs."""
 
     times: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """A constant that forward makes for each input, the same for all.
+
+    Args:
+        one: For one input, of shape [1, ...].
+    """
+
+    one: Tensor
 
 
 @dataclass(frozen=True)

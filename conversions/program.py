@@ -17,7 +17,7 @@ from conversions.extra_operations import EXTRA_OPERATIONS
 from conversions.limits import check_call
 from conversions.normalisation import batch_norm, instance_norm
 from conversions.operations import RULES
-from conversions.passes import Batch, Recorded, Recording, Ref, Stored
+from conversions.passes import Batch, Recorded, Recording, Ref, Rows, Stored
 from graphws.components import Step
 
 __all__ = ["UNRUNNABLE", "Scope", "encode", "function_of", "real_argument", "run"]
@@ -64,15 +64,10 @@ def _plain(value: Any, operation: Recorded) -> Any:
         order = {"order": list(value.order)} if value.order else {}
         others = {name: text for name, text in (("cast", value.cast), ("zero", value.zero)) if text}
         return {"tensor": value.key, "shape": list(value.shape), "transposed": value.transposed, **order, **others}
+    if isinstance(value, Rows):
+        return {**_plain(value.one, operation), "rows": True}
     if isinstance(value, Tensor):
-        if value.numel() > LARGEST_CONSTANT:
-            raise ValueError(
-                f"{operation}: a constant of shape {list(value.shape)} made in forward is too "
-                f"large to be kept (at most {LARGEST_CONSTANT} entries)"
-            )
-        flat = value.detach().cpu().contiguous()
-        data = base64.b64encode(flat.view(-1).view(torch.uint8).numpy().tobytes() if flat.numel() else b"").decode()
-        return {"constant": data, "dtype": str(flat.dtype).removeprefix("torch."), "shape": list(flat.shape)}
+        return _constant(value, operation)
     if isinstance(value, (list, tuple, torch.Size)):
         return [_plain(entry, operation) for entry in value]
     if isinstance(value, slice):
@@ -84,6 +79,18 @@ def _plain(value: Any, operation: Recorded) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise ValueError(f"{operation}: an argument of type {type(value).__name__} can't be kept")
+
+
+def _constant(value: Tensor, operation: Recorded) -> dict[str, Any]:
+    """A constant made in forward."""
+    if value.numel() > LARGEST_CONSTANT:
+        raise ValueError(
+            f"{operation}: a constant of shape {list(value.shape)} made in forward is too "
+            f"large to be kept (at most {LARGEST_CONSTANT} entries)"
+        )
+    flat = value.detach().cpu().contiguous()
+    data = base64.b64encode(flat.view(-1).view(torch.uint8).numpy().tobytes() if flat.numel() else b"").decode()
+    return {"constant": data, "dtype": str(flat.dtype).removeprefix("torch."), "shape": list(flat.shape)}
 
 
 @dataclass(frozen=True)
@@ -181,6 +188,7 @@ def real_argument(value: Any, scope: Scope) -> Any:
         raw = bytearray(base64.b64decode(value["constant"]))
         constant = torch.frombuffer(raw, dtype=dtype) if raw else torch.empty(0, dtype=dtype)
         constant = constant.reshape(value["shape"]).to(scope.like.device)
+        constant = constant.expand(scope.rows, *constant.shape[1:]) if "rows" in value else constant
         return constant.to(scope.like.dtype) if constant.is_floating_point() and constant.dim() else constant
     if "slice" in value:
         return slice(*value["slice"])
@@ -219,6 +227,7 @@ def _property(name: str) -> Callable[..., Any]:
 
 EXTRA: dict[str, Callable[..., Any]] = {
     "getitem": _index,
+    "index_select": torch.index_select,
     "batch_norm": batch_norm,
     "instance_norm": instance_norm,
     "T": _property("T"),
@@ -232,6 +241,7 @@ EXTRA: dict[str, Callable[..., Any]] = {
     "matmul": torch.matmul,
     "to": lambda input, dtype: input.to(dtype),
     "requires_grad": lambda input, *args: input,
+    "tensor_unfold": torch.Tensor.unfold,
     "linalg_vector_norm": torch.linalg.vector_norm,
     "norm": lambda input, *args, **kwargs: torch.norm(input, *args, **kwargs),
     **EXTRA_OPERATIONS,

@@ -7,10 +7,11 @@ from typing import Any
 
 from conversions.elementwise import keep, plain
 from conversions.network import Network
-from conversions.operations import rule, signal
+from conversions.operations import RULES, rule, signal
+from conversions.passes import Stored
 from conversions.values import Atom, Segment, Value
 
-__all__: list[str] = []
+__all__ = ["part_of"]
 
 
 @rule("cat", "concat", "concatenate")
@@ -42,7 +43,7 @@ def divide(net: Network, input: Value, sizes: Any, dim: int = 0) -> tuple[Value,
     for shape in net.operation.shapes if net.operation else ():
         if len(shape) != len(input.dims):
             raise net.unknown()
-        parts.append(_slice(net, input, axis, start, start + shape[axis], 1))
+        parts.append(part_of(net, input, axis, start, start + shape[axis]))
         start += shape[axis]
     return tuple(parts)
 
@@ -50,13 +51,15 @@ def divide(net: Network, input: Value, sizes: Any, dim: int = 0) -> tuple[Value,
 @rule("narrow")
 def narrow(net: Network, input: Value, dim: int, start: int, length: int) -> Value:
     """A range of one axis."""
-    return _slice(net, input, dim % len(signal(net, input).dims), start, start + length, 1)
+    return part_of(net, input, dim % len(signal(net, input).dims), start, start + length)
 
 
 @rule("getitem")
 def index(net: Network, input: Any, key: Any) -> Any:
     """Ranges of axes, and new axes; of a tuple, one entry."""
     keys = key if isinstance(key, tuple) else (key,)
+    if isinstance(input, Stored):
+        return _rows_of(net, input, keys)
     if any(not isinstance(part, (slice, type(Ellipsis), type(None), int)) or isinstance(part, bool) for part in keys):
         raise net.unknown("with this index")
     if Ellipsis in keys:
@@ -65,25 +68,46 @@ def index(net: Network, input: Any, key: Any) -> Any:
         keys = (*keys[:at], *[slice(None)] * missing, *keys[at + 1 :])
     value, axis, dims = signal(net, input), 0, list(input.dims)
     shape: list[tuple[Atom, ...]] = []
+    taken: list[Atom] = []  # columns of integers, which a table may be looked up by
     for part in keys:
         if part is None:
             shape.append((value.one(),))
             continue
         size = value.shape[axis]
         if isinstance(part, int):
-            if any(atom.kind != "p" for atom in dims[axis]):
+            if value.unread and net.integers(value) and len(dims[axis]) == 1 and dims[axis][0].kind == "u":
+                atom = dims[axis][0]
+                taken.append(replace(atom, size=1, start=atom.start + part % size))
+            elif any(atom.kind != "p" for atom in dims[axis]):
                 raise net.error("it picks one entry of the batch or of the channels")
         else:
             start, stop, step = part.indices(size)
             if (start, stop, step) != (0, size, 1):
-                value = _slice(net, value, axis, start, stop, step)
+                value = part_of(net, value, axis, start, stop, step)
                 dims = list(value.dims)
             shape.append(dims[axis])
         axis += 1
-    return replace(value, dims=(*shape, *dims[axis:]), sole=False)
+    shape.extend(dims[axis:])
+    return replace(value, dims=((*shape[0], *taken), *shape[1:]), sole=False)
 
 
-def _slice(net: Network, input: Value, axis: int, start: int, stop: int, step: int) -> Value:
+def _rows_of(net: Network, table: Stored, keys: tuple[Any, ...]) -> Value:
+    """Rows of a tensor of the state dict, by the numbers of an input."""
+    if len(keys) != 1 or len(table.shape) != 2 or table.order:
+        raise net.error("only rows of a table with two axes are looked up")
+    return RULES["embedding"](net, keys[0], table)
+
+
+@rule("index_select")
+def select(net: Network, input: Any, dim: int, index: Any) -> Any:
+    """Rows of a table; of a signal, entries in another arrangement."""
+    if isinstance(input, Stored) and dim in (0, -2):
+        return _rows_of(net, input, (index,))
+    raise net.unknown()
+
+
+def part_of(net: Network, input: Value, axis: int, start: int, stop: int, step: int = 1) -> Value:
+    """A range of an axis: of the channels, which keep to it, or of positions."""
     if input.axis != axis:
         return _part(net, input, axis, range(start, stop, step))
     if len(input.dims[axis]) != 1 or step != 1:

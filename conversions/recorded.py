@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 from conversions.assembly import Layer, Signature, chain, listing
 from conversions.limits import check_call, check_input, check_results
 from conversions.program import UNRUNNABLE, Scope, function_of, real_argument
-from conversions.recording import BATCH, Batch, Recorded, Recording, Ref, Stored
+from conversions.recording import BATCH, Batch, Recorded, Recording, Ref, Rows, Stored
 from conversions.tracer import read
 from graphws.architecture import Architecture, Input, Step, TensorSpec
 
@@ -200,4 +200,5 @@ def _argument(value: Any, index: bool = False) -> Any:
     raw = bytearray(base64.b64decode(value["constant"], validate=True))
     dtype = _dtype(value["dtype"])
     constant = torch.frombuffer(raw, dtype=dtype) if raw else torch.empty(0, dtype=dtype)
-    return constant.reshape(value["shape"])
+    constant = constant.reshape(value["shape"])
+    return Rows(constant) if "rows" in value else constant

@@ -135,6 +135,8 @@ class Recorder(TorchFunctionMode):
             raise RefusedError(f"{name} draws random numbers")
         if name in ("tolist", "numpy", "__array__"):
             self.watch.check_numbers(tensors)
+        if name == "embedding" and len(args) > 1 and self._in_turn(*args[:2]):
+            return args[1]
         result = func(*args, **kwargs)
         if name in (*CASTS, "centred"):
             self._note_cast(result, *tensors)
@@ -149,6 +151,12 @@ class Recorder(TorchFunctionMode):
         if result.stride() == source.stride() and _address(result) != _address(source):
             self.alive_casts.append(result)
             self.casts[_address(result)] = (known, "" if zero is None else self.stored[_address(zero)])
+
+    def _in_turn(self, numbers: Tensor, table: Tensor) -> bool:
+        """Whether all rows of a table are looked up, one after the other (as of places), so that it stays as it is."""
+        with self.watch.inside(silent=True):
+            whole = torch.arange(len(table), device=numbers.device)
+            return numbers.shape == whole.shape and bool((numbers == whole).all())
 
     def _cast(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A signal in another dtype; devices do not matter."""

@@ -6,16 +6,18 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from conversions.elementwise import keep, pass_on, plain
 from conversions.network import Network
-from conversions.operations import rule, signal
+from conversions.operations import RULES, rule, signal
+from conversions.passes import Stored
 from conversions.values import Atom, Value
 
 __all__: list[str] = []
 
 
-@rule("flatten", "view", "reshape", "unflatten", "squeeze", "unsqueeze", "view_as", "reshape_as")
+@rule("flatten", "view", "reshape", "unflatten", "unflatten_last", "squeeze", "unsqueeze", "view_as", "reshape_as")
 def reshape(net: Network, input: Value, *args: Any, **kwargs: Any) -> Value:
     """The same entries in another shape, in which no axis divides the channels."""
     shape = net.shape
@@ -26,21 +28,10 @@ def reshape(net: Network, input: Value, *args: Any, **kwargs: Any) -> Value:
         return _ones(input, shape)
     found = input.reshaped(shape)
     if found is None:
-        found = _unflattened(net, input, shape)
-    if found is None:
         raise net.error(
             f"a change of shape from {list(input.shape)} to {list(shape)} divides the channels or the batch"
         )
     return replace(found, sole=False)
-
-
-def _unflattened(net: Network, input: Value, shape: tuple[int, ...]) -> Value | None:
-    """Neurons of a layer become channels with positions: [B, C * H * W] as [B, C, H, W]."""
-    axis = input.axis
-    if axis is None or axis != len(input.dims) - 1 or len(input.dims[axis]) != 1 or shape[:axis] != input.shape[:axis]:
-        return None
-    channels, *positions = shape[axis:]
-    return _folded(net, input, channels, [*input.dims[:axis], (), *((Atom("p", size),) for size in positions)], axis)
 
 
 def _folded(net: Network, input: Value, channels: int, dims: list[tuple[Atom, ...]], axis: int) -> Value:
@@ -51,27 +42,6 @@ def _folded(net: Network, input: Value, channels: int, dims: list[tuple[Atom, ..
     net.block(name, input.segments[0], net.whole(group), (), channels, "unflatten")
     dims[axis] = (Atom("c", channels),)
     return Value(tuple(dims), (net.whole(group),))
-
-
-@rule("unflatten_last")
-def unflatten_last(net: Network, input: Value, shape: Any) -> Value:
-    """[B, positions * C] as [B, *positions, C]: each position takes a run of neurons, one of each channel."""
-    found = input.reshaped(net.shape)
-    if found is not None:
-        return replace(found, sole=False)
-    *positions, channels = shape
-    if input.axis != 1 or len(input.dims) != 2 or len(input.dims[1]) != 1:
-        raise net.error(f"a change of shape from {list(input.shape)} to {list(net.shape)} divides the channels")
-    dims = [input.dims[0], *((Atom("p", size),) for size in positions)]
-    if channels == 1:
-        return _folded(net, input, 1, [*dims, ()], len(dims))
-    name = net.label_of_operation
-    input = net.joined(name, input)
-    group = net.group(name, channels)
-    for start in range(0, input.channels, channels):
-        run = replace(input.segments[0], start=input.segments[0].start + start, size=channels)
-        net.block(name, run, net.whole(group), (), channels, "unflatten")
-    return Value((*dims, (Atom("c", channels),)), (net.whole(group),))
 
 
 @rule("pixel_shuffle")
@@ -126,11 +96,39 @@ def permute(net: Network, input: Value, *args: Any, **kwargs: Any) -> Value:
     return pass_on(net, input.permuted([size - 2 for size in moved.shape]))
 
 
-@rule("mean", "sum", "amax", "amin", "std", "var")
-def reduce(net: Network, input: Value, dim: Any = None, *args: Any, **kwargs: Any) -> Value:
+@rule("mean", "sum", "amax", "amin", "std", "var", "logsumexp", "prod", "std_mean", "var_mean", "aminmax", "nanmean")
+def reduce(net: Network, input: Value, dim: Any = None, *args: Any, **kwargs: Any) -> Any:
     """Reduced over positions; over channels, what is left has none."""
     plain(net, dim, args, kwargs)
-    return _reduced(net, signal(net, input), dim)
+    found = _reduced(net, signal(net, input), dim)
+    count = len(net.operation.results) if net.operation else 1
+    return found if count == 1 else (found,) * count
+
+
+@rule("max", "min", "median", "nanmedian", "mode")
+def extreme(net: Network, input: Any, dim: Any = None, keepdim: bool = False, **kwargs: Any) -> Any:
+    """Of an axis, beside where it was found; or of two signals."""
+    if isinstance(dim, (Value, Stored, Tensor)) or "other" in kwargs:
+        return RULES["maximum"](net, input, kwargs.get("other", dim))
+    plain(net, kwargs)
+    found = _reduced(net, signal(net, input), dim)
+    if net.operation and net.uses.get(net.operation.results[-1]):
+        _stay(net, input, found)
+    return found, found
+
+
+@rule("argmax", "argmin")
+def place_of_extreme(net: Network, input: Any, dim: Any = None, keepdim: bool = False) -> Value:
+    """Where along an axis the largest entry stands: channels keep their places."""
+    found = _reduced(net, signal(net, input), dim)
+    _stay(net, input, found)
+    return found
+
+
+def _stay(net: Network, input: Value, found: Value) -> None:
+    """Channels that an operation numbers keep their places."""
+    if input.segments and not found.segments:
+        net.label(input, list(range(input.channels)))
 
 
 @rule("norm", "linalg_vector_norm")
@@ -155,11 +153,13 @@ def _reduced(net: Network, input: Value, dim: Any) -> Value:
             dims.append((Atom("p", 1),))
     left = any(atom.kind == "c" for old in dims for atom in old)
     if input.segments and not left:
-        return Value(tuple(dims))
+        return Value(tuple(dims), reduced=input.segments)
     return replace(input, dims=tuple(dims), sole=False)
 
 
 @rule("expand", "repeat", "expand_as", "broadcast_to")
 def expand(net: Network, input: Value, *args: Any, **kwargs: Any) -> Value:
     """Repeated along positions."""
+    if signal(net, input).unread and net.shape[1:2] != input.shape[1:2]:
+        raise net.error("it repeats the axis of the input that may hold its channels")
     return keep(net, input)

@@ -13,9 +13,12 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 import conversions.arithmetic
+import conversions.gates
 import conversions.norms
+import conversions.products
 import conversions.ranges
-import conversions.shapes  # noqa: F401 (these four hold rules)
+import conversions.shapes
+import conversions.tokens  # noqa: F401 (these seven hold rules)
 from conversions.calls import Arguments
 from conversions.network import Network, UnknownError
 from conversions.operations import RULES
@@ -23,6 +26,7 @@ from conversions.passes import BATCH, Computed, Recorded, Recording, Ref, Stored
 from conversions.program import encode
 from conversions.recording import record
 from conversions.registry import MODULES
+from conversions.regrouping import applied
 from conversions.ties import with_factors
 from conversions.values import Value, input_dims
 from graphws.architecture import Architecture
@@ -98,9 +102,7 @@ def _read(recording: Recording, state: Mapping[str, Tensor], meeting: int) -> Ar
     }
     for operation in recording.operations:
         net.operation = operation
-        wrong = [
-            dtype for dtype in map(recording.dtypes.get, operation.results) if dtype and not dtype.is_floating_point
-        ]
+        wrong = [dtype for dtype in map(recording.dtypes.get, operation.results) if dtype and dtype.is_complex]
         if wrong:
             raise net.unknown(f"with a result of dtype {wrong[0]}")
         values |= dict(zip(operation.results, _apply(net, operation, values), strict=True))
@@ -125,7 +127,7 @@ def _apply(net: Network, operation: Recorded, values: Mapping[int, Any]) -> Sequ
     except TypeError as error:
         raise net.unknown(f"with these arguments ({error})") from None
     before = len(net.specs)
-    result = rule(net, *args, **kwargs)
+    result = applied(net, rule, args, kwargs)
     placed = {spec.key for spec in net.specs[before:]}
     for leaf in tree_leaves(given, is_leaf=_is_leaf):
         if isinstance(leaf, (Stored, Computed)) and leaf.key not in placed:
@@ -141,9 +143,9 @@ def _finished(
 ) -> Architecture:
     groups = list(net.groups)
     for value in outputs:
-        for segment in value.segments:
-            if groups[segment.group].role != "input":
-                groups[segment.group] = replace(groups[segment.group], role="output")
+        for index in value.groups:
+            if groups[index].role != "input":
+                groups[index] = replace(groups[index], role="output")
     if not net.blocks:
         raise ValueError("the output depends on no layer with weights")
     groups, blocks, specs = _in_order(groups, net.blocks, net.specs)

@@ -6,7 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-__all__ = ["Atom", "Segment", "Value", "input_dims"]
+import numpy as np
+
+__all__ = ["GROUP", "Atom", "Entries", "Segment", "Value", "input_dims"]
 
 
 @dataclass(eq=False)
@@ -14,8 +16,8 @@ class Atom:
     """A factor of an axis.
 
     Args:
-        kind: Of the batch ("b"), of channels ("c"), of positions ("p"), or of the input ("u"), whose channels are
-            chosen by the first layer that reads it.
+        kind: Of the batch ("b"), of channels ("c"), of positions ("p"), of the input ("u"), whose channels are
+            chosen by the first layer that reads it, or of entries that are told one by one ("e").
         size: How many entries.
         stride: Of the input's: how far apart they are in it.
         start: Of the input's: the first of them, where they are a range of those it has.
@@ -36,11 +38,30 @@ class Atom:
 
 @dataclass(frozen=True)
 class Segment:
-    """A range of the neurons of a node group, in order."""
+    """Neurons of a node group, in order: so many from the first on, in steps."""
 
     group: int
     start: int
     size: int
+    step: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Entries:
+    """Which neuron and which place of it each entry of a tensor is, for two inputs of a batch.
+
+    Args:
+        nodes (ndarray): Numbers of neurons, ``group * GROUP + neuron``; -1 where an entry is a constant.
+        places (ndarray): Numbers of places, the same for all neurons of a value; of constants, numbers of their values.
+        rows (ndarray): Which of the two inputs, 0 or 1; -1 for constants.
+    """
+
+    nodes: np.ndarray
+    places: np.ndarray
+    rows: np.ndarray
+
+
+GROUP = 1 << 40  # more than the neurons that a node group may have
 
 
 @dataclass(frozen=True)
@@ -54,6 +75,8 @@ class Value:
             residual sum may enter the same neurons.
         unread: It is an input, changed entry by entry at most, so that its channels are still to be chosen.
         source: Number of the input that it is, where it is unread.
+        reduced: The neurons that it is a mean, a sum, .. over, where it runs over none.
+        entries: What its entries are, where no one axis runs over neurons.
     """
 
     dims: tuple[tuple[Atom, ...], ...]
@@ -61,6 +84,8 @@ class Value:
     sole: bool = False
     unread: bool = False
     source: int = 0
+    reduced: tuple[Segment, ...] = ()
+    entries: Entries | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -71,6 +96,13 @@ class Value:
     def atoms(self) -> list[Atom]:
         """All factors, from the first axis to the last."""
         return [atom for dim in self.dims for atom in dim]
+
+    @property
+    def groups(self) -> set[int]:
+        """The node groups whose neurons it holds."""
+        held = {segment.group for segment in self.segments}
+        told = [] if self.entries is None else np.unique(self.entries.nodes // GROUP).tolist()
+        return {*held, *told} - {-1}
 
     @property
     def channels(self) -> int:

@@ -165,7 +165,7 @@ class Architecture:
         """Shape [out, in, taps] of a block; for a grouped one, in is the number of neurons that each neuron reads."""
         block = self.blocks[index]
         out, into = (
-            part[1] - part[0] if part else self.groups[group].size
+            len(range(*part)) if part else self.groups[group].size
             for part, group in ((block.targets, block.target), (block.sources, block.source))
         )
         return out, into // block.groups, block.taps

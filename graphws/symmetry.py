@@ -172,15 +172,20 @@ def _block_permutation(arch: Architecture, index: int, nodes: Tensor) -> Tensor:
     block, (out, into, taps) = arch.blocks[index], arch.block_shape(index)
     rows = nodes[arch.node_slices[block.target]] - arch.node_slices[block.target].start
     columns = nodes[arch.node_slices[block.source]] - arch.node_slices[block.source].start
-    if block.targets:
-        rows = rows[slice(*block.targets)] - block.targets[0]
-    if block.sources:
-        columns = columns[slice(*block.sources)] - block.sources[0]
+    rows, columns = _within(rows, block.targets), _within(columns, block.sources)
     share = out // block.groups  # rows of one part
     within = columns.view(block.groups, 1, into).expand(-1, share, -1).reshape(out, into)
     within = within - (rows // share * into).unsqueeze(1)
     pairs = rows.unsqueeze(1) * into + within
     return (pairs.unsqueeze(2) * taps + torch.arange(taps)).reshape(-1)
+
+
+def _within(nodes: Tensor, part: tuple[int, ...]) -> Tensor:
+    """Indices of the nodes of a range within that range."""
+    if not part:
+        return nodes
+    start, step = part[0], part[2] if len(part) > 2 else 1
+    return (nodes[torch.arange(*part, device=nodes.device)] - start) // step
 
 
 @overload

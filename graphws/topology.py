@@ -41,10 +41,11 @@ def topology(structure: Architecture, device: torch.device = torch.device("cpu")
     for i, block in enumerate(structure.blocks):
         out, into, kernel = structure.block_shape(i)
         rows, within = torch.arange(out).view(-1, 1, 1), torch.arange(into).view(1, -1, 1)
-        first_source = starts[block.source] + (block.sources[0] if block.sources else 0)
-        first_target = starts[block.target] + (block.targets[0] if block.targets else 0)
-        target = (first_target + rows).expand(out, into, kernel)
-        source = (first_source + rows // (out // block.groups) * into + within).expand(out, into, kernel)
+        first_source, source_step = _start_and_step(block.sources)
+        first_target, target_step = _start_and_step(block.targets)
+        target = (starts[block.target] + first_target + rows * target_step).expand(out, into, kernel)
+        read = rows // (out // block.groups) * into + within  # which neurons of the range
+        source = (starts[block.source] + first_source + read * source_step).expand(out, into, kernel)
         columns.append(torch.stack([source.reshape(-1), target.reshape(-1)]))
         blocks.append(torch.full((out * into * kernel,), i))
         taps.append(torch.arange(kernel).repeat(out * into))
@@ -57,6 +58,11 @@ def topology(structure: Architecture, device: torch.device = torch.device("cpu")
         torch.cat(groups).to(device),
         torch.cat(slots).to(device),
     )
+
+
+def _start_and_step(part: tuple[int, ...]) -> tuple[int, int]:
+    """Of a range of neurons, which may be all of a group (empty) or have no step of its own."""
+    return (part[0] if part else 0), (part[2] if len(part) > 2 else 1)
 
 
 def _slots(group: NodeGroup) -> Tensor:

@@ -180,16 +180,17 @@ def _lines(
     lane: tuple[list[float], float, float] | None,
 ) -> list[Line]:
     out, into, taps = weights.shape
-    first_source, first_target = (part[0] if part else 0 for part in (block.sources, block.targets))
+    sources, targets = (range(*part) if part else None for part in (block.sources, block.targets))
     share, thin = out // block.groups, into == 1 and block.groups > 1
     found = []
     for target, end in places[block.target].items():
-        row = target - first_target
-        if not 0 <= row < out:
+        if targets is not None and target not in targets:
             continue
-        start_of_part = first_source + row // share * into
+        row = target if targets is None else targets.index(target)
         for source, start in places[block.source].items():
-            column = source - start_of_part
+            if sources is not None and source not in sources:
+                continue
+            column = (source if sources is None else sources.index(source)) - row // share * into
             if not 0 <= column < into:
                 continue
             edge = weights[row, column]
