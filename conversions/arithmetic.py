@@ -41,7 +41,16 @@ def multiply(net: Network, input: Any, other: Any, *, rounding_mode: str | None 
 TOGETHER = (
     *("pow", "rpow", "maximum", "minimum", "fmax", "fmin", "where", "lerp", "addcmul", "addcdiv", "atan2", "hypot"),
     *("clamp", "clip", "clamp_min", "clamp_max", "masked_fill", "gt", "ge", "lt", "le", "eq", "ne", "greater", "less"),
-    *("greater_equal", "less_equal", "not_equal", "logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or"),
+    *(
+        "greater_equal",
+        "less_equal",
+        "not_equal",
+        "logical_and",
+        "logical_or",
+        "logical_xor",
+        "bitwise_and",
+        "bitwise_or",
+    ),
     *("remainder", "fmod", "floor_divide", "logaddexp", "logaddexp2", "copysign", "xlogy", "heaviside", "threshold"),
     *("and", "or", "xor", "floordiv", "mod", "float_power", "rfloordiv", "rmod", "rand", "ror"),
 )

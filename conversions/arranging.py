@@ -1,4 +1,4 @@
-"""Entries that are told one by one become the channels of an axis again: neurons of their own, joined to those they are."""
+"""Entries that are told one by one become the channels of an axis again: new neurons, joined to those they are."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from conversions.entries import entries_of
+from conversions.entries import entries_of, one_input
 from conversions.network import Network
 from conversions.passes import BATCH
 from conversions.values import GROUP, Atom, Entries, Segment, Value
@@ -46,7 +46,7 @@ class _Piece:
 def natural_axis(net: Network, value: Value, avoid: Sequence[int] = ()) -> int:
     """The axis along which the fewest pairs of a channel and a neuron stand; none of some, where there is another."""
     own = entries_of(net, value)
-    at, _ = _rows(net, own)
+    _, at, _ = one_input(net, own)
     nodes = own.nodes
     for axis in range(nodes.ndim):
         if (nodes == nodes.take([0], axis)).all() or axis == at:
@@ -81,7 +81,12 @@ def arranged(net: Network, value: Value, axis: int | None, avoid: Sequence[int] 
     """
     if value.entries is None and axis is None:
         return value
-    if value.segments and axis is not None and value.axis == axis % len(value.dims) and len(value.dims[value.axis]) == 1:
+    if (
+        value.segments
+        and axis is not None
+        and value.axis == axis % len(value.dims)
+        and len(value.dims[value.axis]) == 1
+    ):
         return value
     axis = natural_axis(net, value, avoid) if axis is None else axis % len(value.dims)
     own = entries_of(net, value)
@@ -100,27 +105,12 @@ def _single(net: Network, value: Value, own: Entries) -> Value:
     node = int(own.nodes.flat[0])
     if node < 0:
         raise net.error("it reads constants alone")
-    at, pattern = _rows(net, own)
+    _, at, pattern = one_input(net, own)
     dims = [_positions(size, pattern if i == at else None) for i, size in enumerate(own.nodes.shape)]
     ones = [i for i, size in enumerate(own.nodes.shape) if size == 1]
     channel = ones[0] if ones else min(1, len(dims) - 1)
     dims[channel] = (Atom("c", 1),) if ones else (Atom("c", 1), *dims[channel])
     return _where_it_lies(net, Value(tuple(dims), (Segment(node // GROUP, node % GROUP, 1),)))
-
-
-def _rows(net: Network, own: Entries) -> tuple[int, np.ndarray]:
-    """The axis that holds the two inputs, and which of them each of its indices belongs to."""
-    for axis, size in enumerate(own.rows.shape):
-        lines = np.moveaxis(own.rows, axis, 0).reshape(size, -1)
-        high, low = lines.max(1), np.where(lines < 0, 2, lines).min(1)
-        told = low < 2
-        if size % 2 or not (high == low)[told].all() or {*low[told].tolist()} != {0, 1}:
-            continue
-        for inner in (d for d in range(size // 2, 0, -1) if (size // 2) % d == 0):
-            pattern = np.arange(size) // inner % 2
-            if (pattern == low)[told].all():
-                return axis, pattern
-    raise net.error("the inputs of the batch lie on no one axis")
 
 
 def _positions(size: int, pattern: np.ndarray | None) -> tuple[Atom, ...]:
@@ -134,17 +124,10 @@ def _positions(size: int, pattern: np.ndarray | None) -> tuple[Atom, ...]:
 
 
 def _table(net: Network, value: Value, own: Entries, axis: int) -> _Table:
-    at, pattern = _rows(net, own)
+    one, at, pattern = one_input(net, own)
     if at == axis:
         raise net.error(f"axis {axis} of {list(value.shape)} runs over the batch")
-    parts = [
-        np.moveaxis(part.compress(pattern == row, at), axis, 0).reshape(part.shape[axis], -1)
-        for part in (own.nodes, own.places)
-        for row in (0, 1)
-    ]
-    if not ((parts[0] == parts[1]).all() and (parts[2] == parts[3]).all()):
-        raise net.error("it mixes the inputs of the batch")
-    nodes, places = parts[0], parts[2]
+    nodes, places = (np.moveaxis(part, axis, 0).reshape(part.shape[axis], -1) for part in (one.nodes, one.places))
     _, first = np.unique(_hashes(nodes.T), return_index=True)
     shape = own.nodes.shape
     dims = [_positions(size, pattern if i == at else None) for i, size in enumerate(shape)]
@@ -242,8 +225,8 @@ def _moved(piece: _Piece, by: int) -> _Piece:
 
 
 def _cost(nodes: np.ndarray, period: int) -> int:
-    lines = nodes.reshape(-1, period).T
-    return period + int(np.count_nonzero(np.diff(np.diff(lines, axis=1), axis=1)))
+    steps = np.diff(nodes.reshape(-1, period).T, axis=1)
+    return period + int(np.count_nonzero(np.diff(steps, axis=1)) + np.count_nonzero(steps == 0))
 
 
 def _in_steps(nodes: np.ndarray, channels: range) -> Iterator[_Piece]:

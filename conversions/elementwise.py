@@ -92,6 +92,7 @@ KEPT = (
 )
 RULES |= dict.fromkeys(KEPT, keep)
 ENTRYWISE = {*ACTIVATIONS, *KEPT, "clone", "contiguous", "detach", "to", "identity", *DROPOUTS}  # each entry by itself
+ENTRYWISE -= {"dynamic_round"}  # by the least and the largest of all
 
 
 @rule("prelu")

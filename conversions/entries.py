@@ -15,14 +15,14 @@ from conversions.network import Network
 from conversions.passes import BATCH, Batch, Computed, Rows, Stored
 from conversions.values import GROUP, Atom, Entries, Segment, Value, input_dims
 
-__all__ = ["entries_of", "entrywise", "moved"]
+__all__ = ["entries_of", "entrywise", "moved", "one_input"]
 
 JOINING = ("cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack", "column_stack")
 LARGEST = 1 << 25  # entries that are told one by one
 
 
 def entries_of(net: Network, value: Value) -> Entries:
-    """What each entry of a value is; the channels of an input that no layer has read are those of its second axis.
+    """What each entry of a value is; those of an input that no layer has read are chosen.
 
     Raises:
         UnknownError: If they are too many, or it is a part of the input whose neurons lie along another axis.
@@ -42,7 +42,9 @@ def _spread(net: Network, value: Value) -> Entries:
     """The entries of a value that runs over neurons along one axis."""
     atoms = value.atoms
     sizes = [2 if atom.kind == "b" else atom.size for atom in atoms]
-    shape = [2 * (size // BATCH) if _has_batch(dim) else size for dim, size in zip(value.dims, value.shape, strict=True)]
+    shape = [
+        2 * (size // BATCH) if _has_batch(dim) else size for dim, size in zip(value.dims, value.shape, strict=True)
+    ]
     neurons = np.concatenate([s.group * GROUP + s.start + s.step * np.arange(s.size) for s in value.segments])
     nodes, rows = np.full(sizes, neurons[0]), np.zeros(sizes, np.int64)
     places, stride = np.zeros(sizes, np.int64), 1
@@ -63,10 +65,13 @@ def _has_batch(dim: Sequence[Atom]) -> bool:
 
 
 def _read(net: Network, value: Value) -> Value:
-    """A part of an input with its neurons chosen: those that another operation reads, else along its second axis."""
+    """A part of an input with its neurons chosen: those that another operation reads, else those of the usual axis."""
     axes = net.input_axes.get(value.source)
-    if axes is None and len(value.dims) > 1 and any(atom.kind == "u" for atom in value.dims[1]):
-        return net.decide(value, 1)
+    if axes is None:
+        net.chosen = True
+        axis = net.meeting % len(value.dims)
+        if any(atom.kind == "u" for atom in value.dims[axis]):
+            return net.decide(value, axis)
     if axes == ():  # its only neuron
         dims = [tuple(_chosen(atom, None) for atom in dim) for dim in value.dims]
         dims[min(1, len(dims) - 1)] = (Atom("c", 1), *dims[min(1, len(dims) - 1)])
@@ -90,7 +95,7 @@ def _total_of_input(net: Network, value: Value) -> Value:
     if not own:
         raise net.error("an input of one number a row has no neurons to be told apart")
     whole = Value(input_dims(own, BATCH), unread=True, source=value.source)
-    neurons = _read(net, whole) if value.source in net.input_axes else net.decide(whole, 1)
+    neurons = _read(net, whole) if value.source in net.input_axes else net.decide(whole, net.meeting % len(whole.dims))
     dims = [tuple(atom if atom.kind == "b" else Atom("p", atom.size) for atom in dim) for dim in value.dims]
     return _total(net, Value(tuple(dims), reduced=neurons.segments))
 
@@ -170,10 +175,34 @@ def moved(net: Network, run: Callable[..., Any], args: Sequence[Any], kwargs: di
     results = list(result) if isinstance(result, (tuple, list)) else [result]
     joined = [np.concatenate([getattr(own, name).reshape(-1) for own in known]) for name in ("nodes", "places", "rows")]
     shapes = net.operation.shapes if net.operation else ()
-    return [
-        _told(shape, Entries(*(part[found.long().numpy()] for part in joined)))
-        for shape, found in zip(shapes, results, strict=True)
-    ]
+    told = [Entries(*(part[found.long().numpy()] for part in joined)) for found in results]
+    for entries in told:
+        one_input(net, entries)
+    return [_told(shape, entries) for shape, entries in zip(shapes, told, strict=True)]
+
+
+def one_input(net: Network, own: Entries) -> tuple[Entries, int, np.ndarray]:
+    """The entries of one input, the axis that holds the inputs, and which of two each of its indices belongs to.
+
+    Raises:
+        UnknownError: If the inputs lie on no one axis, or differ.
+    """
+    for axis, size in enumerate(own.rows.shape):
+        lines = np.moveaxis(own.rows, axis, 0).reshape(size, -1)
+        high, low = lines.max(1), np.where(lines < 0, 2, lines).min(1)
+        told = low < 2
+        if size % 2 or not (high == low)[told].all() or {*low[told].tolist()} != {0, 1}:
+            continue
+        for inner in (d for d in range(size // 2, 0, -1) if (size // 2) % d == 0):
+            pattern = np.arange(size) // inner % 2
+            if (pattern == low)[told].all():
+                parts = [
+                    Entries(*(part.compress(pattern == row, axis) for part in (own.nodes, own.places, own.rows)))
+                    for row in (0, 1)
+                ]
+                if (parts[0].nodes == parts[1].nodes).all() and (parts[0].places == parts[1].places).all():
+                    return parts[0], axis, pattern
+    raise net.error("it picks or mixes inputs of the batch")
 
 
 def _is_leaf(value: Any) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["NUMBERS", "last_line", "line_of", "name_of", "place_of"]
+__all__ = ["LEFT_OUT", "NUMBERS", "last_line", "line_of", "name_of", "place_of"]
 
 OWN = Path(__file__).parent.as_posix() + "/"
 TORCH = Path(torch.__file__).parent.as_posix() + "/"
@@ -22,6 +22,16 @@ OTHERS = {  # of the name of a function of F and other arguments
     torch.batch_norm: "torch.batch_norm",
     torch.instance_norm: "torch.instance_norm",
     torch.Tensor.unfold: "tensor_unfold",
+}
+
+
+_RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell")
+_ATTENTION = ("scaled_dot_product_attention", "multi_head_attention_forward", "native_multi_head_attention")
+_SUMMED = ("baddbmm", "addbmm", "tensordot", "inner", "dot", "vdot", "cdist", "bilinear", "cosine_similarity", "outer")
+LEFT_OUT = {  # operations that are not understood yet, and what they are
+    **dict.fromkeys(_RECURRENT, "a recurrent cell (LSTM, GRU or RNN)"),
+    **dict.fromkeys(_ATTENTION, "attention"),
+    **dict.fromkeys(_SUMMED, "a product of two signals that is summed over channels or positions, as in attention,"),
 }
 
 

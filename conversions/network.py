@@ -32,13 +32,18 @@ class Network:
         uses: How many operations (and returns) read each recorded value.
         inputs: The tensors that come in; the first groups are theirs, of sizes that the first to read them says. Where
             none is told there is one, whose group is made when it is read.
-        meeting: The axis that holds the channels of inputs that meet one another before a layer reads them.
+        meeting: The axis that holds the channels of inputs that meet one another, or are cut up, before a layer reads
+            them.
+        strict: Whether operations must be understood with neurons as they lie.
+        chosen: Whether the axis was asked for by an input that is cut up.
     """
 
     state: Mapping[str, Tensor]
     uses: Mapping[int, int]
     inputs: Sequence[Input] = ()
     meeting: int = 1
+    strict: bool = False
+    chosen: bool = False
     groups: list[NodeGroup] = field(default_factory=list)
     blocks: list[EdgeBlock] = field(default_factory=list)
     specs: list[TensorSpec] = field(default_factory=list)
@@ -140,9 +145,7 @@ class Network:
         unique, number = name, 2
         while unique in taken:
             unique, number = f"{name}#{number}", number + 1
-        ranges = [
-            self._range(segment) for segment in (source, target)
-        ]
+        ranges = [self._range(segment) for segment in (source, target)]
         self.blocks.append(EdgeBlock(unique, source.group, target.group, tuple(kernel), groups, kind, *ranges))
         return len(self.blocks) - 1
 

@@ -148,7 +148,12 @@ def _fixed(net: Network, input: Value, axis: int, weight: Tensor, bias: Any) -> 
     for segment in value.segments:
         net.block(net.label_of_operation, segment, net.whole(group), (), 1, "gate")
     net.label(value, [column.tolist() for column in weight.transpose(0, 1).flatten(1)])
-    found = Value(tuple((Atom("c", weight.shape[0]),) if i == axis % len(value.dims) else dim for i, dim in enumerate(value.dims)), (net.whole(group),))
+    found = Value(
+        tuple(
+            (Atom("c", weight.shape[0]),) if i == axis % len(value.dims) else dim for i, dim in enumerate(value.dims)
+        ),
+        (net.whole(group),),
+    )
     net.label(found, [row.tolist() for row in weight.flatten(1)])
     return same_axes(net, found)
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from conversions.naming import LEFT_OUT
 from conversions.network import Network
-from conversions.operations import Rule, behind, owner, rule, signal, stored
+from conversions.operations import RULES, Rule, behind, owner, rule, signal, stored
 from conversions.values import Atom, Value
 
 __all__: list[str] = []
-
-RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell")
-ATTENTION = ("scaled_dot_product_attention", "multi_head_attention_forward", "_native_multi_head_attention")
-SUMMED = ("baddbmm", "addbmm", "tensordot", "inner", "dot", "vdot", "cdist", "bilinear", "cosine_similarity", "outer")
 
 
 def _left_out(what: str) -> Rule:
@@ -22,12 +19,8 @@ def _left_out(what: str) -> Rule:
     return read
 
 
-for _names, _what in (
-    (RECURRENT, "a recurrent cell (LSTM, GRU or RNN)"),
-    (ATTENTION, "attention"),
-    (SUMMED, "a product of two signals that is summed over channels or positions, as in attention,"),
-):
-    rule(*_names)(_left_out(_what))
+for _name, _what in LEFT_OUT.items():
+    RULES[_name] = _left_out(_what)
 
 
 @rule("einsum")

@@ -12,7 +12,20 @@ import torch
 from torch import Tensor, nn
 
 from conversions.calls import Arguments
-from conversions.passes import BATCH, SECOND, Batch, Computed, Recorded, Recording, Ref, Rows, Stored, UnfitError, refs_of
+from conversions.naming import LEFT_OUT
+from conversions.passes import (
+    BATCH,
+    SECOND,
+    Batch,
+    Computed,
+    Recorded,
+    Recording,
+    Ref,
+    Rows,
+    Stored,
+    UnfitError,
+    refs_of,
+)
 from conversions.recorder import Recorder
 
 __all__ = ["BATCH", "Batch", "Computed", "Recorded", "Recording", "Ref", "Stored", "UnfitError", "record", "refs_of"]
@@ -72,6 +85,9 @@ def _general(first: Recording, second: Recording, name: str) -> Recording:
     outlines = [[(op.name, op.results) for op in recording.operations] for recording in (first, second)]
     if outlines[0] != outlines[1] or first.outputs != second.outputs:
         raise ValueError(f"the forward of {name} is not deterministic, or depends on the number of inputs")
+    out = next((operation for operation in first.operations if operation.name in LEFT_OUT), None)
+    if out is not None:
+        raise ValueError(f"{out}: {LEFT_OUT[out.name]} is not understood yet; no graph was made")
     operations = []
     for a, b in zip(first.operations, second.operations, strict=True):
         args, kwargs = (_argument(x, y, a) for x, y in ((a.args, b.args), (a.kwargs, b.kwargs)))

@@ -1,4 +1,4 @@
-"""A rule that does not understand how the neurons of a value lie is tried again with them arranged along another axis."""
+"""A rule that does not understand how neurons lie is tried again with them arranged along another axis."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from conversions.arranging import arranged
 from conversions.elementwise import ENTRYWISE
 from conversions.entries import entrywise, moved
 from conversions.network import Network, UnknownError
-from conversions.operations import RULES, Rule, rule
+from conversions.operations import Rule, rule
 from conversions.passes import Computed, Ref, Stored
 from conversions.program import function_of
 from conversions.values import Value
@@ -33,10 +33,26 @@ MOVES = {
     *("cat", "concat", "concatenate", "chunk", "split", "tensor_split", "unbind", "split_with_sizes", "narrow"),
     *("getitem", "index_select", "roll", "flip", "pad", "expand", "repeat", "expand_as", "broadcast_to"),
 }
-ARITHMETIC = ("add", "radd", "sub", "subtract", "rsub", "mul", "multiply", "rmul", "div", "divide", "true_divide")
-ARITHMETIC = {*ARITHMETIC, "rtruediv", *TOGETHER}  # each entry by itself where the other operands are numbers
+ARITHMETIC = {  # each entry by itself where the other operands are numbers
+    *("add", "radd", "sub", "subtract", "rsub", "mul", "multiply", "rmul", "div", "divide", "true_divide", "rtruediv"),
+    *TOGETHER,
+}
 REDUCING = (
-    *("mean", "sum", "amax", "amin", "max", "min", "std", "var", "logsumexp", "prod", "std_mean", "var_mean", "aminmax"),
+    *(
+        "mean",
+        "sum",
+        "amax",
+        "amin",
+        "max",
+        "min",
+        "std",
+        "var",
+        "logsumexp",
+        "prod",
+        "std_mean",
+        "var_mean",
+        "aminmax",
+    ),
     *("nanmean", "median", "nanmedian", "mode", "norm", "linalg_vector_norm"),
 )
 
@@ -55,9 +71,10 @@ def _is_leaf(value: Any) -> bool:
 def applied(net: Network, read: Rule, args: Any, kwargs: Any) -> Any:
     """What a rule makes of an operation, its values arranged so that it understands them.
 
-    A rule is tried on values as they are; where it does not understand them and the operation only moves entries, these
-    are followed one by one; else the neurons of values are arranged along one axis after another until it does. Either
-    describes the same values, and may find a smaller symmetry, never a larger one.
+    A rule is tried on values as they are, and on these alone where the network is read strictly. Where it does not
+    understand them and the operation only moves entries, these are followed one by one; else the neurons of values are
+    arranged along one axis after another until it does. Either describes the same values, and may find a smaller
+    symmetry, never a larger one.
 
     Raises:
         UnknownError: If the rule understands no arrangement; what it says of the first.
@@ -83,7 +100,11 @@ def _attempts(
     name = net.operation.name if net.operation else ""
     if not told:
         yield lambda: read(net, *args, **kwargs)
-    if not values or any(isinstance(leaf, Computed) for leaf in tree_leaves((args, kwargs), is_leaf=_is_leaf)):
+    if (
+        net.strict
+        or not values
+        or any(isinstance(leaf, Computed) for leaf in tree_leaves((args, kwargs), is_leaf=_is_leaf))
+    ):
         return
     if move:
         yield lambda: arrange(net, *args, **kwargs)

@@ -125,16 +125,13 @@ def _runs(groups: Sequence[NodeGroup], starts: np.ndarray, tracks: np.ndarray, m
     runs: dict[int, list[Run]] = defaultdict(list)
     factor = 0
     for found in sorted(alike.values(), key=_first):
-        stacked = np.stack(sorted(found, key=np.min))  # [tracks, nodes of one]
-        steps = np.diff(stacked, axis=0)
-        even = len(stacked) == 1 or bool((steps == steps[:1]).all() and (steps > 0).all())
-        alone = len(stacked) == 1 and any(groups[owner[node]].size > 1 for node in stacked[0])
-        if not even or alone:
-            continue
-        for position, node in enumerate(stacked[0]):
-            step = int(steps[0, position]) if len(stacked) > 1 else 1
-            runs[int(owner[node])].append((factor, int(node - starts[owner[node]]), step, len(stacked)))
-        factor += 1
+        for stacked in _even(np.stack(sorted(found, key=np.min))):
+            if len(stacked) == 1 and any(groups[owner[node]].size > 1 for node in stacked[0]):
+                continue
+            for position, node in enumerate(stacked[0]):
+                step = int(stacked[1, position] - node) if len(stacked) > 1 else 1
+                runs[int(owner[node])].append((factor, int(node - starts[owner[node]]), step, len(stacked)))
+            factor += 1
     out = []
     for index, group in enumerate(groups):
         own_runs = tuple(sorted(runs[index], key=lambda run: run[1]))
@@ -143,6 +140,18 @@ def _runs(groups: Sequence[NodeGroup], starts: np.ndarray, tracks: np.ndarray, m
         else:
             out.append(replace(group, factor=None, runs=own_runs))
     return out
+
+
+def _even(tracks: np.ndarray) -> Iterator[np.ndarray]:
+    """Tracks [tracks, nodes of one] in parts that run evenly through every group, as runs are told."""
+    steps, start = np.diff(tracks, axis=0), 0
+    while start < len(tracks):
+        stop = start + 1
+        if stop < len(tracks) and (steps[start] > 0).all():
+            while stop < len(tracks) and (steps[stop - 1] == steps[start]).all():
+                stop += 1
+        yield tracks[start:stop]
+        start = stop
 
 
 def _first(tracks: list[np.ndarray]) -> int:

@@ -81,21 +81,30 @@ def read(recording: Recording, state: Mapping[str, Tensor]) -> Architecture:
         ValueError: If an operation is not understood.
     """
     recording = recording.pruned()
-    try:
-        return _read(recording, state, 1)
-    except UnknownError:
-        if len(recording.inputs) > 1:
-            with suppress(UnknownError):
-                return _read(recording, state, -1)
-        raise
+    for axis in (1, -1) if len(recording.inputs) > 1 else (1,):
+        with suppress(UnknownError):
+            return _read(recording, state, axis, strict=True)[0]
+    first, chosen = _read(recording, state, 1, strict=False)
+    found = [first]
+    if chosen:
+        with suppress(UnknownError):
+            found.append(_read(recording, state, -1, strict=False)[0])
+    return min(found, key=lambda own: len(own.blocks) + own.num_nodes)
 
 
-def _read(recording: Recording, state: Mapping[str, Tensor], meeting: int) -> Architecture:
-    """The architecture, where inputs that meet one another have their channels on an axis."""
+def _read(recording: Recording, state: Mapping[str, Tensor], axis: int, *, strict: bool) -> tuple[Architecture, bool]:
+    """The architecture, and whether the axis was asked for.
+
+    Args:
+        recording: What was recorded.
+        state: The state dict.
+        axis: Of the channels of inputs that meet one another, or are cut up, before a layer reads them.
+        strict: Whether every operation must be understood with neurons as they lie.
+    """
     uses = Counter(recording.outputs)
     for operation in recording.operations:
         uses.update(ref.number for ref in refs_of(operation))
-    net = Network(state, uses, recording.inputs, meeting)
+    net = Network(state, uses, recording.inputs, axis, strict)
     values: dict[int, Any] = {
         number: Value(input_dims(own.shape, BATCH), unread=True, source=number)
         for number, own in enumerate(recording.inputs)
@@ -107,7 +116,7 @@ def _read(recording: Recording, state: Mapping[str, Tensor], meeting: int) -> Ar
             raise net.unknown(f"with a result of dtype {wrong[0]}")
         values |= dict(zip(operation.results, _apply(net, operation, values), strict=True))
     net.operation = None
-    return _finished(net, [values[number] for number in recording.outputs], recording, state)
+    return _finished(net, [values[number] for number in recording.outputs], recording, state), net.chosen
 
 
 def _is_leaf(value: Any) -> bool:

@@ -75,8 +75,8 @@ class EdgeBlock:
         kind: What the edges are: ``"weight"``; of norms ``"scale"``, ``"shift"``, ``"mean"`` and ``"variance"``;
             ``"identity"`` and ``"negative"`` in sums of signals, ``"gate"`` in products, ``"unflatten"`` from neurons
             to the channel they become positions of. One of KINDS.
-        sources: Range of the source group's neurons, as ``range`` takes it (start, stop and perhaps a step, which may be
-            negative); all of them where empty.
+        sources: Range of the source group's neurons, as ``range`` takes it (start, stop, perhaps a step); all of them where
+            empty.
         targets: Range of the target group's neurons, likewise.
     """
 
@@ -86,8 +86,8 @@ class EdgeBlock:
     kernel: tuple[int, ...] = ()
     groups: int = 1
     kind: str = "weight"
-    sources: tuple[int, int] | tuple[int, int, int] | tuple[()] = ()
-    targets: tuple[int, int] | tuple[int, int, int] | tuple[()] = ()
+    sources: tuple[int, ...] = ()
+    targets: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

@@ -147,7 +147,7 @@ def test_sequences_with_channels_last_that_meet() -> None:
     torch.testing.assert_close(conversions.execute(graph, *given), module(*given))
 
 
-def test_one_input_along_two_axes_is_refused() -> None:
+def test_one_input_is_read_along_two_axes() -> None:
     class Both(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -156,8 +156,10 @@ def test_one_input_along_two_axes_is_refused() -> None:
         def forward(self, x: Tensor, y: Tensor) -> Tensor:
             return self.a(x).mean(1) + self.b(x.transpose(1, 2)).mean(1) + self.a(y)
 
-    with pytest.raises(ValueError, match="it reads the input 'x' along another axis than an operation before it"):
-        conversions.to_graph(Both(), (torch.randn(3, 4, 5), torch.randn(3, 5)))
+    given, module = (torch.randn(3, 4, 5), torch.randn(3, 5)), Both().eval()
+    graph = conversions.to_graph(module, given)
+    assert [group.role for group in graph.architecture.groups].count("input") == 2
+    torch.testing.assert_close(conversions.execute(graph, *given), module(*given))
 
 
 WRONG: dict[str, tuple[Callable[[nn.Module], object], str]] = {

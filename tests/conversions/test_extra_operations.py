@@ -68,7 +68,7 @@ def test_they_are_steps_of_a_program(channels: int) -> None:
     torch.testing.assert_close(net(x), expected)
 
 
-def test_neurons_that_do_not_fill_the_shape_are_named() -> None:
+def test_neurons_that_stand_beside_positions_fill_the_shape() -> None:
     class Sums(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -77,5 +77,5 @@ def test_neurons_that_do_not_fill_the_shape_are_named() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return unflatten_last(self.lift(x).unsqueeze(2).expand(-1, -1, 2).flatten(1), (4, 3))
 
-    with pytest.raises(ValueError, match="divides the channels"):
-        conversions.to_graph(Sums(), torch.randn(2, 5))
+    module, x = Sums().eval(), torch.randn(2, 5)
+    torch.testing.assert_close(conversions.execute(conversions.to_graph(module, x), x), module(x))

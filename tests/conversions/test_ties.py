@@ -116,12 +116,12 @@ def test_a_kernel_used_with_and_without_positions_stays() -> None:
     assert Symmetry(graph.architecture).sizes == ()
 
 
-def test_tracks_that_do_not_run_evenly_stay() -> None:
+def test_tracks_are_taken_as_far_as_they_run_evenly() -> None:
     groups = [NodeGroup("in", 1, "input"), NodeGroup("a", 4), NodeGroup("out", 1, "output")]
     blocks = [EdgeBlock("first", 0, 1), EdgeBlock("last", 1, 2)]
     labels = [(1, ["x", "x", "y", "x"])]
     found = with_factors(groups, blocks, [], labels)
-    assert found[1].permuted == ()
+    assert found[1].permuted == ((0, 0, 1, 2),)
     even = with_factors(groups, blocks, [], [(1, ["x", "y", "x", "y"])])
     assert even[1].permuted == ((0, 0, 2, 2), (1, 1, 2, 2))
 
