@@ -75,8 +75,7 @@ class EdgeBlock:
         kind: What the edges are: ``"weight"``; of norms ``"scale"``, ``"shift"``, ``"mean"`` and ``"variance"``;
             ``"identity"`` and ``"negative"`` in sums of signals, ``"gate"`` in products, ``"unflatten"`` from neurons
             to the channel they become positions of. One of KINDS.
-        sources: Range of the source group's neurons, as ``range`` takes it (start, stop, perhaps a step); all of them where
-            empty.
+        sources: Range of the source group's neurons, as ``range`` takes it (start, stop, maybe a step); empty for all.
         targets: Range of the target group's neurons, likewise.
     """
 
