@@ -9,6 +9,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import NoReturn
 
+from graphws.cli.ending import end_with_starter
 from graphws.cli.progress import Progress
 
 __all__ = ["main"]
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(words: Sequence[str]) -> int:
+    end_with_starter()
     if words and words[0] in LIGHTNING:
         with Progress(f"graphws {words[0]}: starting"):
             from graphws.cli.fit import run_lightning

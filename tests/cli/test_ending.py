@@ -8,8 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
-from graphws.cli.ending import end_with_starter, tied
+from graphws.cli import main
+from graphws.cli.ending import TIED, end_with_starter, tied
+from graphws.folder_lock import refuse_locked
+from tests.tiny_zoo import edit_task, tiny_zoo, write_config
 
 CHILD = """
 import sys, time
@@ -85,3 +89,37 @@ def test_others_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     end_with_starter()
     assert threading.active_count() == before
     assert tied({"a": "b"})["a"] == "b"
+
+
+def test_every_command_asks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    waits: list[int] = []
+    monkeypatch.setattr("graphws.cli.ending._wait", lambda: waits.append(1))
+    for words in (["fit", "--config", "missing.yaml"], ["zoo", "info", "missing"]):
+        monkeypatch.setenv(TIED, "1")
+        assert main(words) == 2
+        assert TIED not in os.environ
+    capsys.readouterr()
+    assert _wait(lambda: len(waits) == 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_killed_sweep_ends_its_fits_and_goes_on(number: signal.Signals, tmp_path: Path) -> None:
+    config = write_config(tmp_path / "edit.yaml", tiny_zoo(tmp_path / "zoo"), edit_task(), epochs=100_000)
+    out = tmp_path / "many"
+    words = [sys.executable, "-m", "graphws.cli", "sweep", str(config), "--seeds", "0,1", "--out", str(out)]
+    sweep = subprocess.Popen([*words, "--workers", "2"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    checkpoints = [out / f"edit_seed{seed}" / "checkpoints" / "last.ckpt" for seed in (0, 1)]
+    try:
+        assert _wait(lambda: all(path.is_file() for path in checkpoints), 120)
+        children = _children(sweep.pid)
+        assert len(children) == 2
+        sweep.send_signal(number)
+        assert sweep.wait(30) != 0
+        assert _wait(lambda: not any(_runs(child) for child in children))
+    finally:
+        sweep.kill()
+        sweep.wait()
+    for path in checkpoints:
+        assert "state_dict" in torch.load(path, weights_only=True)
+    refuse_locked(out / "edit_seed0" / ".lock", out)
