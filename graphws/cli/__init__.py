@@ -15,7 +15,7 @@ from graphws.cli.progress import Progress
 __all__ = ["main"]
 
 LIGHTNING = {
-    "fit": "fit a task: graphws fit --config x.yaml",
+    "fit": "train a weight-space model as a YAML file says: graphws fit --config x.yaml",
     "validate": "evaluate a run's checkpoint on the validation split",
     "test": "evaluate a run's checkpoint on the test split",
     "predict": "write a run's predictions on the test split",

@@ -23,21 +23,31 @@ def register(subparsers: Any) -> None:
     """Add ``audit``."""
     parser = subparsers.add_parser(
         "audit",
-        help="general position of a zoo's networks, as stored and quantised",
-        description="For each criterion of general position the share of networks that satisfy it, as stored and at "
-        "fewer bits, which neurons tie, and what follows for the four targets of arXiv 2602.01083.",
+        help="say which guarantees of the theory hold for the networks of a zoo, as stored and quantised",
+        description="A network is in general position if its values tell the neurons of each layer apart. For each of "
+        "five criteria of that, print the share of networks that satisfy it, as stored and at fewer bits, which neurons "
+        "tie, and what follows for the four targets of arXiv 2602.01083.",
     )
-    parser.add_argument("zoo", metavar="ZOO", type=Path, help="folder of a zoo, or one checkpoint or model folder")
-    parser.add_argument("--bits", type=_bits, default=(), metavar="16,12,8,4", help="quantise to these widths, 2 to 32")
+    parser.add_argument(
+        "zoo", metavar="ZOO", type=Path, help="folder of a zoo, file of a trained network, or model folder"
+    )
+    parser.add_argument(
+        "--bits", type=_bits, default=(), metavar="16,12,8,4", help="bits per weight to quantise to, each 2 to 32"
+    )
     parser.add_argument(
         "--scheme",
         choices=("symmetric", "minmax"),
         default="symmetric",
         help="range of a quantised tensor: -max|w| to max|w| (default), or min w to max w",
     )
-    parser.add_argument("--count", type=int, metavar="N", help="the first N networks alone")
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="where report.json and the figure go (default runs/audit_<ZOO>)"
+        "--count", type=int, metavar="N", help="number of networks to look at, from the first on (default: all)"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder to write report.json and the figure to (default runs/audit_<ZOO>)",
     )
     add_network_options(parser)
     parser.set_defaults(run=run_audit)

@@ -25,34 +25,73 @@ def register(subparsers: Any) -> None:
     """Add ``bench``."""
     parser = subparsers.add_parser(
         "bench",
-        help="time and memory of the models on this machine",
+        help="measure the time and memory of the models on this machine",
         description="Times the forward pass and the editing step (render 28 x 28, MSE, AdamW) of models on random "
         "networks, in alternation, beside peak memory and the share of the machine's matrix rate.",
     )
-    parser.add_argument("--models", nargs="+", metavar="NAME", help="as GMN 'DWS, attention'; eight by default")
-    parser.add_argument("--widths", type=_integers, metavar="W,W", help="hidden channels (default 32)")
-    parser.add_argument("--batches", type=_integers, metavar="B,B", help="networks a batch (default 32)")
-    parser.add_argument("--layout", type=_integers, default=(2, 32, 32, 1), metavar="2,32,32,1", help="input networks")
-    parser.add_argument("--layers", type=int, default=4, metavar="N", help="of the models (default 4)")
-    parser.add_argument("--k", type=int, default=1, help="networks rendered and averaged (default 1)")
-    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="of each case (default 5)")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of torch (default 1)")
-    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
-    parser.add_argument("--full", action="store_true", help="all models, three widths and batch sizes; long")
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        metavar="NAME",
+        help="names of the models to time, for example GMN 'DWS, attention' (default: eight of them)",
+    )
+    parser.add_argument(
+        "--widths", type=_integers, metavar="W,W", help="numbers of hidden channels of the models (default 32)"
+    )
+    parser.add_argument("--batches", type=_integers, metavar="B,B", help="numbers of networks per batch (default 32)")
+    parser.add_argument(
+        "--layout",
+        type=_integers,
+        default=(2, 32, 32, 1),
+        metavar="2,32,32,1",
+        help="sizes of the layers of the networks that are read (default 2,32,32,1)",
+    )
+    parser.add_argument("--layers", type=int, default=4, metavar="N", help="number of layers of the models (default 4)")
+    parser.add_argument(
+        "--k", type=int, default=1, help="number of networks that an edit predicts, renders and averages (default 1)"
+    )
+    parser.add_argument(
+        "--repeats", type=int, default=5, metavar="N", help="number of timed rounds per case (default 5)"
+    )
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="number of torch's threads (default 1)")
+    parser.add_argument("--device", default="cpu", help="device to run on: cpu (default) or cuda")
+    parser.add_argument(
+        "--full", action="store_true", help="time all models at three widths and batch sizes, which takes long"
+    )
     kinds = parser.add_mutually_exclusive_group()
-    kinds.add_argument("--published", action="store_true", help="models of the published sizes in place of --widths")
+    kinds.add_argument(
+        "--published", action="store_true", help="time models of the published sizes in place of --widths"
+    )
     kinds.add_argument(
         "--against",
         metavar="NAME",
         help="time others' networks against ours: those of the installed package nfn, or of dwsnets, neural-graphs or "
         "scalegmn in --source",
     )
-    kinds.add_argument("--growth", action="store_true", help="cost against width, depth, batch and zoo size, drawn")
-    parser.add_argument("--source", type=Path, metavar="DIR", help="of --against: a checkout of the authors' code")
-    parser.add_argument("--compile", action="store_true", help="of --against: their network by torch.compile")
-    parser.add_argument("--axes", nargs="+", metavar="AXIS", help="of --growth: width depth batch zoo (default all)")
-    parser.add_argument("--out", type=Path, default=Path("runs/bench"), metavar="DIR", help="default runs/bench")
-    parser.add_argument("--readme", type=Path, metavar="FILE", help="also put the table between FILE's bench marks")
+    kinds.add_argument(
+        "--growth",
+        action="store_true",
+        help="measure and draw how the cost grows with width, depth, batch and zoo size",
+    )
+    parser.add_argument(
+        "--source", type=Path, metavar="DIR", help="folder of a checkout of the authors' code, for --against"
+    )
+    parser.add_argument(
+        "--compile", action="store_true", help="run the others' network under torch.compile, for --against"
+    )
+    parser.add_argument(
+        "--axes", nargs="+", metavar="AXIS", help="what to grow, for --growth: width depth batch zoo (default all)"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs/bench"),
+        metavar="DIR",
+        help="folder to write results to (default runs/bench)",
+    )
+    parser.add_argument(
+        "--readme", type=Path, metavar="FILE", help="Markdown file between whose bench marks to put the table as well"
+    )
     parser.set_defaults(run=run_bench)
 
 

@@ -19,15 +19,25 @@ __all__ = ["register"]
 
 def register(subparsers: Any) -> None:
     """Add ``convert`` and ``inspect``."""
-    parser = subparsers.add_parser("convert", help="a checkpoint, or a module with its tensors, as a graph file")
-    parser.add_argument("checkpoint", type=Path, help="file (.pt .pth .safetensors .onnx .h5 .keras) or model folder")
+    parser = subparsers.add_parser("convert", help="convert a checkpoint of a network to a graph file")
+    parser.add_argument(
+        "checkpoint",
+        type=Path,
+        help="file of a trained network (.pt, .pth, .safetensors, .onnx, .h5, .keras, ...) or model folder",
+    )
     add_network_options(parser)
-    parser.add_argument("--out", type=Path, required=True, help="graph to write: .safetensors")
+    parser.add_argument("--out", type=Path, required=True, help="graph file to write (.safetensors)")
     parser.set_defaults(run=run_convert)
-    parser = subparsers.add_parser("inspect", help="layers, symmetry and left-overs of a network; a drawing")
-    parser.add_argument("checkpoint", type=Path, help="checkpoint, model folder, or graph written by convert")
+    parser = subparsers.add_parser(
+        "inspect", help="describe a network: its layers, its symmetry, what is no part of its graph; or draw it"
+    )
+    parser.add_argument(
+        "checkpoint",
+        type=Path,
+        help="file of a trained network, model folder, or graph file written by graphws convert",
+    )
     add_network_options(parser)
-    parser.add_argument("--draw", type=Path, metavar="FILE", help="drawing to write: .png, .svg or .html")
+    parser.add_argument("--draw", type=Path, metavar="FILE", help="drawing to write (.png, .svg or .html)")
     parser.set_defaults(run=run_inspect)
 
 

@@ -30,14 +30,19 @@ def add_network_options(parser: argparse.ArgumentParser, *, allow_nonfinite: boo
     parser.add_argument(
         "--module",
         metavar="PKG.MOD:FACTORY",
-        help="builds the module (called without arguments) whose tensors the checkpoint replaces, all of them; "
-        "importable from here",
+        help="importable function or class that builds, called without arguments, the module whose tensors the "
+        "checkpoint replaces, all of them",
     )
     parser.add_argument(
-        "--input-shape", type=parse_shape, metavar="1,3,32,32", help="of an input, batch axis first; else inferred"
+        "--input-shape",
+        type=parse_shape,
+        metavar="1,3,32,32",
+        help="shape of one batch of inputs, its batch axis first (inferred if left out)",
     )
     parser.add_argument(
-        "--activation", metavar="NAME", help="of the hidden layers of a bare state dict, as relu or sine:30"
+        "--activation",
+        metavar="NAME",
+        help="activation of the hidden layers of a bare state dict, for example relu or sine:30",
     )
     parser.add_argument(
         "--assume-chain",
@@ -45,7 +50,9 @@ def add_network_options(parser: argparse.ArgumentParser, *, allow_nonfinite: boo
         help="read a bare state dict as one chain of layers where names and widths leave other readings; it is noted",
     )
     if allow_nonfinite:
-        parser.add_argument("--allow-nonfinite", action="store_true", help="let NaN and infinite weights through")
+        parser.add_argument(
+            "--allow-nonfinite", action="store_true", help="accept networks with NaN or infinite weights"
+        )
 
 
 def parse_shape(text: str) -> tuple[int, ...]:

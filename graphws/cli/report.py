@@ -11,9 +11,15 @@ __all__ = ["register"]
 
 def register(subparsers: Any) -> None:
     """Add ``report``."""
-    parser = subparsers.add_parser("report", help="table and figures of finished runs, mean and spread over seeds")
-    parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="run directory, or a folder of them")
-    parser.add_argument("--out", type=Path, help="where report.md, report.json and figures go (default: the first RUN)")
+    parser = subparsers.add_parser(
+        "report", help="write a table and figures of finished runs, with mean and spread over seeds"
+    )
+    parser.add_argument(
+        "runs", metavar="RUN", type=Path, nargs="+", help="run directory, or a folder of run directories"
+    )
+    parser.add_argument(
+        "--out", type=Path, help="folder to write report.md, report.json and figures to (default: the first RUN)"
+    )
     parser.set_defaults(run=_report)
 
 

@@ -27,19 +27,37 @@ def register(subparsers: Any) -> None:
         "same command again keeps finished runs and resumes killed ones; a run of another configuration in the way is "
         "refused. Exit status 1 where a fit failed.",
     )
-    parser.add_argument("configs", metavar="CONFIG", type=Path, nargs="+", help="YAML file, or a folder of them")
-    parser.add_argument("--seeds", type=_seeds, default=(0, 1, 2), metavar="S,S,..", help="default 0,1,2")
-    parser.add_argument("--out", type=Path, default=Path("runs/sweep"), metavar="DIR", help="default runs/sweep")
+    parser.add_argument(
+        "configs",
+        metavar="CONFIG",
+        type=Path,
+        nargs="+",
+        help="YAML file of a configuration, or a folder of such files",
+    )
+    parser.add_argument(
+        "--seeds", type=_seeds, default=(0, 1, 2), metavar="S,S,..", help="seeds of the fits (default 0,1,2)"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs/sweep"),
+        metavar="DIR",
+        help="folder to write runs and report to (default runs/sweep)",
+    )
     parser.add_argument(
         "--set",
         dest="settings",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="put into every configuration, as data.init_args.zoo=zoo/x; may be repeated",
+        help="value to put into every configuration, for example data.init_args.zoo=zoo/x; may be repeated",
     )
     parser.add_argument(
-        "--workers", type=_workers, default=default_workers(), metavar="N", help="fits at a time (default %(default)s)"
+        "--workers",
+        type=_workers,
+        default=default_workers(),
+        metavar="N",
+        help="number of fits at a time (default %(default)s)",
     )
     parser.set_defaults(run=_sweep)
 

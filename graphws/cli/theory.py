@@ -23,10 +23,18 @@ FIRST = "linear"  # the section before those of graphws.equivalence, in the orde
 
 def register(subparsers: Any) -> None:
     """Add ``theory``."""
-    parser = subparsers.add_parser("theory", help="every construction and counterexample of the theory")
-    parser.add_argument("--only", metavar="NAME", help="one check or one section, the part of a name before its dot")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="also write the outcomes as JSON")
-    parser.add_argument("--figures", metavar="DIR", type=Path, help="also draw the pictures of docs/theory.md, as SVG")
+    parser = subparsers.add_parser(
+        "theory", help="run every construction and counterexample of the theory, and say which statements hold"
+    )
+    parser.add_argument(
+        "--only",
+        metavar="NAME",
+        help="name of one check, or of one section (the part of a name before its dot), to run alone",
+    )
+    parser.add_argument("--json", metavar="FILE", type=Path, help="JSON file to write the outcomes to")
+    parser.add_argument(
+        "--figures", metavar="DIR", type=Path, help="folder to draw the pictures of docs/theory.md into, as SVG"
+    )
     parser.set_defaults(run=_theory)
 
 

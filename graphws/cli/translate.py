@@ -24,13 +24,27 @@ __all__ = ["register"]
 
 def register(subparsers: Any) -> None:
     """Add ``translate``."""
-    parser = subparsers.add_parser("translate", help="a run's model as another architecture: same outputs, same metric")
+    parser = subparsers.add_parser(
+        "translate", help="write a fitted model as another architecture that gives the same outputs"
+    )
     parser.add_argument("run_directory", metavar="RUN", type=Path, help="run directory of a finished fit")
-    parser.add_argument("--to", required=True, metavar="NAME", help="dws, hnp-nfn, np-nfn, gmn or ng-gnn")
+    parser.add_argument(
+        "--to", required=True, metavar="NAME", help="architecture to translate to: dws, hnp-nfn, np-nfn, gmn or ng-gnn"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="RUN2", help="run directory to write")
-    parser.add_argument("--domain", type=float, metavar="R", help="largest value a network may have, in standard units")
-    parser.add_argument("--no-global-state", action="store_true", help="a GMN without a global state")
-    parser.add_argument("--sparse", action=argparse.BooleanOptionalAction, help="whether its matrices are sparse")
+    parser.add_argument(
+        "--domain",
+        type=float,
+        metavar="R",
+        help="largest value that the model must read exactly, in standard deviations of the weights "
+        "(twice what the zoo holds if left out)",
+    )
+    parser.add_argument("--no-global-state", action="store_true", help="translate to a GMN without a global state")
+    parser.add_argument(
+        "--sparse",
+        action=argparse.BooleanOptionalAction,
+        help="whether the new model keeps only the entries of its matrices that are not zero",
+    )
     parser.set_defaults(run=_translate)
 
 

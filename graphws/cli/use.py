@@ -23,13 +23,19 @@ __all__ = ["Run", "load_run", "register"]
 
 def register(subparsers: Any) -> None:
     """Add ``edit`` and ``classify``."""
-    edit = subparsers.add_parser("edit", help="edit a network with a fitted model and write the merged result")
-    edit.add_argument("run_directory", metavar="RUN", type=Path, help="run directory of an EditTask")
+    edit = subparsers.add_parser(
+        "edit", help="change a network with a fitted model, and write the result as one network"
+    )
+    edit.add_argument("run_directory", metavar="RUN", type=Path, help="run directory of a fitted EditTask")
     edit.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help="what graphws convert reads or writes")
-    edit.add_argument("--out", type=Path, required=True, help="file to write, .safetensors, .pt or .pth")
+    edit.add_argument(
+        "--out", type=Path, required=True, help="file of the edited network to write (.safetensors, .pt or .pth)"
+    )
     edit.set_defaults(run=_edit)
-    classify = subparsers.add_parser("classify", help="classify networks with a fitted model")
-    classify.add_argument("run_directory", metavar="RUN", type=Path, help="run directory of a classification")
+    classify = subparsers.add_parser(
+        "classify", help="say to which class each of some networks belongs, with a fitted model"
+    )
+    classify.add_argument("run_directory", metavar="RUN", type=Path, help="run directory of a fitted classification")
     classify.add_argument(
         "checkpoints", metavar="CHECKPOINT", type=Path, nargs="+", help="what graphws convert reads or writes"
     )

@@ -18,47 +18,82 @@ SHOWN = 12  # architectures of a zoo that are described
 
 def register(subparsers: Any) -> None:
     """Add the commands ``zoo`` and ``data``."""
-    zoo = subparsers.add_parser("zoo", help="build, describe and check zoos of input networks")
+    zoo = subparsers.add_parser("zoo", help="build, import, describe and check zoos: collections of trained networks")
     actions = zoo.add_subparsers(dest="action", metavar="ACTION", required=True)
     build = actions.add_parser("build", help="fit many networks and write them as a zoo")
     kinds = build.add_subparsers(dest="kind", metavar="KIND", required=True)
     _add_build_inr(kinds)
     register_import(actions)
     for name, run, what in (
-        ("info", run_info, "describe a zoo"),
+        ("info", run_info, "describe a zoo: its networks, splits, labels and origin"),
         ("verify", run_verify, "check a zoo's files: sizes, checksums, shapes, values"),
     ):
         parser = actions.add_parser(name, help=what)
         parser.add_argument("zoo", metavar="DIR", help="folder of the zoo")
         parser.set_defaults(run=run)
-    data = subparsers.add_parser("data", help="fetch public data sets")
+    data = subparsers.add_parser("data", help="download public data sets")
     sets = data.add_subparsers(dest="set", metavar="SET", required=True)
-    mnist = sets.add_parser("mnist", help="fetch MNIST's IDX files and check them")
-    mnist.add_argument("--root", required=True, metavar="DIR", help="folder for them")
+    mnist = sets.add_parser("mnist", help="download MNIST's IDX files and check them")
+    mnist.add_argument("--root", required=True, metavar="DIR", help="folder to write the files to")
     mnist.set_defaults(run=run_mnist)
 
 
 def _add_build_inr(kinds: Any) -> None:
     parser = kinds.add_parser(
         "inr",
-        help="one SIREN an image",
-        description="Fit one SIREN to each image, many at once. Killed, the same command goes on where it stopped.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        help="implicit neural representations: one SIREN per image",
+        description="Fit one SIREN (a network with sine activations, from a pixel's position to its value) to each "
+        "image, many at once. After a kill the same command goes on where it stopped.",
     )
-    parser.add_argument("--images", required=True, metavar="digits|mnist|FILE.npz|FOLDER", help="what to fit")
-    parser.add_argument("--root", metavar="DIR", help="folder of MNIST's files")
     parser.add_argument(
-        "--layout", type=_layout, default="2,32,32,1", metavar="2,W,..,C", help="widths of the networks"
+        "--images",
+        required=True,
+        metavar="digits|mnist|FILE.npz|FOLDER",
+        help="images to fit: a data set, an .npz file with the array images, or a folder of pictures",
     )
-    parser.add_argument("--count", type=int, metavar="N", help="networks; one an image if left out")
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the zoo")
-    parser.add_argument("--convention", default="dws", help="dws or nfn: coordinates, pixel range, offset, starts")
-    parser.add_argument("--steps", type=int, default=1000, help="of Adam, at most")
-    parser.add_argument("--learning-rate", type=float, default=5e-4, help="of Adam")
-    parser.add_argument("--psnr", type=float, default=40.0, metavar="DB", help="stop a network at this PSNR")
-    parser.add_argument("--w0", type=float, default=30.0, help="frequency of the sine layers")
-    parser.add_argument("--seed", type=int, default=0, help="of starts, choice of images and splits")
-    parser.add_argument("--chunk", type=int, default=256, help="networks fitted, and written as a shard, at a time")
+    parser.add_argument("--root", metavar="DIR", help="folder of MNIST's files, for --images mnist")
+    parser.add_argument(
+        "--layout",
+        type=_layout,
+        default="2,32,32,1",
+        metavar="2,W,..,C",
+        help="sizes of the layers of every network, the 2 coordinates first, the colour channels last "
+        "(default %(default)s)",
+    )
+    parser.add_argument("--count", type=int, metavar="N", help="number of networks (one per image if left out)")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the zoo to write")
+    parser.add_argument(
+        "--convention",
+        default="dws",
+        help="public data set whose coordinates, pixel range, output offset and initial weights to use: dws or "
+        "nfn (default %(default)s)",
+    )
+    parser.add_argument(
+        "--steps", type=int, default=1000, help="largest number of Adam's steps per network (default %(default)s)"
+    )
+    parser.add_argument("--learning-rate", type=float, default=5e-4, help="Adam's learning rate (default %(default)s)")
+    parser.add_argument(
+        "--psnr",
+        type=float,
+        default=40.0,
+        metavar="DB",
+        help="peak signal-to-noise ratio, in dB, at which a fit stops (default %(default)s)",
+    )
+    parser.add_argument(
+        "--w0", type=float, default=30.0, help="factor inside the sines: sine(w0 * x) (default %(default)s)"
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="seed of the initial weights, the choice of images and the splits (default %(default)s)",
+    )
+    parser.add_argument(
+        "--chunk",
+        type=int,
+        default=256,
+        help="number of networks fitted, and written as one file, at a time (default %(default)s)",
+    )
     parser.set_defaults(run=run_build_inr)
 
 

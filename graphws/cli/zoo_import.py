@@ -30,13 +30,15 @@ def register_import(actions: Any) -> None:
     """Add ``import`` to the actions of ``graphws zoo``."""
     parser = actions.add_parser(
         "import",
-        help="a folder of checkpoints, of any architectures",
+        help="make a zoo of a folder of checkpoints of any architectures",
         description="Read every checkpoint of a folder and write those that are networks as a zoo; the others are "
         "listed in rejected.csv, with the reason. Killed, the same command goes on where it stopped.",
     )
     parser.add_argument("folder", metavar="DIR", type=Path, help="folder of checkpoints")
-    parser.add_argument("--out", metavar="ZOO", type=Path, required=True, help="folder of the zoo")
-    parser.add_argument("--pattern", default="**/*", help="of the files in DIR (default: all)")
+    parser.add_argument("--out", metavar="ZOO", type=Path, required=True, help="folder of the zoo to write")
+    parser.add_argument(
+        "--pattern", default="**/*", help="glob pattern of the files in DIR to read (default: all files)"
+    )
     parser.add_argument(
         "--label-from",
         metavar="REGEX|FILE.csv",
@@ -44,13 +46,21 @@ def register_import(actions: Any) -> None:
         "path (from DIR on), and label, split or any others, which are kept",
     )
     parser.add_argument(
-        "--split", type=_shares, default="0.8,0.1,0.1", metavar="SHARES", help="train, val, test (default 0.8,0.1,0.1)"
+        "--split",
+        type=_shares,
+        default="0.8,0.1,0.1",
+        metavar="SHARES",
+        help="shares of the networks in the training, validation and test split (default 0.8,0.1,0.1)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the split (default 0)")
-    parser.add_argument("--chunk", type=int, default=1000, help="files read, and written as shards, at a time")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the splits (default 0)")
+    parser.add_argument(
+        "--chunk", type=int, default=1000, help="number of files read, and written, at a time (default 1000)"
+    )
     add_network_options(parser, allow_nonfinite=False)
     parser.add_argument(
-        "--strict", action="store_true", help="leave out files of which something must be assumed, as an activation"
+        "--strict",
+        action="store_true",
+        help="leave out files that leave something to be assumed, for example an activation",
     )
     add_limit_options(parser)
     parser.set_defaults(run=run_import)
