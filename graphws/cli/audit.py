@@ -24,9 +24,9 @@ def register(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "audit",
         help="say which guarantees of the theory hold for the networks of a zoo, as stored and quantised",
-        description="A network is in general position if its values tell the neurons of each layer apart. For each of "
-        "five criteria of that, print the share of networks that satisfy it, as stored and at fewer bits, which neurons "
-        "tie, and what follows for the four targets of arXiv 2602.01083.",
+        description="A network is in general position if its values tell the neurons of each layer apart. For each "
+        "of five criteria of that, print the share of networks that satisfy it, as stored and at fewer bits, which "
+        "neurons tie, and what follows for the four targets of arXiv 2602.01083.",
     )
     parser.add_argument(
         "zoo", metavar="ZOO", type=Path, help="folder of a zoo, file of a trained network, or model folder"

@@ -142,7 +142,7 @@ class RunCLI(LightningCLI):
         arguments = (self.trainer, self.model, self.datamodule, self.root, self.settings)
         self.result = record(*arguments, self.clock.seconds)
         measured = ", ".join(f"{name} {value:.6g}" for name, value in self.result["test"].items())
-        print(f"{self.root}: best epoch {self.result['best_epoch']} of {self.result['epochs']}; {measured}")
+        print(f"{self.root}: best epoch {self.result['best_epoch'] + 1} of {self.result['epochs']}; {measured}")
 
     def predict(self, model: LightningModule, **kwargs: Any) -> None:
         """Predict the test split and write ``predictions.safetensors``."""

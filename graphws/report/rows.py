@@ -73,7 +73,7 @@ class Row:
             f"{self.parameters:,}",
             f"{self.networks:,}",
             ", ".join(map(str, self.seeds)),
-            ", ".join(map(str, self.best_epochs)),
+            ", ".join(str(epoch + 1) for epoch in self.best_epochs),
             self.metric,
             f"{_short(self.mean)}{spread}",
             f"{statistics.fmean(self.seconds):.1f}",
