@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from graphws.architecture import Architecture
 from graphws.batch import Batch
-from graphws.engine.kernels import call, usable
-from graphws.engine.mlp_values import last_sums, sums_compiled
+from graphws.engine import fused
 from graphws.grouping import by_structure
 
 __all__ = ["group_signals", "node_values", "realise", "sine"]
@@ -36,15 +33,20 @@ def realise(batch: Batch, inputs: Tensor) -> Tensor:
     count, channels = batch.num_graphs, batch.x.size(-1)
     _check(batch, batch.structure, inputs)
     points = inputs.to(batch.x.dtype)
-    sums = last_sums(batch, points, _last_sums) if sums_compiled(batch, points) else _last_sums(batch, points)
-    out = batch.structure.groups[-1].activation(sums)
+    out = batch.structure.groups[-1].activation(last_sums(batch, points))
     if batch.structure.output_offset:
         out = out + batch.structure.output_offset
     return out if channels == 1 else out.unflatten(0, (count, channels))
 
 
-def _last_sums(batch: Batch, inputs: Tensor) -> Tensor:
-    """What enters the activation of the last group, [n * k, M, d_L]."""
+@fused("graphws.engine.mlp_values")
+def last_sums(batch: Batch, inputs: Tensor) -> Tensor:
+    """What enters the activation of the last group, [n * k, M, d_L], differentiable in the weights and the points.
+
+    Args:
+        batch: n networks of one architecture, k channels.
+        inputs: Points [M, d_0] or [n, M, d_0].
+    """
     sums = _signals(batch, inputs, folded=True)[0][-1]
     return sums.expand(batch.num_graphs * batch.x.size(-1), -1, inputs.size(-2)).transpose(1, 2)
 
@@ -121,28 +123,10 @@ def _exact_signals(batch: Batch, inputs: Tensor, *, folded: bool) -> tuple[list[
     return sums, values
 
 
+@fused("graphws.engine.sine")
 def sine(values: Tensor) -> Tensor:
-    """The sine of each value, differentiable any number of times; by a compiled pass where that is to be had."""
-    return _Sine.apply(values) if usable(values) else values.sin()
-
-
-class _Sine(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:
-        values = values.contiguous()
-        ctx.save_for_backward(values)
-        out = torch.empty_like(values)
-        call("sine", values, None, out, values.numel())
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        (values,), above = ctx.saved_tensors, gradients[0].contiguous()
-        if torch.is_grad_enabled() or not usable(values, above):
-            return above * values.cos()
-        out = torch.empty_like(values)
-        call("sine", values, above, out, values.numel())
-        return out
+    """The sine of each value, differentiable any number of times."""
+    return values.sin()
 
 
 def _scaled(values: Tensor, factor: float | None) -> Tensor:

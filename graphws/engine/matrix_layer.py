@@ -12,21 +12,15 @@ from torch import Tensor
 
 from graphws.engine.kernels import POOLS, call, multiplies, transposed, usable
 from graphws.engine.second_order import gradients_again
-from graphws.nn.primitives import Pool, pool_dims
+from graphws.nn.primitives import MatrixPools, Pool, pooled_matrix
 
-__all__ = ["MatrixPools", "map_matrix", "maps_compiled", "pooled_matrix", "read_matrix", "rectified_pools"]
+__all__ = ["map_matrix", "maps_compiled", "read_matrix", "rectified_pools"]
 
 NARROW = 8  # channels of the result, below which torch's product is the faster one
 BLOCK = 240  # rows that a pass works on at a time, at most, of any processor
 FRESH = "_graphws_fresh"  # attribute of gradients that were made here; those of gradients of gradients are not
 
-MatrixPools = tuple[Tensor, Tensor, Tensor]  # values [B, t, s, C], their pools over s [B, t, C] and over t [B, s, C]
 Pieces = tuple[Tensor, Tensor]  # rows of targets [B, t, out] and of sources [B, s, out]
-
-
-def pooled_matrix(values: Tensor, pool: Pool) -> MatrixPools:
-    """Values and their pools over each axis."""
-    return values, pool_dims(values, (2,), pool), pool_dims(values, (1,), pool)
 
 
 def rectified_pools(values: Tensor, pool: Pool) -> MatrixPools:

@@ -11,50 +11,48 @@ from torch import Tensor, nn
 
 from graphws.engine.buffers import Buffers, even_slices
 from graphws.engine.kernels import POOLS, call, usable
-from graphws.engine.matrix_layer import MatrixPools, map_matrix, maps_compiled, read_matrix, rectified_pools
+from graphws.engine.matrix_layer import map_matrix, maps_compiled, read_matrix, rectified_pools
 from graphws.engine.matrix_steps import empty_pools, merge, pool_axes, rectify, unpool, unrectified, unrectify, write
 from graphws.engine.products import add_product, linear, product
+from graphws.engine.registry import applies
 from graphws.engine.second_order import gradients_again
-from graphws.nn.primitives import Pool
+from graphws.nn.primitives import MatrixPools, Pool
 
 __all__ = ["read_and_pool", "rectified_matrix", "write_and_pool", "write_matrix"]
 
 CACHE = 2**21  # bytes of the largest tensor of a chunk, a thread; measured best of 2^18 to 2^25
 
 
-def rectified_matrix(values: Tensor, norm: nn.LayerNorm, pool: Pool) -> MatrixPools:
-    """``relu(norm(values))`` and its pools over each axis, a few networks at a time so that they stay in the cache.
+def _fits(values: Tensor, *others: object, **options: object) -> bool:
+    return values.device.type == "cpu"
 
-    Args:
-        values: [B, t, s, C].
-        norm: Over channels.
-        pool: Of the two axes.
-    """
+
+def _fits_norm(values: Tensor, norm: nn.Module, pool: Pool) -> bool:
+    return (
+        type(norm) is nn.LayerNorm and norm.weight is not None and norm.bias is not None and values.device.type == "cpu"
+    )
+
+
+@applies(_fits_norm)
+def rectified_matrix(values: Tensor, norm: nn.LayerNorm, pool: Pool) -> MatrixPools:
+    """``relu(norm(values))`` and its pools, a few networks at a time so that they stay in the cache."""
     return _Rectify.apply(values.to(norm.weight.dtype), norm.weight, norm.bias, norm.eps, pool)
 
 
+@applies(_fits)
 def write_matrix(values: Tensor, matrix: Tensor, pieces: tuple[Tensor, Tensor], old: Tensor | None = None) -> Tensor:
-    """``values @ matrix.T`` with a row added to each target, one to each source, and the ``old`` values.
-
-    Args:
-        values: [B, t, s, in].
-        matrix: [out, in].
-        pieces: Of targets [B, t, out] and of sources [B, s, out], whose dtype is that of the product.
-        old: [B, t, s, out], or None.
-    """
+    """The map of the values with the pieces and the old values, in one pass; its dtype is that of the pieces."""
     matrix = matrix.to(pieces[0].dtype)
     if maps_compiled(values, matrix, pieces, old):
         return map_matrix(values, matrix, pieces, old)[0]
     return _Write.apply(values, matrix, *pieces, old, None)[0]
 
 
+@applies(_fits)
 def write_and_pool(
     values: Tensor, matrix: Tensor, pieces: tuple[Tensor, Tensor], pool: Pool, *, owned: bool = False
 ) -> MatrixPools:
-    """``relu(write_matrix(..))`` and its pools over each axis in one pass; nothing else is kept.
-
-    With ``owned`` no other function but one of this module may read the result, as its ``values``.
-    """
+    """The rectified map and its pools in one pass; nothing else is kept."""
     matrix = matrix.to(pieces[0].dtype)
     if maps_compiled(values, matrix, pieces):
         found, rows, columns = map_matrix(values, matrix, pieces, pool=pool, owned=owned)
@@ -62,10 +60,11 @@ def write_and_pool(
     return _Write.apply(values, matrix, *pieces, None, pool)
 
 
+@applies(_fits)
 def read_and_pool(
     values: Tensor, matrix: Tensor, pieces: tuple[Tensor, Tensor], pool: Pool, reader: Tensor
 ) -> MatrixPools:
-    """The pools of :func:`write_and_pool`, of its result ``result @ reader.T`` alone."""
+    """What a reader makes of the rectified map, and its pools; the map itself is not kept."""
     if pool != "max" and maps_compiled(values, matrix, pieces, reader):
         read, rows, columns = read_matrix(values, matrix, pieces, pool, reader)
         return read, rows, columns

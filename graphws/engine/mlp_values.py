@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -13,9 +12,10 @@ from graphws.activation import Activation
 from graphws.architecture import Architecture
 from graphws.batch import Batch
 from graphws.engine.kernels import call, multiplies, readable
+from graphws.engine.registry import applies, definition_of
 from graphws.engine.second_order import gradients_again
 
-__all__ = ["last_sums", "sums_compiled"]
+__all__ = ["last_sums"]
 
 KINDS = {"identity": 0, "sine": 1, "relu": 2}  # of hidden activations
 LAYERS, WIDTH = 16, 512  # at most
@@ -23,8 +23,7 @@ WORTH = 2**18  # multiplications, from which on a compiled pass pays
 POINTS = 96  # at a time, at most, of any processor
 
 
-def sums_compiled(batch: Batch, inputs: Tensor) -> bool:
-    """Whether :func:`last_sums` takes such networks and points."""
+def _fits(batch: Batch, inputs: Tensor) -> bool:
     arch = batch.structure
     return (
         arch.is_mlp
@@ -38,36 +37,26 @@ def sums_compiled(batch: Batch, inputs: Tensor) -> bool:
     )
 
 
-def last_sums(batch: Batch, inputs: Tensor, definition: Callable[[Batch, Tensor], Tensor]) -> Tensor:
-    """What enters the activation of the last group of each network.
+@applies(_fits)
+def last_sums(batch: Batch, inputs: Tensor) -> Tensor:
+    """What enters the activation of the last group of each MLP, for points that need no gradient.
 
     Args:
-        batch: n MLPs of one architecture, k channels, as :func:`sums_compiled` takes them.
+        batch: n MLPs of one architecture, k channels.
         inputs: Points [M, d_0] or [n, M, d_0].
-        definition: The same by torch's operators, for gradients of gradients.
-
-    Returns:
-        [n * k, M, d_L], differentiable in ``x`` and ``edge_attr``, not in the points.
     """
-    return _Sums.apply(batch.x, batch.edge_attr, batch, inputs.contiguous(), definition)
+    return _Sums.apply(batch.x, batch.edge_attr, batch, inputs.contiguous())
 
 
 class _Sums(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any,
-        nodes: Tensor,
-        edges: Tensor,
-        batch: Batch,
-        points: Tensor,
-        definition: Callable[[Batch, Tensor], Tensor],
-    ) -> Tensor:
+    def forward(ctx: Any, nodes: Tensor, edges: Tensor, batch: Batch, points: Tensor) -> Tensor:
         nodes, edges = nodes.contiguous(), edges.contiguous()
         networks = batch.num_graphs * nodes.size(-1)
         out = nodes.new_empty(networks, points.size(-2), batch.structure.widths[-1])
         _call("mlp_values", batch, nodes, edges, points, out)
         # of the batch only what does not depend on these tensors: its own would be kept with their graphs
-        ctx.batch, ctx.points, ctx.definition = batch.replace(nodes.detach(), edges.detach()), points, definition
+        ctx.batch, ctx.points = batch.bare(), points
         ctx.save_for_backward(nodes, edges)
         return out
 
@@ -76,14 +65,14 @@ class _Sums(torch.autograd.Function):
         nodes, edges = ctx.saved_tensors
         if torch.is_grad_enabled():
             found = gradients_again(
-                lambda x, edge_attr: ctx.definition(ctx.batch.replace(x, edge_attr), ctx.points),
+                lambda x, edge_attr: definition_of("last_sums")(ctx.batch.replace(x, edge_attr), ctx.points),
                 (nodes, edges),
                 gradients,
             )
-            return (*found, None, None, None)
+            return (*found, None, None)
         of_nodes, of_edges = torch.empty_like(nodes), torch.empty_like(edges)
         _call("mlp_slopes", ctx.batch, nodes, edges, ctx.points, gradients[0].contiguous(), of_nodes, of_edges)
-        return of_nodes, of_edges, None, None, None
+        return of_nodes, of_edges, None, None
 
 
 def _call(name: str, batch: Batch, nodes: Tensor, edges: Tensor, points: Tensor, *others: Tensor) -> None:

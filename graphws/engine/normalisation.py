@@ -22,8 +22,10 @@ def folded(norm: nn.Module, linear: nn.Linear | AffineMap) -> tuple[Tensor, Tens
     weight, bias = linear.weight, linear.bias
     if not isinstance(norm, nn.LayerNorm):
         return weight, bias
-    shift = weight @ norm.bias
-    return weight * norm.weight, shift if bias is None else bias + shift
+    if norm.bias is not None:
+        shift = weight @ norm.bias
+        bias = shift if bias is None else bias + shift
+    return weight if norm.weight is None else weight * norm.weight, bias
 
 
 def normalise(rows: Tensor, eps: float, out: Tensor, mean: Tensor, scale: Tensor) -> None:

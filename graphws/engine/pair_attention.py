@@ -7,44 +7,33 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from graphws.engine.buffers import Buffers, PairRows, columns, pair_chunks
 from graphws.engine.products import add_product, product
+from graphws.engine.registry import applies
 from graphws.engine.second_order import gradients_again
 
 __all__ = ["pair_attention"]
 
 
+def _fits(pairs: Tensor, nodes: Sequence[Tensor], maps: Tensor, *, heads: int, mask: Tensor | None = None) -> bool:
+    return pairs.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+
+
+@applies(_fits)
 def pair_attention(
     pairs: Tensor, nodes: Sequence[Tensor], maps: Tensor, *, heads: int, mask: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    r"""Attention of every node to all nodes, queries, keys and values being modified by the pair.
-
-    .. math::
-        w_{ij} = softmax_j\big( (q_i + Q' e_{ij}) \cdot (k_j + K' e_{ij}) / \sqrt{d} \big), \quad
-        \sum_j w_{ij} \, v_j \odot M e_{ij}, \quad \sum_j w_{ij} e_{ij}
+    r"""The attention of :class:`~graphws.nn.RelationalAttention`, in chunks of pairs.
 
     No pair has a query, key or value of its own. The products of queries and keys are a quadratic form of e_{ij} and
-    linear forms of it, one a node: with S the symmetric part of Q'^T K',
+    linear forms of it, one for each node: with S the symmetric part of Q'^T K',
 
     .. math:: q_i \cdot k_j + e_{ij} \cdot (K'^T q_i + Q'^T k_j) + e_{ij} \cdot S e_{ij}
 
     Channels come first and pairs last: all e of a network are the columns of one matrix, which S and M multiply.
-
-    Args:
-        pairs: e, [B, n, n, D].
-        nodes: q, k and v, [B, n, C] each.
-        maps: Q', K' and M, one below the other, [3C, D].
-        heads: Of which each has its own weights w and C / heads channels.
-        mask: True at the nodes j that are seen, [B, n].
-
-    Returns:
-        The two sums: [B, n, C], and [B, n, heads, D], one a head.
     """
-    if torch.is_autocast_enabled(pairs.device.type):
-        return _plain_attention((pairs, *nodes, maps), heads, mask)
     pooled, seen = _Attention.apply(*(t.contiguous() for t in _given(pairs, nodes, maps, heads)), mask)
     return pooled.movedim((2, 3), (0, 1)).flatten(2), seen
 
@@ -191,20 +180,3 @@ def _definition(given: _Given, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     weights = scores.softmax(3)
     values = torch.einsum("hcd,bdij->hcbij", modulation.unflatten(0, (heads, -1)), own) * given.value
     return (weights.unsqueeze(1) * values).sum(4), torch.einsum("hbij,bcij->bihc", weights, own)
-
-
-def _plain_attention(inputs: Sequence[Tensor], heads: int, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """With queries, keys and values of all pairs."""
-    pairs, query, key, value, maps = inputs
-    queries, keys, moduli = F.linear(pairs, maps).chunk(3, -1)
-    scores = _heads((queries + query.unsqueeze(2)) * (keys + key.unsqueeze(1)), heads).sum(-1)
-    scores = scores / math.sqrt(query.size(-1) // heads)
-    if mask is not None:
-        scores = scores.masked_fill(~mask[:, None, :, None], -math.inf)
-    weights = scores.softmax(2)
-    values = _heads(moduli * value.unsqueeze(1), heads)
-    return (weights.unsqueeze(-1) * values).sum(2).flatten(2), weights.transpose(2, 3) @ pairs
-
-
-def _heads(values: Tensor, heads: int) -> Tensor:
-    return values.unflatten(-1, (heads, -1))

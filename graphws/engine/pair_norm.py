@@ -10,18 +10,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from graphws.engine.buffers import columns, pair_chunks
+from graphws.engine.registry import applies
 from graphws.engine.second_order import gradients_again
 
 __all__ = ["pair_norm", "unit_columns", "unit_slopes"]
 
 
+def _fits(pairs: Tensor, norm: nn.LayerNorm) -> bool:
+    affine = type(norm) is nn.LayerNorm and norm.weight is not None and norm.bias is not None
+    return affine and pairs.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+
+
+@applies(_fits)
 def pair_norm(pairs: Tensor, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
     """Pairs [B, n, n, D] for a residual connection, and a LayerNorm of their channels; in memory [B, D, n, n] both.
 
     The two gradients are added where that of the LayerNorm is made.
     """
-    if torch.is_autocast_enabled(pairs.device.type):
-        return pairs, norm(pairs)
     same, normed = _Norm.apply(pairs.movedim(3, 1).contiguous(), norm.weight, norm.bias, norm.eps)
     return same.movedim(1, 3), normed.movedim(1, 3)
 

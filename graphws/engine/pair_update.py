@@ -11,13 +11,14 @@ from torch import Tensor
 from graphws.engine.buffers import Buffers, PairRows, columns, pair_chunks
 from graphws.engine.pair_norm import unit_columns, unit_slopes
 from graphws.engine.products import add_product, product
+from graphws.engine.registry import applies
 from graphws.engine.second_order import gradients_again
 
 __all__ = ["PairUpdate", "pair_update"]
 
 
 class PairUpdate(NamedTuple):
-    """The maps of a pair update; see :func:`pair_update`.
+    """The maps of a pair update, in the letters of :class:`~graphws.nn.RelationalLayer`.
 
     Shapes:
         forth and back [2D, D] read (i, j) and (j, i); out [D, 2D], out_bias [D]; norm, norm_bias [D] of a LayerNorm;
@@ -36,22 +37,13 @@ class PairUpdate(NamedTuple):
     contract_bias: Tensor
 
 
+def _fits(pairs: Tensor, normed: Tensor, ends: tuple[Tensor, Tensor], maps: PairUpdate, eps: float) -> bool:
+    return pairs.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+
+
+@applies(_fits)
 def pair_update(pairs: Tensor, normed: Tensor, ends: tuple[Tensor, Tensor], maps: PairUpdate, eps: float) -> Tensor:
-    r"""New states of pairs, from both directions and both ends, then by a pointwise MLP.
-
-    .. math::
-        e_{ij}' = e_{ij} + U \sigma( A \hat e_{ij} + R \hat e_{ji} + t_i + s_j ) + u, \quad
-        e_{ij}' + W' \sigma( W \, LayerNorm(e_{ij}') + b ) + b'
-
-    Args:
-        pairs: e, [B, n, n, D].
-        normed: [B, n, n, D].
-        ends: t and s, [B, n, 2D] each.
-        maps: A, R, U, u, the two of the LayerNorm, W, b, W' and b'.
-        eps: Of the LayerNorm.
-    """
-    if torch.is_autocast_enabled(pairs.device.type):
-        return _plain_update(eps, pairs, normed, *ends, *maps)
+    """The update of :class:`~graphws.nn.RelationalLayer`'s pairs, in chunks of pairs."""
     expand, at_rest = maps.expand * maps.norm, F.linear(maps.norm_bias, maps.expand, maps.expand_bias)
     states = [*(t.movedim(3, 1).contiguous() for t in (pairs, normed)), *(t.movedim(2, 0).contiguous() for t in ends)]
     into = torch.cat([maps.forth, maps.back], 1)
@@ -194,13 +186,3 @@ def _definition(eps: float, given: _Given) -> Tensor:
     unit = F.layer_norm(middle, given.out_bias.shape, eps=eps)
     hidden = F.gelu(F.linear(unit, given.expand, given.expand_bias))
     return (middle + F.linear(hidden, given.contract, given.contract_bias)).movedim(3, 1)
-
-
-def _plain_update(eps: float, pairs: Tensor, normed: Tensor, target: Tensor, source: Tensor, *maps: Tensor) -> Tensor:
-    """The definition."""
-    own = PairUpdate(*maps)
-    before = F.linear(normed, own.forth) + F.linear(normed, own.back).transpose(1, 2)
-    before = before + target.unsqueeze(2) + source.unsqueeze(1)
-    middle = pairs + F.linear(F.gelu(before), own.out, own.out_bias)
-    found = F.layer_norm(middle, own.norm.shape, own.norm, own.norm_bias, eps)
-    return middle + F.linear(F.gelu(F.linear(found, own.expand, own.expand_bias)), own.contract, own.contract_bias)

@@ -15,8 +15,8 @@ from graphws.architecture import Architecture
 from graphws.batch import Batch
 from graphws.engine.block_linear import block_linear
 from graphws.engine.folding import fold
-from graphws.engine.matrix_passes import read_and_pool, write_and_pool, write_matrix
 from graphws.engine.products import linear
+from graphws.nn.matrices import read_and_pool, write_and_pool, write_matrix
 from graphws.nn.parts import Part, Pools, Space, parts_of, pool_part, pools_of_pair, to_batch, to_parts
 from graphws.nn.primitives import Pool
 from graphws.nn.sparse_linear import SparseLinear

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from graphws.engine.kernels import call, usable
+from graphws.engine.routes import takes_definitions
 from graphws.nn.equivariant_linear import EquivariantLinear
 from graphws.nn.parts import Pools
 
@@ -103,7 +104,7 @@ class FourierFeatures(nn.Module):
 
     def _band(self, values: Tensor) -> tuple[float, Tensor] | None:
         """The largest absolute value X and the coefficients C of :meth:`expansions`."""
-        if self.frequencies.size(0) > 1 or values.requires_grad or values.device.type != "cpu":
+        if takes_definitions() or self.frequencies.size(0) > 1 or values.requires_grad or values.device.type != "cpu":
             return None
         if values.size(0) == 0 or values[0].numel() < FEW:
             return None

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from graphws.architecture import Architecture
 from graphws.batch import Batch
-from graphws.engine.matrix_layer import MatrixPools, pooled_matrix
-from graphws.engine.matrix_passes import rectified_matrix
-from graphws.nn.primitives import Pool, pool_dims
+from graphws.nn.matrices import rectified_matrix
+from graphws.nn.primitives import MatrixPools, Pool, pool_dims, pooled_matrix
 
 __all__ = ["Part", "Pools", "Space", "parts_of", "pool_part", "pools_of_pair", "to_batch", "to_parts"]
 
@@ -107,8 +106,4 @@ def pools_of_pair(part: Part, found: MatrixPools, pool: Pool) -> Pools:
 
 
 def _pooled(values: Tensor, pool: Pool, norm: nn.Module | None) -> MatrixPools:
-    if norm is None:
-        return pooled_matrix(values, pool)
-    if isinstance(norm, nn.LayerNorm):
-        return rectified_matrix(values, norm, pool)
-    return pooled_matrix(nn.functional.relu(values), pool)
+    return pooled_matrix(values, pool) if norm is None else rectified_matrix(values, norm, pool)

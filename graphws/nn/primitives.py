@@ -20,6 +20,7 @@ except ImportError:  # everything runs without it; see the README
     _segment_csr = None
 
 __all__ = [
+    "MatrixPools",
     "Nonlinearity",
     "Pool",
     "Reduction",
@@ -30,6 +31,7 @@ __all__ = [
     "node_degrees",
     "nonlinearity",
     "pool_dims",
+    "pooled_matrix",
     "reduce",
     "segments",
     "spread",
@@ -42,6 +44,8 @@ __all__ = [
 Nonlinearity = Literal["silu", "relu"]
 Pool = Literal["sum", "mean", "max"]
 Reduction = Literal["sum", "mean", "max", "min"]
+
+MatrixPools = tuple[Tensor, Tensor, Tensor]  # values [B, t, s, C], their pools over s [B, t, C] and over t [B, s, C]
 
 NONLINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {"silu": F.silu, "relu": F.relu}
 
@@ -70,6 +74,11 @@ def pool_dims(values: Tensor, dims: tuple[int, ...], pool: Pool) -> Tensor:
         return values.amax(dims)
     total = values.sum(dims)
     return total if pool == "sum" else total / math.prod(values.size(dim) for dim in dims)
+
+
+def pooled_matrix(values: Tensor, pool: Pool) -> MatrixPools:
+    """The values of a part with two permuted axes and their pools over each of them."""
+    return values, pool_dims(values, (2,), pool), pool_dims(values, (1,), pool)
 
 
 def segments(batch: Batch, end: Literal["source", "target"]) -> tuple[Tensor | None, Tensor]:

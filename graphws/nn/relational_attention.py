@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from graphws.batch import Batch
-from graphws.engine.pair_attention import pair_attention
-from graphws.engine.pair_norm import pair_norm
-from graphws.engine.pair_update import PairUpdate, pair_update
+from graphws.engine import fused
+from graphws.engine.pair_update import PairUpdate
 from graphws.engine.products import Linear
 
-__all__ = ["PairLayout", "RelationalAttention", "RelationalLayer", "pair_layout"]
+__all__ = [
+    "PairLayout",
+    "RelationalAttention",
+    "RelationalLayer",
+    "pair_attention",
+    "pair_layout",
+    "pair_norm",
+    "pair_update",
+]
 
 
 class PairLayout(NamedTuple):
@@ -70,6 +80,70 @@ def _layout(batch: Batch) -> PairLayout:
         return PairLayout(size, None, pair, free, None)
     mask = torch.arange(size) < sizes.unsqueeze(1)
     return PairLayout(size, mask.flatten().nonzero().squeeze(1).to(pair.device), pair, free, mask.to(pair.device))
+
+
+@fused("graphws.engine.pair_attention")
+def pair_attention(
+    pairs: Tensor, nodes: Sequence[Tensor], maps: Tensor, *, heads: int, mask: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    r"""Attention of every node to all nodes, queries, keys and values being modified by the pair.
+
+    .. math::
+        w_{ij} = softmax_j\big( (q_i + Q' e_{ij}) \cdot (k_j + K' e_{ij}) / \sqrt{d} \big), \quad
+        \sum_j w_{ij} \, v_j \odot M e_{ij}, \quad \sum_j w_{ij} e_{ij}
+
+    Args:
+        pairs: States e of pairs, [B, n, n, D].
+        nodes: Queries q, keys k and values v of nodes, [B, n, C] each.
+        maps: Q', K' and M, one below the other, [3C, D].
+        heads: Heads, each with weights w of its own and C / heads channels.
+        mask: True at the nodes j that are seen, [B, n].
+
+    Returns:
+        The two sums: [B, n, C], and [B, n, heads, D], one for each head.
+    """
+    query, key, value = nodes
+    queries, keys, moduli = F.linear(pairs, maps).chunk(3, -1)
+    scores = _heads((queries + query.unsqueeze(2)) * (keys + key.unsqueeze(1)), heads).sum(-1)
+    scores = scores / math.sqrt(query.size(-1) // heads)
+    if mask is not None:
+        scores = scores.masked_fill(~mask[:, None, :, None], -math.inf)
+    weights = scores.softmax(2)
+    values = _heads(moduli * value.unsqueeze(1), heads)
+    return (weights.unsqueeze(-1) * values).sum(2).flatten(2), weights.transpose(2, 3) @ pairs
+
+
+def _heads(values: Tensor, heads: int) -> Tensor:
+    return values.unflatten(-1, (heads, -1))
+
+
+@fused("graphws.engine.pair_norm")
+def pair_norm(pairs: Tensor, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
+    """Pairs [B, n, n, D] as they are, for a residual connection, and their LayerNorm."""
+    return pairs, norm(pairs)
+
+
+@fused("graphws.engine.pair_update")
+def pair_update(pairs: Tensor, normed: Tensor, ends: tuple[Tensor, Tensor], maps: PairUpdate, eps: float) -> Tensor:
+    r"""New states of pairs, from both directions and both ends, then by a pointwise MLP.
+
+    .. math::
+        e_{ij}' = e_{ij} + U \sigma( A \hat e_{ij} + R \hat e_{ji} + t_i + s_j ) + u, \quad
+        e_{ij}' + W' \sigma( W \, LayerNorm(e_{ij}') + b ) + b'
+
+    Args:
+        pairs: States e of pairs, [B, n, n, D].
+        normed: Their LayerNorm ê, [B, n, n, D].
+        ends: Terms t of i and s of j, [B, n, 2D] each.
+        maps: A, R, U, u, the two of the LayerNorm, W, b, W' and b'.
+        eps: What the LayerNorm adds to the variance.
+    """
+    before = F.linear(normed, maps.forth) + F.linear(normed, maps.back).transpose(1, 2)
+    before = before + ends[0].unsqueeze(2) + ends[1].unsqueeze(1)
+    middle = pairs + F.linear(F.gelu(before), maps.out, maps.out_bias)
+    found = F.layer_norm(middle, maps.norm.shape, maps.norm, maps.norm_bias, eps)
+    hidden = F.gelu(F.linear(found, maps.expand, maps.expand_bias))
+    return middle + F.linear(hidden, maps.contract, maps.contract_bias)
 
 
 class RelationalAttention(nn.Module):

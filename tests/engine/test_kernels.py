@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from graphws.engine import kernels
-from graphws.engine.matrix_passes import rectified_matrix, write_and_pool
 from graphws.engine.products import add_product, product
 from graphws.engine.routes import plain_operators
 from graphws.functional import sine
 from graphws.nn.fourier_features import FourierFeatures
+from graphws.nn.matrices import rectified_matrix, write_and_pool
 from graphws.nn.set_attention import attend
 from tests.engine.kernel_calls import recorded
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from graphws.engine import kernels, matrix_layer
-from graphws.engine.matrix_passes import read_and_pool, write_and_pool, write_matrix
 from graphws.engine.routes import plain_operators
+from graphws.nn.matrices import read_and_pool, write_and_pool, write_matrix
 from tests.engine.kernel_calls import recorded
 
 pytestmark = pytest.mark.skipif(not kernels.multiplies(), reason="this machine has no C compiler")

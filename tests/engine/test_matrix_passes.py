@@ -6,12 +6,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from graphws.engine import matrix_passes
-from graphws.engine.matrix_layer import pooled_matrix
-from graphws.engine.matrix_passes import (
+from graphws.nn.matrices import (
     rectified_matrix,
     write_and_pool,
     write_matrix,
 )
+from graphws.nn.primitives import pooled_matrix
 
 POOLS = {"mean": torch.mean, "sum": torch.sum, "max": torch.amax}
 SIZE = (5, 3, 4, 2)  # networks, targets, sources, channels

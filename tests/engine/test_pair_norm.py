@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from graphws.engine import buffers
-from graphws.engine.pair_norm import pair_norm
+from graphws.nn.relational_attention import pair_norm
 
 
 def case(count, size, channels):

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from graphws.engine import buffers
-from graphws.engine.pair_update import PairUpdate, pair_update
+from graphws.engine.pair_update import PairUpdate
+from graphws.nn.relational_attention import pair_update
 
 EPS = 1e-5
 
