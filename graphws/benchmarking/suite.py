@@ -15,6 +15,7 @@ from graphws.benchmarking.cases import Case, editing_case, model_of
 from graphws.benchmarking.hardware import Rates
 from graphws.benchmarking.memory import Memory, peak_memory
 from graphws.benchmarking.timing import Timing, alternate
+from graphws.engine import watched
 
 __all__ = ["COLUMNS", "Row", "Setting", "run_suite"]
 
@@ -90,7 +91,8 @@ class Setting:
 class Row:
     """What was measured of one model, width and batch size; times in seconds.
 
-    ``flops`` and ``moved_bytes`` are those of a training step of the model alone, by :func:`graphws.models.cost`.
+    ``flops`` and ``moved_bytes`` are those of a training step of the model alone, by :func:`graphws.models.cost`;
+    ``ran`` names the definitions and the engine functions that ran in their place, in a whole step.
     """
 
     model: str
@@ -104,6 +106,7 @@ class Row:
     moved_bytes: int
     kept_bytes: int
     matrix_rate: float
+    ran: tuple[str, ...] = ()
 
     @property
     def samples_per_second(self) -> float:
@@ -173,6 +176,11 @@ def run_suite(
         memories[key] = peak_memory(quiet, device=setting.device, threads=setting.threads, prepare=prepare)
         after(f"memory of {key[0]}")
     cases = {key: job() for key, job in jobs.items()}
+    ran = {}
+    for key, case in cases.items():
+        with watched() as counted:
+            case.step()
+        ran[key] = tuple(sorted(counted))
     runs = {(*key, what): getattr(case, what) for key, case in cases.items() for what in ("forward", "step")}
     names = {"/".join(map(str, key)): run for key, run in runs.items()}
     times = alternate(names, setting.repeats, device=setting.device, after=lambda: after("times"))
@@ -180,7 +188,7 @@ def run_suite(
     for key, case in cases.items():
         forward, step = (times["/".join(map(str, (*key, what)))] for what in ("forward", "step"))
         costs = (case.cost.training_flops, case.cost.training_bytes, case.cost.kept_bytes) if case.cost else (0, 0, 0)
-        rows.append(Row(*key, case.parameters, forward, step, memories[key], *costs, rates.matrix))
+        rows.append(Row(*key, case.parameters, forward, step, memories[key], *costs, rates.matrix, ran[key]))
     return rows
 
 

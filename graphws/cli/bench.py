@@ -151,6 +151,8 @@ def _suite(arguments: argparse.Namespace, keeps: bool) -> None:
     cells = [row.cells() for row in rows]
     content = {"layout": setting.layout, "layers": setting.layers, "k": setting.k, "repeats": setting.repeats}
     _finish(arguments, section, COLUMNS, cells, {**facts, **content, "rows": [row.to_dict() for row in rows]})
+    for name, ran in {row.model: row.ran for row in rows}.items():
+        print(f"{name} ran {', '.join(ran) or 'no definition that has an engine function'}")
     _warn(arguments, [row.step for row in rows])
 
 

@@ -201,7 +201,7 @@ def chunks_of(batch: Batch, channels: int, *, dense: bool) -> Chunks:
 
     Args:
         batch: Networks with one edge a pair of neurons a block.
-        channels: Of the states that are worked on.
+        channels: Channels of the states that are worked on.
         dense: Whether to broadcast over blocks, for a homogeneous batch of dense blocks; edge lists otherwise.
     """
     limit = CACHE * torch.get_num_threads() // (channels * working_dtype(batch.x).itemsize)

@@ -24,14 +24,14 @@ class RoundPlan:
 
     Args:
         batch: The networks, their topology alone.
-        chunks: Of the batch.
+        chunks: Chunks of the batch.
         activation: A nonlinearity with a derivative here, ``"silu"`` or ``"relu"``.
         residual: Whether the old states are added to the update.
         sums: Whether the hidden states are summed at nodes.
         hidden: Whether the hidden states themselves are the new edge states, not added to the old ones.
         keep: Whether what enters the nonlinearity is kept for the gradient; it is worked out again otherwise.
-        eps: Of the normalisation of edges, None for none.
-        dtype: Of products and of what is kept; states and sums have their own.
+        eps: What the normalisation adds to a variance of edges, None for none.
+        dtype: The dtype of products and of what is kept; states and sums have their own.
     """
 
     batch: Batch

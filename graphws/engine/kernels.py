@@ -79,7 +79,8 @@ def call(name: str, *arguments: Tensor | int | float | None) -> None:
 
     Args:
         name: In :data:`KERNELS`.
-        arguments: As they stand there. Tensors are passed by their address: their layout is the caller's to see to.
+        arguments: The kernel's arguments, as they stand there. Tensors are passed by their address: their layout is
+            the caller's to see to.
     """
     found = library()
     if found is None:

@@ -68,7 +68,7 @@ def read_matrix(values: Tensor, matrix: Tensor, pieces: Pieces, pool: Pool, read
     Args:
         values: [B, t, s, in].
         matrix: [out, in].
-        pieces: As for :func:`map_matrix`.
+        pieces: Rows of both ends, as for :func:`map_matrix`.
         pool: Sums or means.
         reader: [r, out].
     """

@@ -17,7 +17,7 @@ def folded(norm: nn.Module, linear: nn.Linear | AffineMap) -> tuple[Tensor, Tens
 
     Args:
         norm: A LayerNorm, or an identity.
-        linear: Of what the norm returns.
+        linear: The linear map of what the norm returns.
     """
     weight, bias = linear.weight, linear.bias
     if not isinstance(norm, nn.LayerNorm):
@@ -50,11 +50,11 @@ class NormedRows:
 
     Args:
         edges: States [E, C].
-        eps: Of the normalisation, None for none.
+        eps: What the normalisation adds to a variance, None for none.
         stats: Mean and scale of each edge, [2, E, 1], written by :meth:`make`; their dtype is that of the arithmetic.
         work: Working tensors.
-        dtype: Of what is returned.
-        name: Of the working tensor.
+        dtype: The dtype of what is returned.
+        name: The name of the working tensor.
     """
 
     def __init__(

@@ -29,7 +29,7 @@ class Pair:
 
     Args:
         definition: The plain function of torch's operators, differentiable any number of times.
-        module: Of the engine function.
+        module: The module of the engine function.
     """
 
     definition: Callable[..., Any]
@@ -60,7 +60,7 @@ def fused(module: str) -> Callable[[Function], Function]:
     Whoever changes the definition deletes the decorator.
 
     Args:
-        module: Of the engine function, as ``"graphws.engine.edge_round"``; imported when first called.
+        module: The module of the engine function, as ``"graphws.engine.edge_round"``; imported when first called.
 
     Raises:
         ValueError: If another module has decorated a function of this name, as a changed copy of it would.

@@ -21,7 +21,7 @@ def gradients_again(
     Args:
         function: The definition, of these inputs.
         inputs: Tensors as they were saved, with their graph, or None.
-        gradients: Of the function's outputs, None where an output was not used.
+        gradients: Gradients of the function's outputs, None where an output was not used.
     """
     places = [None if t is None else t.view_as(t) for t in inputs]
     found = function(*places)

@@ -32,7 +32,7 @@ class Aligned(nn.Module):
 
     Args:
         model: Operator (Batch out) or functional (Tensor out), as :class:`~graphws.models.FlatMLP`.
-        architecture: Of the input networks: an Architecture, or the widths of MLPs with biases.
+        architecture: The input networks' Architecture, or the widths of MLPs with biases.
 
     Shapes:
         - **input:** Batch of one architecture. **output:** that of ``model``.

@@ -27,7 +27,7 @@ class LayerCost:
     """One layer of a model, the layers inside it left out.
 
     Args:
-        path: Of the module, ``""`` for the model itself.
+        path: Path of the module, ``""`` for the model itself.
         kind: Its class.
         parameters: Learnable ones that belong to it directly.
         forward_flops: FLOPs of the forward pass, two a multiply-add.
@@ -35,7 +35,7 @@ class LayerCost:
         read_bytes: Read by the operators of the forward pass.
         written_bytes: Written by them.
         training_bytes: Read and written by forward and backward pass.
-        kept_bytes: Of activations kept from the forward for the backward pass.
+        kept_bytes: Bytes of activations kept from the forward for the backward pass.
     """
 
     path: str
@@ -55,9 +55,9 @@ class Cost:
 
     Args:
         model: Its class.
-        architecture: Of the input networks.
+        architecture: The input networks' Architecture.
         batch: Networks a step.
-        parameter_bytes: Of the learnable parameters.
+        parameter_bytes: Bytes of the learnable parameters.
         layers: In the order in which they first run.
     """
 
@@ -172,7 +172,7 @@ def cost(
 
     Args:
         model: Any model that reads a Batch: an operator or a functional, with options and wrappers.
-        architecture: Of the input networks, or the widths (d_0, .., d_L) of MLPs with biases.
+        architecture: The input networks' Architecture, or the widths (d_0, .., d_L) of MLPs with biases.
         batch: Networks a step.
         like: Networks of that architecture whose largest values count; standard units, at most 4, where None.
 

@@ -36,7 +36,7 @@ class DeepSets(nn.Module):
     than the permutations of neurons, and it gives one answer to networks with different functions.
 
     Args:
-        hidden_channels: Of the elements.
+        hidden_channels: Channels of the elements.
         num_layers: Number of residual layers.
         out_channels: Output channels of every weight and bias.
         in_channels: Input channels of nodes and edges, one number for both or a pair.

@@ -39,15 +39,15 @@ class DWS(nn.Module):
     and the last layer has one head; here by the root of a head's channels, and every layer has ``attention_heads``.
 
     Args:
-        hidden_channels: Of the hidden layers.
+        hidden_channels: Channels of the hidden layers.
         num_layers: Number of hidden layers, at least one; one more linear layer reads them.
         out_channels: Output channels of every weight and bias, the k of output capacity expansion.
-        architecture: Of the input networks: an Architecture, or the widths (d_0, .., d_L) of MLPs with biases.
+        architecture: The input networks' Architecture, or the widths (d_0, .., d_L) of MLPs with biases.
         in_channels: Input channels of every weight and bias.
         pool: ``"max"`` (that of the published configurations), ``"mean"`` or ``"sum"`` over neurons; with the maximum
             the layers are equivariant, not linear.
         attention_heads: Heads of the attention between neurons, a divisor of its channels; 0 for none.
-        attention_channels: Of the attention; ``hidden_channels`` where None.
+        attention_channels: Channels of the attention; ``hidden_channels`` where None.
         norm: Whether states are normalised over channels before every ReLU.
         residual: Whether the layers between the first and the last one are added to what they read. Without ``norm``
             and ``residual`` the model is the plain stack: linear layers with ReLU between.

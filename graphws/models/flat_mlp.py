@@ -51,7 +51,7 @@ class FlatMLP(nn.Module):
         hidden_channels: Width of the hidden layers.
         num_layers: Number of hidden layers.
         out_channels: Output channels of every weight and bias.
-        architecture: Of the input networks: an Architecture, or the widths of MLPs with biases.
+        architecture: The input networks' Architecture, or the widths of MLPs with biases.
         in_channels: Input channels of every weight and bias.
 
     Shapes:
@@ -91,7 +91,7 @@ class FlatMLPFunctional(nn.Module):
         hidden_channels: Width of the hidden layers.
         num_layers: Number of hidden layers.
         out_channels: Size of the vector.
-        architecture: Of the input networks: an Architecture, or the widths of MLPs with biases.
+        architecture: The input networks' Architecture, or the widths of MLPs with biases.
         in_channels: Input channels of every weight and bias.
 
     Shapes:

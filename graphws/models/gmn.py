@@ -41,16 +41,16 @@ class GMN(nn.Module):
     sums, states that are replaced, free vectors as identifiers.
 
     Args:
-        hidden_channels: Of node and edge states, and of all else that has no size of its own.
+        hidden_channels: Channels of node and edge states, and of all else that has no size of its own.
         num_layers: Rounds of message passing.
         out_channels: Output channels a node and an edge, the k of output capacity expansion.
         in_channels: Input channels of nodes and edges, one number for both or a pair.
         aggregation: ``"mean"`` or ``"sum"`` of messages.
         global_state: Whether there is a global state.
         bias_nodes: Whether biases are edges from bias nodes.
-        message_channels: Of the messages and the hidden layer of the edge update.
-        update_channels: Of the hidden layer of the node update.
-        state_channels: Of the global state and the hidden layer of its update.
+        message_channels: Channels of the messages and the hidden layer of the edge update.
+        update_channels: Channels of the hidden layer of the node update.
+        state_channels: Channels of the global state and the hidden layer of its update.
         activation: The nonlinearity, ``"silu"`` or ``"relu"``.
         norm: Whether states are normalised over channels before they are read.
         residual: Whether updates are added to the old states.
@@ -58,7 +58,7 @@ class GMN(nn.Module):
             (:class:`~graphws.nn.SparseLinear`).
         static_encoding: ``"facts"``, or ``"learned"``: a vector for each orbit of neurons and of weights of one
             ``architecture`` (:class:`~graphws.nn.LearnedEncoding`).
-        architecture: Of the input networks, for learned encodings: an MLP's, or the widths (d_0, .., d_L).
+        architecture: The input networks' architecture, for learned encodings: an MLP's, or the widths (d_0, .., d_L).
         checkpoint: Whether to keep one edge tensor a round for the gradient, not two, and work out hidden layers again.
 
     Shapes:

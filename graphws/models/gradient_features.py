@@ -31,8 +31,8 @@ class GradientFeatures(nn.Module):
     Args:
         model: Weight-space network with ``in_channels`` = 1 + num_probes, for nodes and edges.
         num_probes: P.
-        architecture: Of the input networks, or the widths (d_0, .., d_L) of MLPs; only d_0 and d_L are used, so
-            networks of other architectures may be mixed in if they share these.
+        architecture: The input networks' Architecture, or the widths (d_0, .., d_L) of MLPs; only d_0 and d_L are used,
+            so networks of other architectures may be mixed in if they share these.
 
     Shapes:
         - **input:** Batch with ``x`` [N, 1], ``edge_attr`` [E, 1]. **output:** that of ``model``.

@@ -27,7 +27,7 @@ class Invariant(nn.Module):
     Args:
         model: Equivariant model; its output channels are the features that are pooled.
         out_channels: Size of the vector.
-        hidden_channels: Of the readout's MLPs.
+        hidden_channels: Channels of the readout's MLPs.
         num_latents: 0 for means over groups and blocks; otherwise :class:`~graphws.nn.LatentReadout` reads the features
             with this many latents.
 

@@ -34,10 +34,10 @@ class NFT(nn.Module):
     over neurons does (arXiv 2602.01083, Prop. 5.3 and 6.2).
 
     Args:
-        hidden_channels: Of every entry between the blocks, a multiple of ``num_heads``.
+        hidden_channels: Channels of every entry between the blocks, a multiple of ``num_heads``.
         num_layers: Number of blocks.
         out_channels: Output channels of every weight and bias, the k of output capacity expansion.
-        architecture: Of the input networks: an Architecture, or the widths (d_0, .., d_L) of MLPs with biases.
+        architecture: The input networks' Architecture, or the widths (d_0, .., d_L) of MLPs with biases.
         in_channels: Input channels of every weight and bias.
         num_heads: Attention heads.
         io_encoding: ``"learned"`` (a vector an input and an output neuron) or ``"sinusoidal"``; weight matrices and

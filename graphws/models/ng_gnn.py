@@ -49,7 +49,7 @@ class NGGNN(nn.Module):
     ``aggregation`` to ``sparse``, but ``update_channels``, are of these layers alone.
 
     Args:
-        hidden_channels: Of node and edge states, and of all else that has no size of its own.
+        hidden_channels: Channels of node and edge states, and of all else that has no size of its own.
         num_layers: Rounds of message passing.
         out_channels: Output channels a node and an edge, the k of output capacity expansion.
         in_channels: Input channels of nodes and edges, one number for both or a pair.
@@ -59,8 +59,8 @@ class NGGNN(nn.Module):
         input_size: d_0 of the input networks, for the probes.
         messages: ``"modulated"`` (:class:`~graphws.nn.PNA`) or ``"mlp"``.
         aggregation: ``"mean"`` or ``"sum"`` of messages.
-        message_channels: Of the messages and the hidden layer of the edge update.
-        update_channels: Of the hidden layer of the node update.
+        message_channels: Channels of the messages and the hidden layer of the edge update.
+        update_channels: Channels of the hidden layer of the node update.
         activation: The nonlinearity, ``"silu"`` or ``"relu"``.
         norm: Whether states are normalised over channels before they are read.
         residual: Whether updates are added to the old states.
@@ -68,7 +68,7 @@ class NGGNN(nn.Module):
             (:class:`~graphws.nn.SparseLinear`).
         static_encoding: ``"facts"``, or ``"learned"``: a vector for each orbit of neurons and of weights of one
             ``architecture`` (:class:`~graphws.nn.LearnedEncoding`).
-        architecture: Of the input networks, for learned encodings: an MLP's, or the widths (d_0, .., d_L).
+        architecture: The input networks' architecture, for learned encodings: an MLP's, or the widths (d_0, .., d_L).
         plain_edges: Whether edges are as in the published code: neither normalised nor added to their updates, and not
             updated in the last layer. Then one product less touches an edge, and none in the first layer.
         checkpoint: Whether to keep no messages and hidden layers for the gradient and work them out again.

@@ -30,14 +30,14 @@ class NGT(nn.Module):
     n^2 pairs of a network. A mixed batch is padded to its largest network: there every network costs as much as that.
 
     Args:
-        hidden_channels: Of node states.
+        hidden_channels: Channels of node states.
         num_layers: Rounds of attention and edge updates.
         out_channels: Output channels a node and an edge, the k of output capacity expansion.
         in_channels: Input channels of nodes and edges, one number for both or a pair.
-        edge_channels: Of pair states; half of ``hidden_channels`` where not given.
+        edge_channels: Channels of pair states; half of ``hidden_channels`` where not given.
         num_heads: Attention heads.
-        attention_channels: Of queries, keys and values, a multiple of ``num_heads``; ``hidden_channels`` where not
-            given.
+        attention_channels: Channels of queries, keys and values, a multiple of ``num_heads``; ``hidden_channels`` where
+            not given.
         num_probes: Learned inputs at which every neuron's value is a node feature; 0 for none.
         input_size: d_0 of the input networks, for the probes.
 

@@ -36,10 +36,10 @@ class NPNFN(nn.Module):
     published models have ReLU alone, as ``norm=False, residual=False`` has.
 
     Args:
-        hidden_channels: Of the hidden layers.
+        hidden_channels: Channels of the hidden layers.
         num_layers: Number of hidden layers, at least one; one more linear layer reads them.
         out_channels: Output channels of every weight and bias, the k of output capacity expansion.
-        architecture: Of the input networks: an Architecture, or the widths (d_0, .., d_L) of MLPs with biases.
+        architecture: The input networks' Architecture, or the widths (d_0, .., d_L) of MLPs with biases.
         in_channels: Input channels of every weight and bias.
         io_encoding: ``"sinusoidal"``, ``"learned"``, or ``"none"``: then inputs and outputs are permuted too.
         fourier_features: Number of random projections whose sines and cosines replace the values (128 in the published

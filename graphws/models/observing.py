@@ -104,7 +104,7 @@ def observe(
 
     Args:
         model: Any module that reads a Batch and returns a Batch or a Tensor.
-        architecture: Of the networks.
+        architecture: Architecture of the networks.
         batches: How many of them, once or more.
         like: Networks of that architecture whose largest values the random ones have, group by group and block by
             block; :data:`LARGEST` in all of them where None.

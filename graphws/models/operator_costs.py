@@ -28,7 +28,7 @@ def operator_flops(operator: Any, arguments: Sequence[Any], result: Any) -> int:
     """FLOPs of one operator: two a multiply-add of a product, none for anything else.
 
     Args:
-        operator: As a dispatch mode sees it.
+        operator: The operator, as a dispatch mode sees it.
         arguments: Its positional arguments.
         result: What it returned.
 

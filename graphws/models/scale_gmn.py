@@ -36,7 +36,7 @@ class ScaleGMN(nn.Module):
     Messages are averaged: the paper's sum over an architectural constant.
 
     Args:
-        hidden_channels: Of node and edge states and of the messages.
+        hidden_channels: Channels of node and edge states and of the messages.
         num_layers: Rounds of message passing.
         out_channels: Output channels a node and an edge, the k of output capacity expansion.
         in_channels: Input channels of nodes and edges, one number for both or a pair.

@@ -34,11 +34,11 @@ class SNE(nn.Module):
     for equal logits on permuted copies; here that is the data's, ``ZooDataModule(permute=True)``.
 
     Args:
-        hidden_channels: Of chunks, layers and networks; a multiple of ``num_heads``.
+        hidden_channels: Channels of chunks, layers and networks; a multiple of ``num_heads``.
         num_layers: Attention blocks within a layer, and as many between layers.
         out_channels: Size of the vector.
         chunk_size: Parameters in a chunk.
-        num_heads: Of the attention.
+        num_heads: Heads of the attention.
         in_channels: Input channels of every weight and bias.
 
     Shapes:

@@ -43,8 +43,8 @@ def embedded_states(batch: Batch, embedding: nn.Linear, encoding: StaticEncoding
 
     Args:
         batch: Homogeneous, one edge a pair of neurons.
-        embedding: Of the features of edges, without bias.
-        encoding: Of edges.
+        embedding: The map of the features of edges, without bias.
+        encoding: Encoding of edges.
     """
     features = batch.edge_attr
 

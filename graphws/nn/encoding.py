@@ -85,7 +85,7 @@ class StaticEncoding(nn.Module):
     """A learned linear map of static facts, added to the features of nodes or edges.
 
     Args:
-        channels: Of the encoding.
+        channels: Channels of the encoding.
         of: ``"nodes"`` (a row a node), ``"edges"`` (a row an edge block, repeated for its edges), or ``"groups"`` and
             ``"blocks"`` (a row a node group or an edge block of each network, for readouts).
 

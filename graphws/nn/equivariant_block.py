@@ -20,13 +20,13 @@ class EquivariantBlock(nn.Module):
     """Normalisation over channels, ReLU, one equivariant linear layer, on the dense tensors of the parts.
 
     Args:
-        architecture: Of the input networks.
-        in_channels: Of every part on the way in.
+        architecture: The input networks' Architecture.
+        in_channels: Channels of every part on the way in.
         out_channels: On the way out.
-        space: Of the :class:`~graphws.nn.EquivariantLinear` layer.
-        pool: Of the layer.
+        space: The space of the :class:`~graphws.nn.EquivariantLinear` layer.
+        pool: The layer's pooling.
         norm: Whether there is a normalisation; without, the block is ReLU and the layer.
-        sparse: Of the layer.
+        sparse: Whether the layer's maps are sparse.
 
     Shapes:
         - **input:** the parts' tensors [B, axes.., in_channels], in their order, and a
@@ -81,8 +81,8 @@ def through(
         pools: What the layer reads.
         attentions: One a layer, the first included, each may be None; or none at all.
         residual: Whether blocks but the last are added to what they read.
-        bases: Of the first layer, as in :meth:`EquivariantLinear.on_pools`.
-        shifts: Of the first layer.
+        bases: Bases of the first layer, as in :meth:`EquivariantLinear.on_pools`.
+        shifts: Shifts of the first layer.
         keeping: The context that the first layer is called in.
     """
     attention, *others = attentions or (len(blocks) + 1) * [None]

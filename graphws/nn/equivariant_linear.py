@@ -143,8 +143,8 @@ class EquivariantLinear(nn.Module):
         """The layer on what :func:`pool_part` makes of each part.
 
         Args:
-            pools: Of each part.
-            at_neurons: As for :meth:`on_parts`.
+            pools: Pools of each part.
+            at_neurons: What is added at neurons, as for :meth:`on_parts`.
             old: [B, axes.., out_channels] each, added to the result.
             bases: For parts that are not channels but the coefficients [.., n] of vectors of channels, these vectors,
                 [n, in_channels]; not for sparse maps.

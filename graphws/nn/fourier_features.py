@@ -55,7 +55,7 @@ class FourierFeatures(nn.Module):
     B is drawn once from a normal distribution and kept, fixed, in the state dict.
 
     Args:
-        in_channels: Of the values.
+        in_channels: Channels of the values.
         count: Number of projections; the features have twice as many channels.
         scale: Standard deviation of B.
 
@@ -143,7 +143,7 @@ class FeaturePools(NamedTuple):
     """What a linear layer reads of features.
 
     Args:
-        pools: Of each part.
+        pools: Pools of each part.
         bases: For parts that are coefficients, the basis; or None.
         keeping: The context for that layer, in which polynomials are not kept for its gradient but made again.
     """

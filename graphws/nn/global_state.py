@@ -23,9 +23,9 @@ class GlobalState(nn.Module):
     of a mixed batch is pooled on its own. :class:`~graphws.nn.MessagePassing` reads u.
 
     Args:
-        channels: Of node and edge states.
-        hidden_channels: Of the hidden layer.
-        state_channels: Of u; ``channels`` where None.
+        channels: Channels of node and edge states.
+        hidden_channels: Channels of the hidden layer.
+        state_channels: Channels of u; ``channels`` where None.
         activation: The nonlinearity, ``"silu"`` or ``"relu"``.
         norm: Whether the hats are LayerNorms; without, they are nothing.
         residual: Whether the old u is added.

@@ -29,9 +29,9 @@ class IOEncoding(nn.Module):
     1, 2, .. with geometric ones, as in :class:`~graphws.nn.StaticEncoding`.
 
     Args:
-        architecture: Of the input networks.
-        channels: Of the features added to.
-        parts: Of the layers, in their order.
+        architecture: The input networks' Architecture.
+        channels: Channels of the features added to.
+        parts: Parts of the layers, in their order.
         kind: ``"sinusoidal"`` (a learned linear map of sinusoids of the slot) or ``"learned"`` (a vector a slot).
 
     Shapes:

@@ -30,7 +30,7 @@ class LatentReadout(nn.Module):
     touch a weight, and neither keys nor values of weights are stored.
 
     Args:
-        in_channels: Of the features read.
+        in_channels: Channels of the features read.
         out_channels: Size of the vector.
         hidden_channels: C, of the latents.
         num_latents: M.

@@ -29,7 +29,7 @@ class LearnedEncoding(nn.Module):
 
     Args:
         architecture: An MLP's Architecture, or its widths (d_0, .., d_L).
-        channels: Of the encoding.
+        channels: Channels of the encoding.
         of: ``"nodes"`` or ``"edges"``.
 
     Shapes:

@@ -94,11 +94,11 @@ class MessagePassing(nn.Module):
     G û joins T x̂_i before the broadcast. :class:`~graphws.nn.GlobalState` updates u.
 
     Args:
-        channels: Of node and edge states.
-        hidden_channels: Of h.
+        channels: Channels of node and edge states.
+        hidden_channels: Channels of h.
         aggregation: ``"sum"``, or ``"mean"`` over the edges that enter (or leave) a node.
-        global_channels: Of the global state u, 0 for none.
-        update_channels: Of the hidden layer of the node update; ``hidden_channels`` where None.
+        global_channels: Channels of the global state u, 0 for none.
+        update_channels: Channels of the hidden layer of the node update; ``hidden_channels`` where None.
         activation: The nonlinearity, ``"silu"`` or ``"relu"``.
         norm: Whether the hats are LayerNorms; without, they are nothing.
         residual: Whether the old states are added; without, x' = U(..) and e' = V(..).

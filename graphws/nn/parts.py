@@ -26,8 +26,8 @@ class Part:
     """One parameter tensor of an MLP: a bias (axis: its group) or a weight (axes: target group, source group).
 
     Args:
-        name: As ``"bias_1"`` or ``"weight_1"``, numbered by layer from 1.
-        index: Of the node group (bias) or the edge block (weight).
+        name: The name, as ``"bias_1"`` or ``"weight_1"``, numbered by layer from 1.
+        index: Index of the node group (bias) or the edge block (weight).
         axes: The node groups its axes run over.
         sizes: Their sizes.
         permuted: For each axis whether the symmetry permutes it.

@@ -78,8 +78,8 @@ class PNA(nn.Module):
     both directions share the maps, and a node takes its statistics over the messages of both.
 
     Args:
-        channels: Of node states, edge states and messages.
-        update_channels: Of the hidden layer of the node update; ``channels`` where None.
+        channels: Channels of node states, edge states and messages.
+        update_channels: Channels of the hidden layer of the node update; ``channels`` where None.
         plain_edges: Whether edges are as in the published code.
         edge_update: Whether edges are updated; without, their states come out as they went in.
         checkpoint: Whether to keep nothing of messages and hidden layers for the gradient and work it out again.

@@ -24,7 +24,7 @@ class ProbeFeatures(nn.Module):
     Args:
         num_probes: P, learned and initialised uniformly in [-1, 1].
         input_size: d_0 of the input networks.
-        channels: Of the features.
+        channels: Channels of the features.
 
     Shapes:
         - **input:** Batch, any architectures of dense blocks with ``input_size`` inputs. **output:** [N, channels].

@@ -67,9 +67,9 @@ class Readout(nn.Module):
     The encodings know depth and role, so layers are told apart; networks of different architectures go together.
 
     Args:
-        in_channels: Of the features read.
+        in_channels: Channels of the features read.
         out_channels: Size of the vector.
-        hidden_channels: Of the MLPs.
+        hidden_channels: Channels of the MLPs.
 
     Shapes:
         - **input:** Batch with ``x`` [N, in_channels], ``edge_attr`` [E, in_channels]. **output:** [B, out_channels].

@@ -159,10 +159,10 @@ class RelationalAttention(nn.Module):
     d is the width of a head. V' is applied behind the sum over j.
 
     Args:
-        channels: Of nodes.
-        edge_channels: Of pairs.
+        channels: Channels of nodes.
+        edge_channels: Channels of pairs.
         num_heads: Attention heads.
-        attention_channels: Of queries, keys and values, divisible by ``num_heads``; ``channels`` where None.
+        attention_channels: Channels of queries, keys and values, divisible by ``num_heads``; ``channels`` where None.
 
     Shapes:
         - **input:** x [B, n, channels], e [B, n, n, edge_channels], mask [B, n] or None: True at the nodes j that are
@@ -206,10 +206,10 @@ class RelationalLayer(nn.Module):
         e_{ij} \leftarrow e_{ij} + MLP(N e_{ij})
 
     Args:
-        channels: Of nodes.
-        edge_channels: Of pairs.
+        channels: Channels of nodes.
+        edge_channels: Channels of pairs.
         num_heads: Attention heads.
-        attention_channels: Of queries, keys and values; ``channels`` where None.
+        attention_channels: Channels of queries, keys and values; ``channels`` where None.
 
     Shapes:
         - **input:** x [B, n, channels], e [B, n, n, edge_channels] by (i, j), mask [B, n] or None.

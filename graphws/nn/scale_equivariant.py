@@ -92,11 +92,11 @@ class ScaleInv(nn.Module):
     with x̂ the state over its :func:`canonical_size`. Static encodings and other invariants enter as c.
 
     Args:
-        in_channels: Of the state.
-        out_channels: Of the features.
+        in_channels: Channels of the state.
+        out_channels: Channels of the features.
         symmetry: ``"sign"`` or ``"scale"``.
-        context_channels: Of the invariant inputs c; 0 for none.
-        hidden_channels: Of the hidden layer, by default ``out_channels``.
+        context_channels: Channels of the invariant inputs c; 0 for none.
+        hidden_channels: Channels of the hidden layer, by default ``out_channels``.
 
     Shapes:
         - **input:** [.., in_channels] and c [.., context_channels]. **output:** [.., out_channels].
@@ -130,11 +130,11 @@ class ScaleEq(nn.Module):
     Gamma has no bias: a constant added to a state would not move with its factor.
 
     Args:
-        in_channels: Of the state.
-        out_channels: Of the result.
+        in_channels: Channels of the state.
+        out_channels: Channels of the result.
         symmetry: ``"sign"`` or ``"scale"``.
-        context_channels: Of the invariant inputs c; 0 for none.
-        hidden_channels: Of the invariant part, by default ``out_channels``.
+        context_channels: Channels of the invariant inputs c; 0 for none.
+        hidden_channels: Channels of the invariant part, by default ``out_channels``.
 
     Shapes:
         - **input:** [.., in_channels] and c [.., context_channels]. **output:** [.., out_channels].
@@ -169,8 +169,8 @@ class ReScaleEq(nn.Module):
     So e_ij (factor q_i / q_j) and x_j (factor q_j) make a message of factor q_i.
 
     Args:
-        in_channels: Of each input.
-        out_channels: Of the product.
+        in_channels: Channels of each input.
+        out_channels: Channels of the product.
 
     Shapes:
         - **input:** one [.., in_channels[k]] an input. **output:** [.., out_channels].

@@ -65,8 +65,8 @@ class ScaleMessages(nn.Module):
     on the nodes; h is invariant. The maps on nodes run before the broadcast.
 
     Args:
-        channels: Of node and edge states.
-        hidden_channels: Of p and h.
+        channels: Channels of node and edge states.
+        hidden_channels: Channels of p and h.
         symmetry: ``"sign"`` or ``"scale"``.
         checkpoint: Whether to keep nothing of the messages for the gradient and work them out again.
 
@@ -108,8 +108,8 @@ class ScaleMessagePassing(nn.Module):
     are updated.
 
     Args:
-        channels: Of node and edge states.
-        hidden_channels: Of the messages.
+        channels: Channels of node and edge states.
+        hidden_channels: Channels of the messages.
         symmetry: ``"sign"`` or ``"scale"``.
         bidirectional: Whether messages run backward too.
         checkpoint: Whether to keep nothing of the messages for the gradient and work them out again.

@@ -19,8 +19,8 @@ class ScaleInvariantReadout(nn.Module):
     are also read as they are, by a linear map.
 
     Args:
-        in_channels: Of the features read.
-        hidden_channels: Of the invariant features.
+        in_channels: Channels of the features read.
+        hidden_channels: Channels of the invariant features.
         readout: Permutation-invariant readout of ``hidden_channels`` features, as :class:`~graphws.nn.Readout`.
         symmetry: ``"sign"`` or ``"scale"``.
 

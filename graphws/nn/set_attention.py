@@ -21,8 +21,8 @@ class SetAttention(nn.Module):
     with c channels a head. Keys have no bias: softmax would not see it.
 
     Args:
-        in_channels: Of the elements.
-        channels: Of the output.
+        in_channels: Channels of the elements.
+        channels: Channels of the output.
         heads: Heads of the attention, a divisor of ``channels``.
 
     Shapes:
@@ -67,8 +67,8 @@ class NeuronAttention(nn.Module):
 
     Args:
         linear: The layer it is built for.
-        channels: Of the attention.
-        heads: Of the attention, a divisor of ``channels``.
+        channels: Channels of the attention.
+        heads: Heads of the attention, a divisor of ``channels``.
 
     Shapes:
         - **input:** an axis and the pooled parts at its neurons, [B, d, fixed * in_channels].

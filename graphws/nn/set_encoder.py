@@ -18,8 +18,8 @@ class AttentionBlock(nn.Module):
     seeds and a set the PMA (Eq. 11).
 
     Args:
-        channels: Of both sets.
-        num_heads: Of the attention; divides ``channels``.
+        channels: Channels of both sets.
+        num_heads: Heads of the attention; divides ``channels``.
 
     Shapes:
         - **input:** queries [R, Q, C], keys [R, K, C], mask [R, K], True at the keys that exist, at least one a row.
@@ -57,9 +57,9 @@ class SetEncoder(nn.Module):
     """A set to one vector: attention blocks of the set with itself, then attention pooling with a learned seed.
 
     Args:
-        channels: Of the elements and of the vector.
+        channels: Channels of the elements and of the vector.
         num_layers: Number of blocks before the pooling.
-        num_heads: Of the attention; divides ``channels``.
+        num_heads: Heads of the attention; divides ``channels``.
 
     Shapes:
         - **input:** elements [R, T, C], mask [R, T], True at the elements that exist. **output:** [R, C].

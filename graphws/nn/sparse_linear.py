@@ -61,8 +61,8 @@ class SparseLinear(nn.Module):
         """Replace the structure and the values; entries are kept in row-major order.
 
         Args:
-            rows: Of the entries, integers [nnz].
-            columns: Likewise.
+            rows: Rows of the entries, integers [nnz].
+            columns: Columns of the entries, integers [nnz].
             values: The entries, [nnz]; they may be zero, and then learn.
 
         Raises:

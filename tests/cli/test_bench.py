@@ -45,6 +45,8 @@ def test_table_json_and_readme(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "DWS, attention" in out
     content = json.loads((tmp_path / "o" / "models.json").read_text())
     assert [row["model"] for row in content["rows"]] == ["GMN", "DWS, attention"]
+    assert "GMN ran graphws.engine.edge_round.edge_round" in out
+    assert "graphws.engine.edge_round.edge_round" in content["rows"][0]["ran"]
     assert content["machine"]["threads"] == 1
     assert content["rates"]["square"] == 2e9
     assert content["layout"] == [2, 4, 1]
