@@ -23,6 +23,7 @@ from torch import Tensor
 from conversions.assembly import checked_state, signature, to_state_dict
 from conversions.checkpoints import Unwrapped, to_checkpoint, unwrap
 from conversions.recorded import recorded_architecture, twins
+from conversions.shared_names import with_shared_names
 from graphws.architecture import Architecture
 from graphws.atomic import replacing
 from graphws.graph import NetGraph
@@ -121,10 +122,10 @@ def _read_safetensors(path: Path) -> Checkpoint:
             content = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
     except (SafetensorError, RuntimeError, ValueError, KeyError, OverflowError) as error:
         raise ValueError(f"{path} is no safetensors file, or corrupt or truncated: {_first_line(error)}") from None
-    state = checked_state(content, str(path))
+    state, notes = with_shared_names(checked_state(content, str(path)), metadata)
     text = metadata.get(METADATA_KEY)
     if text is None:
-        return Checkpoint(state, None, ordered=False)
+        return Checkpoint(state, None, ordered=False, notes=notes)
     try:
         architecture = recorded_architecture(text, signature(state))
         _check_twins(architecture, state)

@@ -81,7 +81,7 @@ def inferred(
     doubt = seems_branched(parts)
     _check_doubt(doubt, told)
     order, given = ordered_parts(parts, ordered)
-    doubt = doubt or other_reading(order) or registered_twice(order, dict(tied))
+    doubt = doubt or registered_twice(order, dict(tied)) or other_reading(order)
     _check_doubt(doubt, told)
     notes = _assumptions(order, told, given)
     if doubt:
