@@ -33,6 +33,7 @@ __all__ = [
 FLOATS = ("float64", "float32", "float16", "bfloat16")
 WHOLE = {"int8": "float32", "uint8": "float32", "int16": "float32", "uint16": "float32", "int32": "float64"}  # exact in
 CONSTANTS = {"identity": 1.0, "gate": 1.0, "negative": -1.0, "unflatten": 1.0}  # on edges that no tensor gives
+LARGEST_REPEATED = 2**28  # bytes of a tensor that holds fewer
 LISTED = 12  # keys an error message names before it only counts
 
 Signature = tuple[tuple[str, tuple[int, ...], str], ...]
@@ -105,8 +106,19 @@ def checked_state(source: Mapping[str, object], where: str) -> dict[str, Tensor]
             raise ValueError(f"tensor {key!r} of {where} has no values yet (lazy, or on the meta device)")
         if value.layout != torch.strided or value.is_quantized:
             raise ValueError(f"tensor {key!r} of {where} must be dense, found {value.dtype} of layout {value.layout}")
+        _check_extent(key, value, where)
         state[key] = value.detach()
     return state
+
+
+def _check_extent(key: str, value: Tensor, where: str) -> None:
+    """Raise ValueError where a tensor repeats a few numbers (strides of 0) to more than memory may hold."""
+    held, asked = value.untyped_storage().nbytes(), value.numel() * value.element_size()
+    if asked > max(held, LARGEST_REPEATED):
+        raise ValueError(
+            f"tensor {key!r} of {where} is of shape {list(value.shape)}, {asked:,} bytes that repeat {held:,}; "
+            "expected one that holds its numbers"
+        )
 
 
 def chain(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from typing import Any
 
 import torch.nn.functional as F
@@ -50,14 +51,22 @@ def execute(g: NetGraph, *inputs: Any) -> Any:
             f"expected x of shape [.., {width}], dtype {g.x.dtype}, on {g.x.device}; "
             f"found {list(x.shape)}, {x.dtype}, on {x.device}"
         )
-    nodes, edges = g.node_views(), g.edge_views()
+    y = _perceptron(g, x)
+    return y + arch.output_offset if arch.output_offset else y
+
+
+def _perceptron(g: NetGraph, x: Tensor) -> Tensor:
+    """The values of the last group, group by group from the first on."""
+    arch, nodes, edges = g.architecture, g.node_views(), g.edge_views()
+    incoming: dict[int, list[int]] = defaultdict(list)
+    for b, block in enumerate(arch.blocks):
+        incoming[block.target].append(b)
     values = [x]
     for i, group in enumerate(arch.groups[1:], start=1):
         bias = nodes[i][:, 0] if group.has_bias else None
         total: Tensor | None = None
-        for b, block in enumerate(arch.blocks):
-            if block.target != i:
-                continue
+        for b in incoming[i]:
+            block = arch.blocks[b]
             if block.kernel:
                 raise ValueError(f"execute runs dense blocks, {block.name!r} has a kernel of shape {block.kernel}")
             weight = edges[b][:, :, 0, 0]
@@ -66,4 +75,4 @@ def execute(g: NetGraph, *inputs: Any) -> Any:
         if total is None:
             raise ValueError(f"node group {group.name!r} has no incoming block, so it has no value")
         values.append(group.activation(total))
-    return values[-1] + arch.output_offset if arch.output_offset else values[-1]
+    return values[-1]

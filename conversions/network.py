@@ -54,10 +54,13 @@ class Network:
     places: dict[int, tuple[int, object]] = field(default_factory=dict)  # of values by their id, and the value
     next_place: int = 0
     constants: dict[float, int] = field(default_factory=dict)  # their numbers
+    group_names: dict[str, int] = field(init=False, default_factory=dict)  # and the last number behind each
+    block_names: dict[str, int] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         for own in self.inputs:
             name = "input" if len(self.inputs) == 1 else f"input.{own.name}"
+            name = _unused(name, self.group_names)
             self.groups.append(NodeGroup(name, own.shape[0] if own.shape else 1, "input", has_bias=False))
 
     @property
@@ -110,10 +113,7 @@ class Network:
         """A new node group."""
         if size < 1:
             raise self.error(f"{name!r} has no neurons")
-        taken = {group.name for group in self.groups}
-        unique, number = name, 2
-        while unique in taken:
-            unique, number = f"{name}#{number}", number + 1
+        unique = _unused(name, self.group_names)
         self.groups.append(NodeGroup(unique, size, role, Activation(), bias is not None))  # type: ignore[arg-type]
         index = len(self.groups) - 1
         if bias is not None:
@@ -141,10 +141,7 @@ class Network:
         kind: str = "weight",
     ) -> int:
         """A new edge block between two ranges of neurons."""
-        taken = {block.name for block in self.blocks}
-        unique, number = name, 2
-        while unique in taken:
-            unique, number = f"{name}#{number}", number + 1
+        unique = _unused(name, self.block_names)
         ranges = [self._range(segment) for segment in (source, target)]
         self.blocks.append(EdgeBlock(unique, source.group, target.group, tuple(kernel), groups, kind, *ranges))
         return len(self.blocks) - 1
@@ -292,3 +289,13 @@ class Network:
                 self.vocabularies[key] = number
                 self.groups[number] = replace(self.groups[number], size=size)
         return self.whole(self.vocabularies[key])
+
+
+def _unused(name: str, taken: dict[str, int]) -> str:
+    """The name, with a number behind it where it is taken; from now on it is."""
+    unique = name
+    while unique in taken:
+        taken[name] += 1
+        unique = f"{name}#{taken[name]}"
+    taken[unique] = 1
+    return unique

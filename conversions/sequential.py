@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -24,6 +25,7 @@ from graphws.architecture import Architecture
 __all__ = ["Told", "inferred"]
 
 DEFAULT_ACTIVATION = "relu"
+MOST_NAMES = 100  # of one tensor; each use of it is kept under each name
 SIDE = 32  # of the images that a network of any size is read on
 CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 POOLS: dict[int, Callable[[Tensor, int], Tensor]] = {
@@ -77,6 +79,9 @@ def inferred(
     empty = [(key, size) for key, size, _ in state if 0 in size]
     if empty:
         raise ValueError(f"a layer needs at least one neuron and one input; without entries: {listing(empty)}")
+    often = [own for own, count in Counter(own for _, own in tied).items() if count >= MOST_NAMES]
+    if often:
+        raise ValueError(f"tensor {often[0]!r} has more than {MOST_NAMES} names in the state dict; {MODULE}")
     parts = parts_of(state, ordered=ordered, told=told.anything)
     doubt = seems_branched(parts)
     _check_doubt(doubt, told)

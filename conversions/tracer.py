@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -168,27 +168,23 @@ def _finished(
 
 def _all_specs(specs: list[TensorSpec], state: Mapping[str, Tensor]) -> list[TensorSpec]:
     """With the tensors that fill no part, or that are another name of one that does, in the order of the state dict."""
-    specs, placed = [*specs], {spec.key for spec in specs}
+    placed: dict[str, list[TensorSpec]] = defaultdict(list)
+    for spec in specs:
+        placed[spec.key].append(spec)
+    first = {_memory(state[key]): key for key in reversed(placed) if state[key].numel()}
     for key, tensor in state.items():
         if key in placed:
             continue
-        twin = _twin(tensor, state, placed)
-        dtype = str(tensor.dtype).removeprefix("torch.")
+        twin = first.get(_memory(tensor))
         if twin is None:
-            specs.append(TensorSpec(key, tuple(tensor.shape), dtype, "remainder"))
+            placed[key] = [TensorSpec(key, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), "remainder")]
         else:
-            specs += [replace(spec, key=key) for spec in specs if spec.key == twin]
-    order = {key: i for i, key in enumerate(state)}
-    return sorted(specs, key=lambda spec: order[spec.key])
+            placed[key] = [replace(spec, key=key) for spec in placed[twin]]
+    return [spec for key in state for spec in placed[key]]
 
 
-def _twin(value: Tensor, state: Mapping[str, Tensor], placed: set[str]) -> str | None:
-    """The key that is placed and names the same memory."""
-    for other in placed:
-        same = state[other]
-        if same.data_ptr() == value.data_ptr() and same.shape == value.shape and value.numel():
-            return other
-    return None
+def _memory(tensor: Tensor) -> tuple[int, tuple[int, ...]]:
+    return tensor.data_ptr(), tuple(tensor.shape)
 
 
 def _in_order(

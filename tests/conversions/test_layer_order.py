@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import random
+import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -133,3 +137,53 @@ def test_a_search_without_end_is_given_up() -> None:
     state = {f"{a}{b}.weight": torch.ones(3, 3) for a in "abcd" for b in "xyzuvw"} | {"odd.weight": torch.ones(4, 5)}
     with pytest.raises(ValueError, match=r"chain in more than one order|cannot chain"):
         order_of(state, ordered=False)
+
+
+MANY = 20_000
+
+
+def within(seconds: float, work: Callable[[], object]) -> None:
+    """Run something that may take so much time of the processor, however busy that is."""
+    began = time.process_time()
+    work()
+    assert time.process_time() - began < seconds
+
+
+def test_a_chain_of_many_layers_takes_seconds() -> None:
+    state = {f"layers.{i}.weight": torch.full((2, 2), 0.5) for i in range(MANY)}
+    by_name = {key: state[key] for key in sorted(state)}  # which the numbers contradict, so the order is searched
+
+    def work() -> None:
+        for given in (state, by_name):
+            graph = conversions.to_graph(given)
+            weights = [spec for spec in graph.architecture.tensors if spec.part == "weight"]
+            assert [spec.key for spec in sorted(weights, key=lambda spec: spec.index)] == list(state)
+            assert conversions.execute(graph, torch.ones(1, 2)).tolist() == [[1.0, 1.0]]
+
+    within(40, work)
+
+
+@pytest.mark.parametrize("kind", ["words", "squares", "numbers", "vectors"])
+def test_many_tensors_that_are_no_chain_are_refused_soon(kind: str, tmp_path: Path) -> None:
+    draw = random.Random(0)
+    names = ["".join(draw.choices("abcdefgh", k=9)) for _ in range(MANY)]
+    if kind == "numbers":
+        names = [f"l{i % 141}.{i // 141}" for i in range(MANY)]
+    shapes = [(2, 2) if kind == "squares" else (draw.randint(1, 3), draw.randint(1, 3)) for _ in names]
+    if kind == "vectors":
+        shapes = [(3,)] * MANY
+    state = {f"{name}.weight": torch.empty(shape) for name, shape in zip(names, shapes, strict=True)}
+    safetensors.torch.save_file(state, tmp_path / "net.safetensors")
+
+    def work() -> None:
+        for source in (state, tmp_path / "net.safetensors"):
+            with pytest.raises(ValueError, match=r"chain|may follow one another|expected weights") as caught:
+                conversions.to_graph(source)
+            assert len(str(caught.value)) < 1500
+
+    within(20, work)
+
+
+def test_a_tensor_of_few_numbers_and_a_huge_shape_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"'0.weight' of the state dict is of shape \[1048576, 1048576\]"):
+        conversions.to_graph({"0.weight": torch.zeros(1).expand(2**20, 2**20)})
