@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; what is wrong with the input becomes one line on stderr.
 
     Args:
-        arguments: Without the program's name; None reads ``sys.argv``.
+        arguments: The words of the command line without the program's name; None reads ``sys.argv``.
 
     Returns:
         0, 1 where a fit of a sweep failed, 2 where the input is wrong, 130 where it was interrupted.

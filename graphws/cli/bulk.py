@@ -39,14 +39,14 @@ class Template:
     """Where the bytes of files with one header go; made from one such file and its graph.
 
     Args:
-        architecture: Of all networks with this header.
+        architecture: The architecture of all networks with this header.
         size: Bytes behind the header.
         sources: dtype, first byte and last byte + 1 of each tensor that the graph holds.
         fixed: First byte of each tensor that the graph does not hold, and its bytes: the network's function may depend
             on them, so files that differ there are converted one by one. Counters of norms are none of them.
-        notes: Of the first graph's remainder.
+        notes: The notes of the first graph's remainder.
         x, edge_attr: The first graph's features, whose constants all networks share.
-        node_source, edge_source: For each node and edge its place in the tensors laid end to end; -1 for constants.
+        node_source, edge_source: Each node's and edge's place in the tensors laid end to end; -1 for constants.
     """
 
     architecture: Architecture
@@ -83,8 +83,8 @@ class BulkReader:
     """Reads the files of one folder.
 
     Args:
-        folder: In which their names lie.
-        convert: From a path to its graph; raises ValueError or OSError.
+        folder: The folder that the files' names start from.
+        convert: Function from a path to its graph; raises ValueError or OSError.
         strict: Whether files are left out of which something must be assumed.
     """
 
@@ -97,8 +97,8 @@ class BulkReader:
         """The networks of some files, by architecture, and why the others are none.
 
         Args:
-            names: Of the files.
-            begin: Called with a file's place among them before it is read.
+            names: The files' names.
+            begin: Function that is called with a file's place among them before it is read.
         """
         found = _Found()
         waiting: dict[bytes, list[tuple[int, bytes]]] = {}

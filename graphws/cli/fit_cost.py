@@ -32,7 +32,7 @@ def step_cost(task: Task, data: ZooDataModule, architecture: Architecture | None
     Args:
         task: The task.
         data: Its networks.
-        architecture: Of the networks of a step; that of all of them where None.
+        architecture: The architecture of the networks of a step; None where all networks have one.
 
     Raises:
         ValueError: If the model calls a product of which no FLOP count is known.

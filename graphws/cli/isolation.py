@@ -107,8 +107,8 @@ class IsolatedReader:
     gone.
 
     Args:
-        read: From names, and a function to call with each row before it is read, to what became of them.
-        limits: Of one file.
+        read: Function from names, and a function to call with each row before it is read, to what became of them.
+        limits: The limits of time and memory per file.
     """
 
     def __init__(self, read: Read, limits: Limits) -> None:

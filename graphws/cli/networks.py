@@ -100,9 +100,9 @@ class Converter:
     """Turns files into graphs, all in the same way.
 
     Args:
-        module: As ``PKG.MOD:FACTORY``; None where the files say the network themselves.
-        input_shape: Of an input, batch axis first; None to infer it.
-        activation: Of the hidden layers of bare state dicts.
+        module: The module's factory as ``PKG.MOD:FACTORY``; None where the files say the network themselves.
+        input_shape: Shape of a batch of inputs, batch axis first; None to infer it.
+        activation: Activation of the hidden layers of bare state dicts.
         allow_nonfinite: Let NaN and infinite weights through.
         assume_chain: Read bare state dicts as chains where names and widths leave other readings.
         output_offset: Constant that the function of a bare state dict adds to its output; no option says it.

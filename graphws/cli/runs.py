@@ -31,8 +31,8 @@ class Fit:
 
     Args:
         out: Folder of the runs.
-        name: Of this run.
-        config: What ``graphws fit`` reads, the seed included.
+        name: The run's name.
+        config: The configuration that ``graphws fit`` reads, the seed included.
     """
 
     out: Path
@@ -74,9 +74,9 @@ class Outcome:
 
     Args:
         fit: The fit.
-        message: For the screen.
-        error: In one line, None where the run is finished.
-        seconds: The command took; None where it did not fit from the start to the end.
+        message: The text for the screen.
+        error: The error in one line; None where the run is finished.
+        seconds: How long the command took; None where it did not fit from the start to the end.
     """
 
     fit: Fit

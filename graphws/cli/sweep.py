@@ -71,8 +71,8 @@ def run_sweep(configs: Sequence[Path], settings: Sequence[str], seeds: Sequence[
 
     Args:
         configs: YAML files, or folders of them.
-        settings: ``KEY=VALUE`` put into every configuration.
-        seeds: Of the fits.
+        settings: Texts ``KEY=VALUE``, put into every configuration.
+        seeds: The seeds that each configuration is fitted with.
         out: Folder of the runs and of the report.
         workers: Fits at a time.
 

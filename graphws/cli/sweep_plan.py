@@ -30,7 +30,7 @@ def plan_fits(paths: Sequence[Path], settings: Sequence[str], seeds: Sequence[in
     Args:
         paths: YAML files, or folders of them.
         settings: ``KEY=VALUE`` put into every configuration.
-        seeds: Of the fits.
+        seeds: The seeds that each configuration is fitted with.
         out: Folder of the runs.
 
     Raises:

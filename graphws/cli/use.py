@@ -50,8 +50,8 @@ class Run:
 
     Args:
         path: The directory.
-        task: With the best epoch's weights, in evaluation mode.
-        architecture: Of the networks it was fitted on; None for a mix of several.
+        task: The fitted task with the best epoch's weights, in evaluation mode.
+        architecture: The architecture of the networks it was fitted on; None for a mix of several.
         result: The contents of ``result.json``.
     """
 

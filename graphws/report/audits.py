@@ -93,9 +93,9 @@ def write_audit(audit: Audit, out: str | Path, *, source: str) -> list[Path]:
     """Write ``report.json`` and ``general_position.png`` into a folder, each whole or not at all.
 
     Args:
-        audit: What was found.
+        audit: The audit's findings.
         out: The folder.
-        source: Where the networks came from; recorded.
+        source: The place that the networks came from, which is recorded.
 
     Raises:
         OSError: If the folder can't be written.

@@ -68,7 +68,7 @@ def draw_growth(series: Sequence[Grown], path: Path) -> Path:
     """Draw the seconds of one axis against edges, both logarithmic, the slope of each model in the legend.
 
     Args:
-        series: Of one axis.
+        series: The measurements along one axis.
         path: The image, PNG or SVG.
     """
     figure = Figure(figsize=(6.4, 4.2))

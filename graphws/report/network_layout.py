@@ -52,10 +52,10 @@ class Line:
     """The edges of two neurons in one block.
 
     Args:
-        points: From the one to the other: straight, or through a lane above the columns that it passes.
-        value: Of the edge; of a kernel, the tap of largest magnitude.
+        points: The line's points: straight from one to the other, or through a lane above the columns that it passes.
+        value: The edge's weight; for a kernel, its tap of largest magnitude.
         block: Its name.
-        kind: Of the block.
+        kind: The block's kind.
         thin: Whether the block joins neurons one to one.
         told: The value in words, and those of parallel edges.
     """

@@ -28,7 +28,7 @@ def page(layout: NetworkLayout, title: str) -> str:
     """The drawing as a page of HTML.
 
     Args:
-        layout: What is drawn.
+        layout: The drawing's layout.
         title: Its heading, as text.
     """
     body = [_path(line, layout) for line in sorted(layout.lines, key=lambda line: abs(line.value))]

@@ -25,14 +25,14 @@ class Row:
         kind: ``"edit"``, ``"classification"`` or ``"regression"``.
         model: Class of the weight-space network, as ``"GMN"`` or ``"GradientFeatures(GMN)"``.
         k: Output capacity, None for functionals.
-        parameters: Learnable parameters.
-        networks: Training networks.
-        seeds: Of the runs.
-        best_epochs: Of the runs.
+        parameters: Number of learnable parameters.
+        networks: Number of training networks.
+        seeds: The runs' seeds.
+        best_epochs: The best epoch of each run, counted from 0.
         metric: Name of the test metric.
         values: Test metric of each run.
         seconds: Fitting time of each run.
-        runs: Their directories.
+        runs: The run directories.
     """
 
     task: str

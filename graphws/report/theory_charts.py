@@ -50,9 +50,9 @@ class Stage:
     """One model of the cycle.
 
     Args:
-        name: Of its architecture.
+        name: The name of its architecture.
         size: Layers or rounds, channels and parameters that are not zero, in words.
-        domain: Where it equals the model before; empty for the first.
+        domain: The inputs on which it equals the model before; empty for the first.
         error: Relative difference to the first model, on networks with |v| <= R.
     """
 

@@ -122,7 +122,7 @@ def check_checkpoint(task: LightningModule, checkpoint: dict[str, Any]) -> None:
     """Refuse a checkpoint of another model, or of other data than the task is run on; for ``on_load_checkpoint``.
 
     Raises:
-        ValueError: As :func:`check_facts` and :func:`check_state`.
+        ValueError: If :func:`check_facts` or :func:`check_state` refuses the checkpoint.
     """
     data = data_of(task)
     if data is not None and checkpoint.get("trained_on"):

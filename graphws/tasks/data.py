@@ -47,8 +47,8 @@ class ZooDataModule(LightningDataModule):
             several. A model fitted on mixed zoos is tested on a zoo of one by ``mixed=True``.
         bucketed: Whether a training batch of mixed zoos holds networks of one architecture where it can.
         allow_nonfinite: Whether networks with NaN or infinite weights are left out instead of refused.
-        limit: At most this many training networks, the first ones; validation and test stay whole.
-        seed: Of shuffling and augmentation; None takes torch's initial seed.
+        limit: Largest number of training networks, taken from the first on; validation and test stay whole.
+        seed: Seed of shuffling and augmentation; None takes torch's initial seed.
 
     Raises:
         ValueError: If there is no zoo, the zoos differ in convention, a split is empty, networks hold NaN or infinite

@@ -42,12 +42,12 @@ class EditTask(LightningModule):
     Args:
         model: Equivariant weight-space network; its ``out_channels`` is k.
         operation: A key of :data:`~graphws.image_operations.IMAGE_OPERATIONS`.
-        architecture: Of the input networks; ``graphws fit`` fills it in from the zoo.
+        architecture: The architecture of the input networks; ``graphws fit`` fills it in from the zoo.
         learning_rate: AdamW's learning rate at the start.
         weight_decay: AdamW's weight decay.
-        patience: Epochs without a better validation loss after which the learning rate is halved.
+        patience: Number of epochs without a better validation loss after which the learning rate is halved.
         min_learning_rate: Learning rate below which the schedule does not go.
-        initial_scale: First value of every s.
+        initial_scale: Initial value of every scale s.
 
     Raises:
         ValueError: If the operation is unknown, or the model has no ``out_channels`` or none above 0.

@@ -24,7 +24,7 @@ class MetricsCSV(Logger):
     the one it is first given. The file is replaced whole at each epoch.
 
     Args:
-        folder: Where ``metrics.csv`` lies.
+        folder: The folder of ``metrics.csv``.
     """
 
     def __init__(self, folder: str | Path) -> None:

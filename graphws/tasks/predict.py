@@ -36,11 +36,11 @@ class PredictTask(LightningModule):
         target: ``"label"``, a numeric column of the zoo's table, or a functional of the weights that is computed
             (:func:`~graphws.expressivity.targets.named_target`), as ``"rank:2"``.
         kind: ``"classification"`` or ``"regression"``.
-        architecture: Of the input networks, or several architectures of a mix; ``graphws fit`` fills it in from the
+        architecture: The architecture of the input networks, or those of a mix; ``graphws fit`` fills it in from the
             zoo.
         learning_rate: AdamW's learning rate at the start.
         weight_decay: AdamW's weight decay.
-        patience: Epochs without a better validation loss after which the learning rate is halved.
+        patience: Number of epochs without a better validation loss after which the learning rate is halved.
         min_learning_rate: Learning rate below which the schedule does not go.
 
     Raises:

@@ -16,7 +16,7 @@ def role_counts(architecture: Architecture | None) -> tuple[int, int]:
     """Number of roles of groups and of blocks: one each in networks of one architecture, as ROLES and KINDS say else.
 
     Args:
-        architecture: Of all networks; None for networks of any.
+        architecture: The architecture of all networks; None for a mix of several.
     """
     if architecture is not None:
         return len(architecture.groups), len(architecture.blocks)
@@ -28,7 +28,7 @@ def roles_of(structure: Architecture, *, by_position: bool) -> tuple[tuple[int, 
     """The role of each group and of each block of a network.
 
     Args:
-        structure: Of the network.
+        structure: The network's architecture without its tensors.
         by_position: Whether each group and block has a role of its own, as in networks of one architecture. Otherwise a
             group's is what it is in any network (input, hidden, output, bias) and a block's its kind with the roles of
             both its ends: so first, inner and last layers are told apart, whatever the depth, and a network of an

@@ -105,12 +105,12 @@ def record(
     """Test the best checkpoint, once, and write ``model.safetensors``, ``examples.safetensors`` and ``result.json``.
 
     Args:
-        trainer: Whose fit has ended.
+        trainer: The trainer, whose fit has ended.
         task: The fitted task; holds the best checkpoint's weights afterwards.
-        data: Zoo it was fitted on.
+        data: The data module it was fitted on.
         root: The run directory.
         config: The run's ``config.yaml``.
-        seconds: The fit took.
+        seconds: How long the fit took.
 
     Returns:
         The contents of ``result.json``.

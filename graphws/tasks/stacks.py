@@ -121,9 +121,9 @@ class MappedStack:
     What lies in memory is a few numbers a network: its row, label and columns.
 
     Args:
-        zoo: Where the networks are; its own check of the values is done.
-        rows: Of the zoo, [n].
-        architecture: Of all these networks.
+        zoo: The zoo that holds the networks; its own check of the values is done.
+        rows: The networks' rows in the zoo, [n].
+        architecture: The architecture of all these networks.
         y: Labels [n], -1 where there is none.
         columns: One tensor [n] a numeric column of the zoo's table.
     """
@@ -174,7 +174,7 @@ class MixedStacks:
     """Several stacks as one, of any structures: networks that follow each other in a stack are read together.
 
     Args:
-        stacks: At least one, with the same columns.
+        stacks: One stack or more, all with the same columns.
         owners: Index of the stack of each network, [n].
         places: Its row there, [n].
     """

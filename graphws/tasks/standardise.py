@@ -49,7 +49,7 @@ class Statistics:
 
         Args:
             batches: Together the networks.
-            architecture: Of all of them, or None for networks of any: then of roles.
+            architecture: The architecture of all networks; None for a mix, whose statistics are those of layers' roles.
         """
         moments = tuple([Moments() for _ in range(count)] for count in role_counts(architecture))
         for batch in batches:
@@ -109,7 +109,7 @@ class Standardised(nn.Module):
 
     Args:
         model: Weight-space network.
-        architecture: Of the input networks, None where they are of any.
+        architecture: The architecture of the input networks; None for a mix of several.
 
     Shapes:
         - **input:** Batch with ``x`` [N, 1] and ``edge_attr`` [E, 1].
