@@ -34,13 +34,13 @@ class BuildSettings:
     """What decides a zoo's bytes, beside the images and the versions of the libraries.
 
     Args:
-        count: Networks; more than images repeat images from fresh starts.
-        layout: Widths, as (2, 32, 32, 1).
-        convention: dws or nfn.
+        count: Number of networks; more than there are images repeat images from fresh initial weights.
+        layout: Sizes of the networks' layers, as (2, 32, 32, 1).
+        convention: Name of the convention, dws or nfn.
         w0: Frequency of the sine layers.
-        seed: Of the choice of images, the splits and the starts.
-        chunk: Networks fitted, and written as one shard, at a time.
-        fit: Optimiser settings.
+        seed: Seed of the choice of images, the splits and the initial weights.
+        chunk: Number of networks fitted, and written as one shard, at a time.
+        fit: The optimiser's settings.
 
     Raises:
         ValueError: If a number is out of range.
@@ -85,7 +85,7 @@ class Built:
     Args:
         fitted: Networks fitted by this call.
         resumed: Networks found fitted.
-        network_steps: Of those fitted by this call.
+        network_steps: Number of steps of all networks fitted by this call.
         nonfinite: Networks of the zoo whose fit diverged to NaN or infinity.
     """
 
@@ -107,10 +107,10 @@ def build_inr_zoo(
 
     Args:
         path: Folder of the zoo; absent, empty, or an unfinished zoo of the same settings.
-        images: What to fit.
-        settings: Of the networks and the fit.
-        command: What finishes the zoo after a kill, for the message that refuses to read it.
-        progress: As :func:`fit_sirens` calls it; finished chunks are reported as 0 steps and all of their way.
+        images: The images to fit.
+        settings: The settings of the networks and of the fit.
+        command: The command that finishes the zoo after a kill, for the message that refuses to read it.
+        progress: Function that :func:`fit_sirens` calls; finished chunks count as 0 steps and all of their way.
 
     Raises:
         ValueError: If the folder holds another zoo (says what differs), or the images don't fit the layout.

@@ -27,12 +27,12 @@ class Catalogue:
     """The networks of a finished zoo on disk. Shards are opened when a network of theirs is asked for.
 
     Attributes:
-        path: The folder.
+        path: The zoo's folder.
         manifest: The JSON manifest.
-        architectures: Of the manifest; the networks of a shard share one.
+        architectures: The manifest's architectures; the networks of a shard share one.
         convention: ``dws``, ``nfn`` or another name: of coordinates, pixel range and output.
-        count: Networks.
-        table: One row a network: id, label, split and metrics (pyarrow).
+        count: Number of networks.
+        table: One row per network: id, label, split and metrics (pyarrow).
         allow_nonfinite: Whether networks with NaN or infinite weights are left out instead of refused.
     """
 
@@ -102,7 +102,7 @@ class Catalogue:
         """Values of a split or of given rows of equal structure: x [n, N, C] and edge_attr [n, E, C] in float32.
 
         Raises:
-            ValueError: As :meth:`rows`, if the networks are of different sizes, or if a shard is altered (named).
+            ValueError: If :meth:`rows` refuses them, the networks differ in size, or a shard is altered (named).
         """
         rows = self.rows(which)
         return self._gather(self._shards, rows, "x").float(), self._gather(self._shards, rows, "edge_attr").float()

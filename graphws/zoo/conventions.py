@@ -20,7 +20,7 @@ class Convention:
     """How the SIRENs of one public data set are written.
 
     Args:
-        name: As in a zoo's manifest.
+        name: Name of the convention in a zoo's manifest.
         row_first: Whether the first coordinate of a pixel is its row (``ij``) or its column (``xy``).
         pixel_range: Values of a black and a white pixel.
         output_offset: Constant added to the network's output.
@@ -123,10 +123,10 @@ def initialise(
     uniform within 1 / sqrt(fan-in).
 
     Args:
-        architecture: Of :func:`siren_architecture`.
+        architecture: An architecture that :func:`siren_architecture` gives.
         convention: Name or convention.
         count: Networks to draw.
-        generator: Of the random numbers.
+        generator: The source of random numbers.
 
     Returns:
         x [count, N] and edge_attr [count, E] in float32.

@@ -31,9 +31,9 @@ class FitSettings:
     """How each SIREN is fitted: Adam on the mean squared error over all pixels.
 
     Args:
-        steps: At most so many.
-        learning_rate: Of Adam.
-        psnr: Stop a network once its peak signal-to-noise ratio, in dB, is at least this.
+        steps: Largest number of steps.
+        learning_rate: Adam's learning rate.
+        psnr: Peak signal-to-noise ratio, in dB, at which a network is good enough and stops.
 
     Raises:
         ValueError: If a number is out of range.
@@ -82,13 +82,13 @@ def fit_sirens(
 
     Args:
         images: Targets of shape [n, H, W, C] in the convention's pixel range.
-        architecture: Of :func:`siren_architecture`.
+        architecture: An architecture that :func:`siren_architecture` gives.
         convention: Name or convention.
         x: Starting biases of shape [n * members, N], float32 or float64.
         edge_attr: Starting weights of shape [n * members, E].
-        settings: Of the fit; the defaults where None.
-        members: Networks whose mean fits one image; they stand side by side in ``x``.
-        progress: Called now and then, from several threads, with the network steps done since the last call and
+        settings: The fit's settings; the defaults where None.
+        members: Number of networks whose mean fits one image; they stand side by side in ``x``.
+        progress: Function called now and then, by several threads, with the network steps since the last call and
             how far they bring the whole fit of ``n * members * steps`` steps (more where networks stop early).
 
     Raises:
@@ -135,11 +135,11 @@ def fit_images(
 
     Args:
         images: Targets of shape [n, H, W, C] in the convention's pixel range.
-        architecture: Of the SIRENs, or their layout as ``(2, 32, 32, 1)``.
+        architecture: The SIRENs' architecture, or their layout as ``(2, 32, 32, 1)``.
         convention: Name or convention.
-        networks_averaged: k.
-        settings: Of the fit; the defaults where None.
-        seed: Of the starts.
+        networks_averaged: The number k of networks whose mean fits one image.
+        settings: The fit's settings; the defaults where None.
+        seed: Seed of the networks' initial weights.
 
     Returns:
         x [n, N, k], edge_attr [n, E, k] (channels read as k networks) and the mean squared error of each image [n].

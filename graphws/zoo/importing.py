@@ -35,11 +35,11 @@ class Candidate:
 
     Args:
         name: Its path from the imported folder on.
-        size: In bytes.
+        size: Its size in bytes.
         modified: Time of its last change, in nanoseconds.
         label: Name of its class; None where there is none.
-        split: Which split it shall be in; None to draw one.
-        columns: What else is known of it; columns of the zoo's table.
+        split: Name of the split it shall be in; None to draw one.
+        columns: Further facts, which become columns of the zoo's table.
     """
 
     name: str
@@ -55,8 +55,8 @@ class Stack:
     """Networks of one architecture that were read.
 
     Args:
-        architecture: Of all of them.
-        rows: Which of the candidates they are, ascending.
+        architecture: The architecture of all of them.
+        rows: Their places among the candidates, ascending.
         x: Node features, [n, N, 1] in float32.
         edge_attr: Edge features, [n, E, 1] in float32.
     """
@@ -87,11 +87,11 @@ class ImportSettings:
     """What decides the zoo, beside the files.
 
     Args:
-        provenance: Where the networks come from and how they were read; JSON values.
+        provenance: The networks' origin and how they were read; JSON values.
         split: Shares of train, val and test.
-        seed: Of the split.
-        chunk: Candidates read, and written as shards, at a time.
-        command: What finishes the import after a kill.
+        seed: Seed of the splits.
+        chunk: Number of candidates read, and written as shards, at a time.
+        command: The command that finishes the import after a kill.
 
     Raises:
         ValueError: If a share is negative, they don't sum to 1, or the chunk is not positive.
@@ -115,10 +115,10 @@ class Imported:
     """What one call of :func:`import_networks` did.
 
     Args:
-        networks: In the zoo.
-        rejected: Files that are no network.
-        architectures: In the zoo.
-        resumed: Files read by an earlier call.
+        networks: Number of networks in the zoo.
+        rejected: Number of files that are no network.
+        architectures: Number of architectures in the zoo.
+        resumed: Number of files read by an earlier call.
         notes: What was assumed or left out when the networks were read, and of how many of them.
     """
 
@@ -144,11 +144,11 @@ def import_networks(
 
     Args:
         path: Folder of the zoo; absent, empty, or an unfinished import of the same files and settings.
-        candidates: In the order of the zoo.
-        read: From the names of some candidates to their networks.
-        settings: Of the import.
+        candidates: The candidates in the order of the zoo.
+        read: Function from the names of some candidates to their networks.
+        settings: The import's settings.
         refused: Names of files that are left out already, with the reason.
-        progress: Called after each chunk with its files and those of them that were rejected.
+        progress: Function called after each chunk with the number of its files and of those rejected.
 
     Raises:
         ValueError: If none is a network, or the folder holds another zoo (says what differs).

@@ -17,7 +17,7 @@ class MixedZoo(Catalogue):
     """A finished zoo of networks of any architectures, in the files of every zoo: a shard holds networks of one.
 
     Attributes:
-        architectures: Of the networks; :attr:`members` says which network has which.
+        architectures: The networks' architectures; :attr:`members` says which network has which.
         path, manifest, convention, count, table, allow_nonfinite: See :class:`Catalogue`.
 
     Use :func:`open_mixed`.
@@ -29,7 +29,7 @@ class MixedZoo(Catalogue):
         A list that PyG's DataLoader takes too: models read its batches. :class:`~graphws.tasks.ZooDataModule` is faster
 
         Raises:
-            ValueError: As :meth:`rows`, or if a shard is altered (named).
+            ValueError: If :meth:`rows` refuses them, or a shard is altered (named).
         """
         rows = self.rows(which)
         attributes = [{}] * len(rows) if self._labels is None else [{"y": y.view(1)} for y in self._labels[rows]]
@@ -46,7 +46,7 @@ class MixedZoo(Catalogue):
         """A Batch of a split or of given rows, with ``y`` where the zoo has labels.
 
         Raises:
-            ValueError: As :meth:`rows`, or if there is none.
+            ValueError: If :meth:`rows` refuses them, or there is none.
         """
         return Batch.from_graphs(self.graphs(which))
 

@@ -19,7 +19,7 @@ class Zoo(Catalogue):
     """A finished zoo of networks that share one architecture; :class:`MixedZoo` takes any.
 
     Attributes:
-        architecture: Of all networks.
+        architecture: The architecture of all networks.
         path, manifest, convention, count, table, allow_nonfinite: See :class:`Catalogue`.
 
     Use :meth:`open`.

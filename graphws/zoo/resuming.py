@@ -23,9 +23,9 @@ def making(folder: Path, parameters: Mapping[str, Any], command: str) -> Iterato
     """Be the only one who makes a zoo in a folder; gives True where it is finished already.
 
     Args:
-        folder: Of the zoo.
+        folder: The zoo's folder.
         parameters: All that decides the zoo's bytes, as JSON values.
-        command: What finishes the zoo after a kill.
+        command: The command that finishes the zoo after a kill.
 
     Raises:
         ValueError: If the folder holds another zoo (says what differs).

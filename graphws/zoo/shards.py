@@ -32,8 +32,8 @@ class Shard:
     """One shard, memory-mapped when first read; its checksum is compared then.
 
     Args:
-        folder: Of the zoo.
-        entry: Of the manifest.
+        folder: The zoo's folder.
+        entry: The shard's entry in the manifest.
         tensors: Name and expected shape of each tensor; -1 for any size.
 
     Raises:

@@ -27,7 +27,7 @@ class ImageSet:
     """Images and where they come from.
 
     Args:
-        name: Of the source: digits, mnist, a file's or folder's name.
+        name: The source's name: digits, mnist, a file's or folder's name.
         images: [n, H, W, C], uint8, or float32 in [0, 1].
         labels: [n], long; None where there are none.
         classes: Names of the labels 0, 1, ...

@@ -21,8 +21,8 @@ def read_table(folder: Path, manifest: Mapping[str, Any]) -> pa.Table:
     """One row a network: id, label, split, and what else is known of it.
 
     Args:
-        folder: Of the zoo.
-        manifest: Of the zoo; its checksum and number of networks are compared.
+        folder: The zoo's folder.
+        manifest: The zoo's manifest; its checksum and number of networks are compared.
 
     Raises:
         FileNotFoundError: If there is no table.

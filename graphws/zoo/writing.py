@@ -50,15 +50,15 @@ def write_zoo(
 
     Args:
         path: Folder to make; absent or empty.
-        architecture: Of all networks.
+        architecture: The architecture of all networks.
         x: Node features [n, N, C] or [n, N], float32.
         edge_attr: Edge features [n, E, C] or [n, E], float32.
         table: n rows with the columns ``split`` (train, val or test) and any others; ``id`` (0 to n - 1) and ``label``
             (null) are added where they are missing.
-        images: What each network draws, [n, H, W, C], uint8 or float32 in [0, 1].
+        images: The image that each network draws, [n, H, W, C], uint8 or float32 in [0, 1].
         classes: Names of the labels 0, 1, ...
-        label: What the labels are.
-        convention: Of the networks' coordinates and outputs: dws, nfn, or a name of yours.
+        label: Name of what the labels stand for.
+        convention: Convention of the networks' coordinates and outputs: dws, nfn, or a name of yours.
         provenance: How the zoo was made; JSON values.
         shard_size: Networks in a shard.
 
@@ -120,8 +120,8 @@ def finish_any_zoo(
     """Write the table and the manifest of a zoo whose shards are there.
 
     Args:
-        folder: Of the zoo.
-        architectures: Of the networks.
+        folder: The zoo's folder.
+        architectures: The architectures of the networks.
         shards: File, number of networks and index of the architecture of each, in the order of the table's rows.
         table: One row a network.
         images: File and number of images of each shard of images.
