@@ -41,7 +41,7 @@ class ColourFeatures(nn.Module):
     Args:
         model: Weight-space network with ``in_channels`` = 2, or (2, 1) for one that reads edges of one channel; where
             it reads two, the second is zero.
-        encoding: Which ranks.
+        encoding: Name of the ranks to add.
 
     Shapes:
         - **input:** Batch with ``x`` [N, 1], ``edge_attr`` [E, 1]. **output:** that of ``model``.

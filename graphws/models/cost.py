@@ -58,7 +58,7 @@ class Cost:
         architecture: The input networks' Architecture.
         batch: Networks a step.
         parameter_bytes: Bytes of the learnable parameters.
-        layers: In the order in which they first run.
+        layers: The layers in the order in which they first run.
     """
 
     model: str

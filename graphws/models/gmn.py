@@ -43,7 +43,7 @@ class GMN(nn.Module):
     Args:
         hidden_channels: Channels of node and edge states, and of all else that has no size of its own.
         num_layers: Rounds of message passing.
-        out_channels: Output channels a node and an edge, the k of output capacity expansion.
+        out_channels: Output channels per node and edge, the k of output capacity expansion.
         in_channels: Input channels of nodes and edges, one number for both or a pair.
         aggregation: ``"mean"`` or ``"sum"`` of messages.
         global_state: Whether there is a global state.

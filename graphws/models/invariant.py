@@ -26,7 +26,7 @@ class Invariant(nn.Module):
 
     Args:
         model: Equivariant model; its output channels are the features that are pooled.
-        out_channels: Size of the vector.
+        out_channels: Size of the vector per network.
         hidden_channels: Channels of the readout's MLPs.
         num_latents: 0 for means over groups and blocks; otherwise :class:`~graphws.nn.LatentReadout` reads the features
             with this many latents.

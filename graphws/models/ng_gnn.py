@@ -51,7 +51,7 @@ class NGGNN(nn.Module):
     Args:
         hidden_channels: Channels of node and edge states, and of all else that has no size of its own.
         num_layers: Rounds of message passing.
-        out_channels: Output channels a node and an edge, the k of output capacity expansion.
+        out_channels: Output channels per node and edge, the k of output capacity expansion.
         in_channels: Input channels of nodes and edges, one number for both or a pair.
         reverse_edges: Whether messages also flow from target to source, on reversed edges that have states and input
             maps of their own (the [e, e^T, e + e^T] of the paper); the edges of the network are read out.

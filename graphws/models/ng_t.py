@@ -32,7 +32,7 @@ class NGT(nn.Module):
     Args:
         hidden_channels: Channels of node states.
         num_layers: Rounds of attention and edge updates.
-        out_channels: Output channels a node and an edge, the k of output capacity expansion.
+        out_channels: Output channels per node and edge, the k of output capacity expansion.
         in_channels: Input channels of nodes and edges, one number for both or a pair.
         edge_channels: Channels of pair states; half of ``hidden_channels`` where not given.
         num_heads: Attention heads.

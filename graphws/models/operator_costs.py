@@ -30,7 +30,7 @@ def operator_flops(operator: Any, arguments: Sequence[Any], result: Any) -> int:
     Args:
         operator: The operator, as a dispatch mode sees it.
         arguments: Its positional arguments.
-        result: What it returned.
+        result: The value that it returned.
 
     Raises:
         ValueError: If the operator seems to be a product of which no formula is known.

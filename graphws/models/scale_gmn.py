@@ -38,7 +38,7 @@ class ScaleGMN(nn.Module):
     Args:
         hidden_channels: Channels of node and edge states and of the messages.
         num_layers: Rounds of message passing.
-        out_channels: Output channels a node and an edge, the k of output capacity expansion.
+        out_channels: Output channels per node and edge, the k of output capacity expansion.
         in_channels: Input channels of nodes and edges, one number for both or a pair.
         symmetry: ``"scale"`` or ``"sign"``; networks whose hidden activations lack it are refused.
         bidirectional: Whether messages run backward too.
