@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import argparse
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from conversions.assembly import LISTED, checked_state, to_state_dict
+from conversions.budget import current
+from conversions.plain_values import PLAIN, copied
 from graphws.graph import NetGraph
 
-__all__ = ["NESTS", "PREFIXES", "Unwrapped", "prefix_of", "to_checkpoint", "unwrap"]
+__all__ = ["PREFIXES", "Unwrapped", "prefix_of", "to_checkpoint", "unwrap"]
 
-NESTS = ("state_dict", "model_state_dict", "model")  # where training loops put the state dict
 PREFIXES = ("module.", "_orig_mod.", "model.")  # what data parallelism, torch.compile and wrappers put before keys
-PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device)
-DEEPEST = 20  # levels of nesting that are kept
-LEFT_OUT = object()
+DEEPEST_STATE = 8  # levels down to which a state dict is looked for
 
 
 @dataclass(frozen=True)
@@ -32,47 +32,79 @@ class Unwrapped:
     """
 
     state: dict[str, Tensor]
-    shell: dict[Any, Any] | None
+    shell: Any
     notes: tuple[str, ...]
 
 
-def unwrap(content: Mapping[Any, Any], where: str) -> Unwrapped:
-    """The state dict of a checkpoint, at its root or under one of NESTS, there or one level deeper.
+def unwrap(content: Any, where: str, key: str | None = None) -> Unwrapped:
+    """The state dict of a checkpoint: at its root, or the only one that is nested in it, under any key.
 
-    Numbers, text and None among the tensors of a state dict (a label) are kept aside.
+    Numbers, text and None among the tensors of a state dict (a label) are kept aside. An optimiser's state is never
+    taken for a network's.
 
     Args:
         content: The checkpoint.
         where: Its name in errors.
+        key: Names the state dict where there are several: the key that it stands under, or all keys from the root on,
+            joined by dots, as ``"ema.model"``.
 
     Raises:
-        ValueError: If several state dicts are found, or what is found is no flat state dict of tensors.
+        ValueError: If several state dicts are found, none is named so, or the one that is found is not flat or holds
+            something else than tensors.
     """
-    if content and all(isinstance(value, Tensor) for value in content.values()):
+    if key is None and _is_flat(content):
         state = checked_state(content, where)
         return Unwrapped(state, None, _prefix_note(state))
-    path = _path(content, where)
-    inner: Mapping[Any, Any] = content
+    path = _path(content, where, key)
+    inner: Any = content
     for name in path:
         inner = inner[name]
     if path:
         where = f"{_place(path)} of {where}"
-    aside = {key: value for key, value in inner.items() if isinstance(key, str) and isinstance(value, PLAIN)}
+    if not isinstance(inner, Mapping):
+        raise ValueError(f"{where} holds a {type(inner).__name__}; expected a state dict: keys with tensors")
+    if _is_optimiser(inner):
+        raise ValueError(f"{where} is the state of an optimiser; read the file that holds the network's weights")
+    arrays = [name for name, value in inner.items() if isinstance(value, np.ndarray)]
+    if arrays:
+        named = ", ".join(map(repr, arrays[:LISTED]))
+        raise ValueError(f"{where} holds NumPy arrays ({named}); make each a tensor first: torch.from_numpy(array)")
+    aside = {name: value for name, value in inner.items() if isinstance(name, str) and isinstance(value, PLAIN)}
     if inner and len(aside) == len(inner):
-        found = ", ".join(f"{key!r} ({type(value).__name__})" for key, value in list(aside.items())[:LISTED])
+        found = ", ".join(f"{name!r} ({type(value).__name__})" for name, value in list(aside.items())[:LISTED])
         raise ValueError(f"{where} holds no tensors; expected a state dict, found {found}")
-    state = checked_state({key: value for key, value in inner.items() if key not in aside}, where)
+    state = checked_state({name: value for name, value in inner.items() if name not in aside}, where)
     left_out: list[str] = []
-    shell = _copied(content, inner, "", left_out, 0)
+    shell = copied(content, inner, left_out)
+    return Unwrapped(state, shell, tuple(_notes(path, state, aside, shell, left_out)))
+
+
+def _notes(
+    path: tuple[Any, ...],
+    state: Mapping[str, Tensor],
+    aside: Mapping[str, Any],
+    shell: Any,
+    left_out: Sequence[str],
+) -> list[str]:
     notes = [f"the state dict was taken from {_place(path)} of its checkpoint"] if path else []
     notes += _prefix_note(state)
     notes += [
-        f"{key!r} = {value!r:.60} of the state dict is no tensor and is kept aside" for key, value in aside.items()
+        f"{name!r} = {value!r:.60} of the state dict is no tensor and is kept aside" for name, value in aside.items()
     ]
-    others = [f"{key!r}" for key in shell if not path or key != path[0]] if path else []
+    others = [f"{name!r}" for name in shell if name != path[0]] if path and isinstance(shell, dict) else []
     notes += [f"kept beside the state dict: {', '.join(others)}"] if others else []
     notes += [f"left out, neither tensor nor plain value: {', '.join(left_out[:LISTED])}"] if left_out else []
-    return Unwrapped(state, shell, tuple(notes))
+    return notes
+
+
+def _is_flat(content: object) -> bool:
+    return (
+        isinstance(content, Mapping) and bool(content) and all(isinstance(value, Tensor) for value in content.values())
+    )
+
+
+def _is_optimiser(value: object) -> bool:
+    return isinstance(value, Mapping) and "param_groups" in value and "state" in value
 
 
 def _prefix_note(keys: Iterable[str]) -> tuple[str, ...]:
@@ -90,50 +122,76 @@ def prefix_of(keys: Iterable[str]) -> str:
         prefix += found
 
 
-def _path(content: Mapping[Any, Any], where: str) -> tuple[str, ...]:
+def _path(content: Any, where: str, key: str | None) -> tuple[Any, ...]:
     """Where in a checkpoint the state dict is; () for its root."""
-    found: list[tuple[str, ...]] = [(name,) for name in NESTS if _is_state(content.get(name))]
-    if not found:
-        parts = [(key, part) for key, part in content.items() if isinstance(part, Mapping)]
-        found = [(key, name) for key, part in parts for name in NESTS if _is_state(part.get(name))]
+    if key is not None:
+        return _named(content, where, key)
+    if _has_matrix(content):
+        return ()
+    found = list(_states(content, _has_matrix)) or list(_states(content, _has_tensor))
+    found = [path for path in found if path] or found
     if len(found) > 1:
+        more = " and others" if len(found) > LISTED else ""
+        places = " and ".join(map(_place, found[:LISTED])) + more
+        name = ".".join(map(str, found[0]))
         raise ValueError(
-            f"{where} holds {len(found)} state dicts, {' and '.join(map(_place, found))}; pass the one that is meant"
+            f"{where} holds {len(found)} state dicts, {places}; name the one that is meant: key={name!r} in Python, "
+            f"--key {name} on the command line"
         )
+    if not found and isinstance(content, Mapping) and any(map(_is_optimiser, content.values())):
+        raise ValueError(f"{where} holds the state of an optimiser and no state dict of a network")
     return found[0] if found else ()
 
 
-def _is_state(value: object) -> bool:
-    """Whether a value has tensors under text."""
-    mapping = isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
-    return mapping and any(isinstance(entry, Tensor) for entry in value.values())  # type: ignore[attr-defined]
+def _named(content: Any, where: str, key: str) -> tuple[Any, ...]:
+    """The state dict under a key, wherever it stands, or at the end of a path of keys joined by dots."""
+    found = [path for path in _states(content, _has_tensor) if path]
+    whole = [path for path in found if ".".join(map(str, path)) == key]
+    last = [path for path in found if str(path[-1]) == key]
+    inside = [path for path in found if key in map(str, path) or ".".join(map(str, path)).startswith(f"{key}.")]
+    paths = whole or last or inside
+    if len(paths) == 1:
+        return paths[0]
+    known = ", ".join(".".join(map(str, path)) for path in found[:LISTED]) or "none"
+    several = f"{len(paths)} state dicts" if paths else "no state dict"
+    raise ValueError(f"{where} holds {several} under the key {key!r}; state dicts stand under: {known}")
 
 
-def _place(path: tuple[str, ...]) -> str:
+def _states(content: Any, is_state: Callable[[Any], bool]) -> Iterator[tuple[Any, ...]]:
+    """The places of all state dicts that are not parts of others, optimisers' states left aside."""
+    seen: set[int] = set()
+    stack: list[tuple[tuple[Any, ...], Any]] = [((), content)]
+    while stack:
+        path, value = stack.pop()
+        if id(value) in seen or _is_optimiser(value) or not isinstance(value, (Mapping, list, tuple)):
+            continue
+        seen.add(id(value))
+        if is_state(value):
+            yield path
+            if path:
+                continue
+        if len(path) < DEEPEST_STATE:
+            current().spend(len(value), "what is nested in it")
+            entries = list(value.items() if isinstance(value, Mapping) else enumerate(value))
+            stack += [((*path, key), entry) for key, entry in reversed(entries)]
+
+
+def _has_tensor(value: Any) -> bool:
+    """Whether this is a mapping with a tensor in it, all of its keys text."""
+    named = isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
+    return named and any(isinstance(entry, Tensor) for entry in value.values())
+
+
+def _has_matrix(value: Any) -> bool:
+    """Whether this is a mapping with a matrix or a larger tensor in it (or of arrays alone), all of its keys text."""
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        return False
+    arrays = bool(value) and all(isinstance(entry, np.ndarray) for entry in value.values())
+    return any((arrays or isinstance(entry, Tensor)) and entry.ndim > 1 for entry in value.values())
+
+
+def _place(path: tuple[Any, ...]) -> str:
     return "".join(f"[{name!r}]" for name in path)
-
-
-def _copied(value: Any, inner: Mapping[Any, Any], place: str, left_out: list[str], depth: int) -> Any:
-    """A copy of a checkpoint's plain values and tensors, in plain containers; what else there is, is noted."""
-    if value is inner:
-        return {key: ... if isinstance(entry, Tensor) else entry for key, entry in value.items()}
-    if isinstance(value, PLAIN):
-        return value
-    if isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta:
-        return value.detach().clone()
-    if isinstance(value, Mapping) and depth < DEEPEST:
-        kept = {}
-        for key, entry in value.items():
-            copy = _copied(entry, inner, f"{place}[{key!r}]", left_out, depth + 1)
-            if copy is not LEFT_OUT:
-                kept[key] = copy
-        return kept
-    if isinstance(value, (list, tuple)) and depth < DEEPEST:
-        entries = [_copied(entry, inner, f"{place}[{i}]", left_out, depth + 1) for i, entry in enumerate(value)]
-        entries = [None if entry is LEFT_OUT else entry for entry in entries]
-        return tuple(entries) if isinstance(value, tuple) else entries
-    left_out.append(f"{place} ({type(value).__name__})")
-    return LEFT_OUT
 
 
 def to_checkpoint(g: NetGraph) -> dict[Any, Any]:
@@ -159,4 +217,8 @@ def _filled(value: Any, tensor: Callable[[str], Tensor]) -> Any:
     if isinstance(value, (list, tuple)):
         entries = [_filled(entry, tensor) for entry in value]
         return tuple(entries) if isinstance(value, tuple) else entries
-    return value.clone() if isinstance(value, Tensor) else value
+    if isinstance(value, argparse.Namespace):
+        return argparse.Namespace(**_filled(vars(value), tensor))
+    if isinstance(value, Tensor):
+        return value.clone()
+    return value.copy() if isinstance(value, np.ndarray) else value

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from conversions.assembly import assemble, signature, tied_names
+from conversions.budget import reading
 from conversions.calls import tensors_in
 from conversions.check import check_architecture
 from conversions.checkpoints import unwrap
@@ -34,6 +35,7 @@ def to_graph(
     output_offset: float | None = None,
     allow_nonfinite: bool = False,
     assume_chain: bool = False,
+    key: str | None = None,
 ) -> NetGraph:
     """An input network as a graph; :func:`conversions.to_state_dict` is the exact inverse.
 
@@ -49,11 +51,12 @@ def to_graph(
     layers side by side) it is refused; ``assume_chain=True`` reads a chain all the same, and notes it.
 
     A .safetensors file written by :func:`conversions.save` records its architecture, which is used. A training
-    checkpoint that nests the state dict (under ``state_dict``, ``model`` or ``model_state_dict``) is unwrapped;
-    :func:`conversions.to_checkpoint` gives it back.
+    checkpoint that nests the state dict (under any key; ``key`` names it where there are several) is unwrapped;
+    :func:`conversions.to_checkpoint` gives it back. The shards of a checkpoint are read together, from their index
+    (``.index.json``) or their folder.
 
-    A file or folder that says the whole network is read as it says: ONNX (.onnx), Keras (.h5, .keras), a folder of a
-    Hugging Face model (config.json, model.safetensors).
+    A file or folder that says the whole network is read as it says: ONNX, Keras, a folder of a Hugging Face model
+    (config.json, model.safetensors). A file's content decides what it is, not its name.
 
     Args:
         source: Module, state dict (bare or in a training checkpoint), or path.
@@ -64,6 +67,8 @@ def to_graph(
         output_offset: Constant that the function of a bare state dict adds to its output (0 where none is given).
         allow_nonfinite: Let NaN and infinite weights through.
         assume_chain: Read a bare state dict as a chain of layers where names and widths leave other readings.
+        key: Names the state dict of a checkpoint that holds several: the key that it stands under, or all keys from the
+            root on, joined by dots.
 
     Returns:
         NetGraph: With x [N, 1] and edge_attr [E, 1] in the promoted dtype of the weights, copies on their device.
@@ -74,25 +79,30 @@ def to_graph(
         OSError: If a file is missing or can't be read.
     """
     if isinstance(source, nn.Module):
-        if activation is not None or output_offset is not None or assume_chain:
+        if activation is not None or output_offset is not None or assume_chain or key is not None:
             raise ValueError(
-                "activation, output_offset and assume_chain are for bare state dicts; a module says its own"
+                "activation, output_offset, assume_chain and key are for bare state dicts; a module says its own"
             )
         return module_graph(source, example_input, allow_nonfinite=allow_nonfinite)
-    if isinstance(source, (str, os.PathLike)):
-        whole = read_graph(source, example_input, allow_nonfinite=allow_nonfinite)
-        if whole is not None:
-            if activation is not None or output_offset is not None:
-                raise ValueError(f"activation and output_offset are for bare state dicts; {source} says its own")
-            return whole
-        checkpoint = read(source)
-    elif isinstance(source, Mapping):
-        checkpoint = Checkpoint.of(unwrap(source, "the state dict"))
-    else:
-        raise ValueError(f"expected a torch module, a state dict or a path, found {type(source).__name__}")
     told = Told(None if activation is None else Activation.parse(activation), output_offset, assume_chain)
     if output_offset is not None and not math.isfinite(output_offset):
         raise ValueError(f"the output offset must be finite, got {output_offset}")
+    if isinstance(source, (str, os.PathLike)):
+        with reading(source):
+            whole = read_graph(source, example_input, allow_nonfinite=allow_nonfinite)
+            if whole is None:
+                return _of_checkpoint(read(source, key), told, example_input, allow_nonfinite)
+            if told.anything or key is not None:
+                raise ValueError(f"activation, output_offset and key are for bare state dicts; {source} says its own")
+            return whole
+    if not isinstance(source, Mapping):
+        raise ValueError(f"expected a torch module, a state dict or a path, found {type(source).__name__}")
+    checkpoint = Checkpoint.of(unwrap(source, "the state dict", key))
+    return _of_checkpoint(checkpoint, told, example_input, allow_nonfinite)
+
+
+def _of_checkpoint(checkpoint: Checkpoint, told: Told, example_input: Any, allow_nonfinite: bool) -> NetGraph:
+    """The graph of a state dict that says nothing of its function, or little."""
     arch, notes = _architecture(checkpoint, told, example_input)
     graph = assemble(arch, checkpoint.state, allow_nonfinite=allow_nonfinite)
     graph.remainder.notes += (*checkpoint.notes, *notes)

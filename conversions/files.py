@@ -6,10 +6,6 @@ import importlib
 import io
 import json
 import os
-import pickle
-import re
-import warnings
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +17,14 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from conversions.assembly import checked_state, signature, to_state_dict
+from conversions.budget import current, reading
 from conversions.checkpoints import Unwrapped, to_checkpoint, unwrap
+from conversions.formats import format_of
 from conversions.recorded import recorded_architecture, twins
 from conversions.shared_names import with_shared_names
+from conversions.shards import index_of, is_index, merged, refuse_part
+from conversions.torch_files import load_tensors
+from conversions.wording import first_line
 from graphws.architecture import Architecture
 from graphws.atomic import replacing
 from graphws.graph import NetGraph
@@ -31,13 +32,11 @@ from graphws.graph import NetGraph
 __all__ = ["METADATA_KEY", "Checkpoint", "read", "read_graph", "save"]
 
 METADATA_KEY = "graphws.architecture"
-FOLDER_FLAG = 0x10  # of a zip entry's attributes
-SUFFIXES = (".safetensors", ".pt", ".pth")
-GRAPH_READERS = {  # files that say the whole network, and who reads them: (path, example_input, allow_nonfinite)
-    ".onnx": ("conversions.onnx_files", "read_onnx"),
-    ".h5": ("conversions.keras_files", "read_keras"),
-    ".hdf5": ("conversions.keras_files", "read_keras"),
-    ".keras": ("conversions.keras_files", "read_keras"),
+SUFFIXES = (".safetensors", ".pt", ".pth")  # that are written
+GRAPH_READERS = {  # formats that say the whole network, and who reads them: (path, example_input, allow_nonfinite)
+    "onnx": ("conversions.onnx_files", "read_onnx"),
+    "hdf5": ("conversions.keras_files", "read_keras"),
+    "keras": ("conversions.keras_files", "read_keras"),
     "folder": ("conversions.hf_folder", "read_folder"),
 }
 
@@ -57,7 +56,7 @@ class Checkpoint:
     state: dict[str, Tensor]
     architecture: Architecture | None
     ordered: bool
-    shell: dict[Any, Any] | None = None
+    shell: Any = None
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -67,7 +66,7 @@ class Checkpoint:
 
 
 def read_graph(
-    path: str | os.PathLike[str], example_input: Tensor | None = None, *, allow_nonfinite: bool = False
+    path: str | os.PathLike[str], example_input: Any = None, *, allow_nonfinite: bool = False
 ) -> NetGraph | None:
     """The graph of a file or folder that says the whole network (ONNX, Keras, a model folder); None for others.
 
@@ -76,52 +75,80 @@ def read_graph(
         ValueError: If it is empty, or not understood.
     """
     path = Path(path)
-    kind = "folder" if path.is_dir() else path.suffix.lower()
-    if kind not in GRAPH_READERS:
+    kind = format_of(path)
+    if kind not in GRAPH_READERS or (kind == "folder" and _sharded(path) is not None):
         return None
-    if kind != "folder":
-        _check_not_empty(path)
     module, function = GRAPH_READERS[kind]
     graph: NetGraph = getattr(importlib.import_module(module), function)(path, example_input, allow_nonfinite)
     return graph
 
 
-def _check_not_empty(path: Path) -> None:
-    with path.open("rb") as file:
-        if not file.read(1):
-            raise ValueError(f"{path} is empty (0 bytes)")
+def _sharded(folder: Path) -> Path | None:
+    """The index of a folder of shards; None for a folder that says its model (config.json) or holds no shards."""
+    return None if (folder / "config.json").is_file() else index_of(folder)
 
 
-def read(path: str | os.PathLike[str]) -> Checkpoint:
-    """Read a state dict from a .pt, .pth or .safetensors file; one nested in a training checkpoint is taken out.
+def read(path: str | os.PathLike[str], key: str | None = None) -> Checkpoint:
+    """Read a state dict from a file of torch.save, of safetensors, or from the shards that an index or a folder holds.
+
+    One that is nested in a training checkpoint is taken out.
+
+    Args:
+        path: The file, the index of a sharded checkpoint (``.index.json``), or a folder of its shards.
+        key: Names the state dict where a checkpoint holds several; see :func:`conversions.checkpoints.unwrap`.
 
     Raises:
-        OSError: If the file is missing, unreadable or a folder.
-        ValueError: If it is empty, of another suffix, corrupt, truncated, holds objects other than tensors, or its
-            metadata describes other tensors.
+        OSError: If the file is missing, unreadable or a folder of no checkpoint.
+        ValueError: If it is empty, of another format, a part of a checkpoint, corrupt or truncated, holds objects other
+            than tensors and plain values, or its metadata describes other tensors.
     """
     path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; expected a file ({', '.join(SUFFIXES)})")
-    _check_not_empty(path)
-    if path.suffix.lower() not in SUFFIXES:
-        known = ", ".join([*SUFFIXES, *(suffix for suffix in GRAPH_READERS if suffix != "folder")])
-        raise ValueError(f"{path} has suffix {path.suffix!r}; known: {known}")
-    if path.suffix.lower() == ".safetensors":
-        return _read_safetensors(path)
-    content = _load_tensors(path)
+    with reading(path):
+        kind = format_of(path)
+        if kind == "folder":
+            found = _sharded(path) or next((f for f in (path / "model.safetensors",) if f.is_file()), None)
+            if found is None:
+                raise IsADirectoryError(f"{path} is a folder; expected a file, or a folder of a sharded checkpoint")
+            path, kind = found, "shards" if found.name != "model.safetensors" else "safetensors"
+        if kind == "shards":
+            parts = merged(path, lambda part: _tensors_of(part, format_of(part)))
+            return _chosen(Checkpoint(parts, None, ordered=is_index(path)), path, key)
+        refuse_part(path)
+        if kind == "safetensors":
+            return _chosen(_read_safetensors(path), path, key)
+        if kind != "torch":
+            raise ValueError(f"{path} says a whole network ({kind}); expected a file of tensors")
+        content = load_tensors(path)
+        if not isinstance(content, (Mapping, list, tuple)):
+            raise ValueError(f"{path} holds a {type(content).__name__}; expected a state dict: keys with tensors")
+        return Checkpoint.of(unwrap(content, str(path), key))
+
+
+def _tensors_of(path: Path, kind: str) -> dict[str, Tensor]:
+    """The tensors of one shard."""
+    if kind == "safetensors":
+        return _read_safetensors(path).state
+    content = load_tensors(path) if kind == "torch" else None
     if not isinstance(content, Mapping):
-        raise ValueError(f"{path} holds a {type(content).__name__}; expected a state dict: keys with tensors")
-    return Checkpoint.of(unwrap(content, str(path)))
+        raise ValueError(f"{path} is no part of a checkpoint: expected tensors by key")
+    return checked_state(content, str(path))
+
+
+def _chosen(checkpoint: Checkpoint, path: Path, key: str | None) -> Checkpoint:
+    if key is not None:
+        raise ValueError(f"{path} holds one state dict; a key ({key!r}) chooses among several of a training checkpoint")
+    return checkpoint
 
 
 def _read_safetensors(path: Path) -> Checkpoint:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            content = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
-    except (SafetensorError, RuntimeError, ValueError, KeyError, OverflowError) as error:
-        raise ValueError(f"{path} is no safetensors file, or corrupt or truncated: {_first_line(error)}") from None
+            names = file.keys()
+            current().spend(len(names), "its tensors")
+            content = {key: file.get_tensor(key) for key in names}
+    except (SafetensorError, RuntimeError, ValueError, KeyError, OverflowError, AttributeError, TypeError) as error:
+        raise ValueError(f"{path} is no safetensors file, or corrupt or truncated: {first_line(error)}") from None
     state, notes = with_shared_names(checked_state(content, str(path)), metadata)
     text = metadata.get(METADATA_KEY)
     if text is None:
@@ -129,8 +156,8 @@ def _read_safetensors(path: Path) -> Checkpoint:
     try:
         architecture = recorded_architecture(text, signature(state))
         _check_twins(architecture, state)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError, RecursionError) as error:
-        raise ValueError(f"{path}: metadata {METADATA_KEY!r}: {_first_line(error)}") from None
+    except Exception as error:  # of any kind, as the metadata have it
+        raise ValueError(f"{path}: metadata {METADATA_KEY!r}: {first_line(error)}") from None
     return Checkpoint(state, architecture, ordered=False)
 
 
@@ -139,50 +166,6 @@ def _check_twins(architecture: Architecture, state: Mapping[str, Tensor]) -> Non
         first, second = (state[name].contiguous().view(-1).view(torch.uint8) for name in (key, twin))
         if not torch.equal(first, second):
             raise ValueError(f"describes {key!r} and {twin!r} as one tensor, the file holds two")
-
-
-def _load_tensors(path: Path) -> object:
-    """torch.load of tensors alone, its many errors told apart."""
-    _check_zip(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what a foreign archive looks like is said by the error
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        match = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if match:
-            raise ValueError(
-                f"{path} holds a pickled object ({match[1]}), which could run code when it is loaded, so it is "
-                "refused; save the tensors alone: torch.save(model.state_dict(), path)"
-            ) from None
-        reason = str(error).rpartition("WeightsUnpickler error:")[2]
-        raise ValueError(f"{path} is no checkpoint of torch.save, or corrupt: {_first_line(reason)}") from None
-    except Exception as error:  # of any kind, as the bytes have it
-        reason = f"{type(error).__name__}: {_first_line(error)}"
-        raise ValueError(f"{path} is no checkpoint of torch.save, or corrupt or truncated: {reason}") from None
-
-
-def _check_zip(path: Path) -> None:
-    """Compare the checksums of an archive, which torch.load does not; older files are no archives."""
-    try:
-        with path.open("rb") as file:
-            if file.read(4) != b"PK\x03\x04":
-                return
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-            folders = [info.filename for info in archive.infolist() if info.external_attr & FOLDER_FLAG]
-    except Exception as error:  # its readers raise whatever the bytes lead to
-        raise ValueError(f"{path} is corrupt or truncated: {_first_line(error)}") from None
-    if folders:  # torch.load would leave their tensors uninitialised
-        raise ValueError(f"{path} is corrupt: {folders[0]!r} is marked as a folder")
-    if damaged is not None:
-        raise ValueError(f"{path} is corrupt: {damaged!r} does not match its checksum")
-
-
-def _first_line(error: object) -> str:
-    lines = str(error).strip().splitlines()
-    text = lines[0].strip() if lines else ""
-    return text or (type(error).__name__ if isinstance(error, Exception) else "unreadable")
 
 
 def save(g: NetGraph, path: str | os.PathLike[str]) -> None:

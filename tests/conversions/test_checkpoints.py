@@ -4,6 +4,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -119,13 +120,58 @@ def test_what_is_neither_tensor_nor_plain_is_left_out_and_named() -> None:
             {"model": {"w": torch.ones(2, 2), "part": {"b": torch.ones(2)}}},
             r"\['model'\] of it must be a flat .* 'part' \(dict\)",
         ),
-        ({"a": {"w": torch.ones(1)}, "b": {"w": torch.ones(1)}}, r"found 'a' \(dict\), 'b' \(dict\); pass the inner"),
+        (
+            {"a": {"w": torch.ones(1)}, "b": {"w": torch.ones(1)}},
+            r"2 state dicts, \['a'\] and \['b'\]; name the one that is meant: key='a' in Python, --key a",
+        ),
+        ({"state": {0: {"step": 1}}, "param_groups": []}, "it is the state of an optimiser; read the file that holds"),
+        ({"optimizer": {"state": {}, "param_groups": [{"lr": 0.1}]}}, "state of an optimiser and no state dict"),
+        ({"w": np.ones((2, 2))}, r"holds NumPy arrays \('w'\); .* torch.from_numpy"),
     ],
 )
 def test_what_is_ambiguous_is_refused(content: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         unwrap(content, "it")
     assert "\n" not in str(caught.value)
+
+
+NETWORK = {"w": torch.ones(2, 2)}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"anything": NETWORK, "epoch": 3},
+        {"a": {"b": {"c": NETWORK}}, "mean": torch.ones(3)},
+        {"models": [NETWORK], "losses": {"train": torch.ones(5)}},
+        {"net": NETWORK, "optim": {"state": {0: {"exp_avg": torch.ones(2, 2)}}, "param_groups": []}},
+        {3: NETWORK},
+    ],
+)
+def test_a_single_state_dict_is_found_under_any_key(content: dict[Any, Any]) -> None:
+    found = unwrap(content, "it")
+    assert list(found.state) == ["w"]
+    assert "taken from" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"), [("g", 1.0), ("ema.shadow", 2.0), ("shadow", 2.0), ("ema", 2.0), ("parts.1", 4.0)]
+)
+def test_a_key_names_one_of_several(key: str, expected: float) -> None:
+    states = [{"w": torch.full((2, 2), float(value))} for value in (1, 2, 3, 4)]
+    content = {"g": states[0], "ema": {"shadow": states[1], "decay": 0.9}, "parts": states[2:]}
+    with pytest.raises(ValueError, match="4 state dicts"):
+        unwrap(content, "it")
+    found = unwrap(content, "it", key)
+    assert float(found.state["w"][0, 0]) == expected
+
+
+def test_a_key_that_names_none_says_which_there_are() -> None:
+    content = {"g": NETWORK, "d": {"x": NETWORK, "y": {"w": torch.ones(2, 2)}}}
+    with pytest.raises(ValueError, match=r"no state dict under the key 'e'; state dicts stand under: g, d.y"):
+        unwrap(content, "it", "e")
+    with pytest.raises(ValueError, match=r"holds 2 state dicts under the key 'd'"):
+        unwrap({"g": NETWORK, "d": {"x": {"w": torch.ones(2, 3)}, "y": {"w": torch.ones(2, 2)}}}, "it", "d")
 
 
 def test_prefixes_are_those_that_all_keys_share() -> None:

@@ -1,0 +1,161 @@
+"""What torch.save wrote beside the weights, and files of it that are hostile."""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import datetime
+import decimal
+import fractions
+import multiprocessing
+import pathlib
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import conversions
+
+
+def state() -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).state_dict()
+
+
+VALUES: dict[str, Any] = {
+    "numpy float": np.float64(91.5),
+    "numpy whole number": np.int32(3),
+    "numpy truth": np.bool_(True),
+    "numpy text": np.str_("abc"),
+    "numpy array": np.arange(6.0).reshape(2, 3),
+    "numpy fortran": np.asfortranarray(np.arange(6).reshape(2, 3)),
+    "numpy texts": np.array(["a", "bcd"]),
+    "numpy dtype": np.dtype("f4"),
+    "namespace": argparse.Namespace(lr=0.1, inner=argparse.Namespace(path=pathlib.PurePosixPath("a/b"))),
+    "date": datetime.datetime(2024, 1, 2, 3, tzinfo=datetime.UTC),
+    "duration": datetime.timedelta(3),
+    "decimal": decimal.Decimal("1.50"),
+    "fraction": fractions.Fraction(1, 3),
+    "uuid": uuid.UUID(int=5),
+    "set": {1, 2},
+    "frozen set": frozenset("ab"),
+    "range": range(4),
+    "slice": slice(1, 2),
+    "ordered": collections.OrderedDict(a=1),
+    "complex": 1j,
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+@pytest.mark.parametrize("archive", [True, False])
+def test_plain_values_beside_the_weights_are_kept(tmp_path: Path, name: str, archive: bool) -> None:
+    content = {"state_dict": state(), "value": VALUES[name]}
+    torch.save(content, tmp_path / "a.pt", _use_new_zipfile_serialization=archive)
+    graph = conversions.to_graph(tmp_path / "a.pt")
+    back = conversions.to_checkpoint(graph)["value"]
+    np.testing.assert_array_equal(back, VALUES[name])
+    if not isinstance(back, argparse.Namespace):
+        assert type(back) is type(VALUES[name]) or isinstance(VALUES[name], dict)
+    conversions.save(graph, tmp_path / "b.pt")
+    assert conversions.to_graph(tmp_path / "b.pt").architecture == graph.architecture
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (collections.defaultdict(list, {"a": [1]}), {"a": [1]}),
+        (collections.defaultdict(int, {"a": 1}), {"a": 1}),
+        (collections.deque([1, 2], 5), [1, 2]),
+        (collections.Counter("aab"), {"a": 2, "b": 1}),
+        (pathlib.PureWindowsPath("a"), pathlib.PureWindowsPath("a")),
+    ],
+)
+def test_containers_become_plain_ones(tmp_path: Path, value: Any, plain: Any) -> None:
+    torch.save({"state_dict": state(), "value": value}, tmp_path / "a.pt")
+    assert conversions.to_checkpoint(conversions.to_graph(tmp_path / "a.pt"))["value"] == plain
+
+
+class Reduced:
+    """Pickled as a call."""
+
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Reduced(eval, "1"),
+        Reduced(list, range(10**12)),
+        Reduced(np.zeros, 2**40),
+        Reduced(np._core.multiarray._reconstruct, np.ndarray, (2**40,), b"b"),  # type: ignore[attr-defined]
+        Reduced(np._core.multiarray.scalar, np.dtype("O"), b"x"),  # type: ignore[attr-defined]
+        Reduced(fractions.Fraction, "1e1000000000"),
+        Reduced(getattr, state, "__globals__"),
+        Reduced(pathlib.Path.home),
+    ],
+)
+def test_calls_that_make_no_plain_value_are_refused(tmp_path: Path, value: Any) -> None:
+    torch.save({"state_dict": state(), "value": value}, tmp_path / "a.pt")
+    with pytest.raises(ValueError, match=r"a\.pt") as caught:
+        conversions.to_graph(tmp_path / "a.pt")
+    assert "\n" not in str(caught.value)
+
+
+def test_expanded_tensors_are_refused(tmp_path: Path) -> None:
+    for content in (
+        {"0.weight": torch.zeros(1).expand(2**14, 2**14)},
+        {"state_dict": state(), "mask": torch.zeros(1, 1).expand(2**14, 2**14)},
+        {"0.weight": torch.zeros(20).as_strided((4, 10), (3, 1))},
+    ):
+        torch.save(content, tmp_path / "a.pt")
+        with pytest.raises(ValueError, match=r"a\.pt holds a tensor of shape .* that repeats its entries"):
+            conversions.to_graph(tmp_path / "a.pt")
+
+
+def _read(path: str) -> None:
+    conversions.to_graph(path)
+
+
+def test_what_is_nested_in_itself_takes_no_longer(tmp_path: Path) -> None:
+    cycle: dict[str, Any] = {"state_dict": state()}
+    for key in "abc":
+        cycle[key] = cycle
+    laughs: list[Any] = [0] * 10
+    for _ in range(12):
+        laughs = [laughs] * 10
+    for name, content in (("cycle", cycle), ("laughs", {"state_dict": state(), "x": laughs})):
+        torch.save(content, tmp_path / f"{name}.pt")
+        process = multiprocessing.get_context("fork").Process(target=_read, args=(str(tmp_path / f"{name}.pt"),))
+        process.start()
+        process.join(30)
+        assert process.exitcode == 0
+        process.kill()
+
+
+def test_scripted_files_say_what_to_do(tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    torch.jit.save(torch.jit.trace(net, torch.zeros(1, 3)), tmp_path / "a.pt")
+    with pytest.raises(ValueError, match=r"a\.pt is a TorchScript file, .* torch\.jit\.load"):
+        conversions.to_graph(tmp_path / "a.pt")
+
+
+def test_compressed_archives_are_refused_before_they_are_unpacked(tmp_path: Path) -> None:
+    import zipfile
+
+    torch.save(state(), tmp_path / "a.pt")
+    with zipfile.ZipFile(tmp_path / "a.pt") as archive:
+        entries = [(info.filename, archive.read(info)) for info in archive.infolist()]
+    with zipfile.ZipFile(tmp_path / "b.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries:
+            archive.writestr(name, content)
+        archive.writestr("a/data/99", bytes(50_000_000))
+    with pytest.raises(ValueError, match=r"b\.pt is no file of torch\.save, which compresses nothing"):
+        conversions.to_graph(tmp_path / "b.pt")
