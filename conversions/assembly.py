@@ -28,6 +28,7 @@ __all__ = [
     "tensors_of",
     "tied_names",
     "to_state_dict",
+    "widened",
 ]
 
 FLOATS = ("float64", "float32", "float16", "bfloat16")
@@ -212,6 +213,14 @@ def to_state_dict(g: NetGraph) -> dict[str, Tensor]:
         raise ValueError(f"{g.architecture} records no state dict (no tensors), so there is none to give back")
     with torch.no_grad():
         return tensors_of(g)
+
+
+def widened(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    """A state dict whose floating tensors of narrower dtypes are in this one, so that they can be computed with."""
+    return {
+        key: value.to(dtype) if value.is_floating_point() and value.dtype.itemsize < dtype.itemsize else value
+        for key, value in state.items()
+    }
 
 
 def tensors_of(g: NetGraph) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from conversions.assembly import check_single, tensors_of
+from conversions.assembly import check_single, tensors_of, widened
 from conversions.calls import arranged, tensors_in
 from conversions.program import run
 from graphws.graph import NetGraph
@@ -39,7 +39,7 @@ def execute(g: NetGraph, *inputs: Any) -> Any:
     check_single(g)
     arch = g.architecture
     if arch.program:
-        return run(arch.program, arch.outputs, tensors_of(g), arranged(arch.inputs, inputs))
+        return run(arch.program, arch.outputs, widened(tensors_of(g), g.x.dtype), arranged(arch.inputs, inputs))
     given = tensors_in(inputs)
     if len(given) != 1:
         raise ValueError(f"expected one tensor, the input of a multi-layer perceptron; found {len(given)}")

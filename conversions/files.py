@@ -22,7 +22,7 @@ from conversions.checkpoints import Unwrapped, to_checkpoint, unwrap
 from conversions.formats import format_of
 from conversions.recorded import recorded_architecture, twins
 from conversions.shared_names import with_shared_names
-from conversions.shards import index_of, is_index, merged, refuse_part
+from conversions.shards import WHOLE, index_of, is_index, is_shard, merged, refuse_part
 from conversions.torch_files import load_tensors
 from conversions.wording import first_line
 from graphws.architecture import Architecture
@@ -106,10 +106,10 @@ def read(path: str | os.PathLike[str], key: str | None = None) -> Checkpoint:
     with reading(path):
         kind = format_of(path)
         if kind == "folder":
-            found = _sharded(path) or next((f for f in (path / "model.safetensors",) if f.is_file()), None)
+            found = next((path / name for name in WHOLE if (path / name).is_file()), None) or index_of(path)
             if found is None:
                 raise IsADirectoryError(f"{path} is a folder; expected a file, or a folder of a sharded checkpoint")
-            path, kind = found, "shards" if found.name != "model.safetensors" else "safetensors"
+            path, kind = found, "shards" if is_index(found) or is_shard(found) else format_of(found)
         if kind == "shards":
             parts = merged(path, lambda part: _tensors_of(part, format_of(part)))
             return _chosen(Checkpoint(parts, None, ordered=is_index(path)), path, key)

@@ -11,24 +11,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from conversions.assembly import LISTED, assemble, checked_state, listing
-from conversions.checkpoints import prefix_of
+from conversions.assembly import LISTED, assemble, checked_state
 from conversions.files import read
+from conversions.filling import as_filed, fill
 from conversions.modules import module_graph
+from conversions.shards import WHOLE
 from conversions.tracer import architecture_of
 from graphws.graph import NetGraph
 
-__all__ = ["load_state", "read_folder"]
+__all__ = ["read_folder"]
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CONFIG = "config.json"
 IMAGE = (3, 224)  # channels and side, where neither the config nor an example says
 
 
 def read_folder(path: Path, example_input: Tensor | None, allow_nonfinite: bool) -> NetGraph:
-    """The graph of a model folder: config.json and model.safetensors.
+    """The graph of a model folder: config.json and its weights, in one file or in parts.
 
-    The class is taken from the installed ``transformers`` package; code in the folder is never run, pickles are never
-    read.
+    The class is taken from the installed ``transformers`` package; code in the folder is never run.
 
     Args:
         path: The folder.
@@ -40,16 +40,23 @@ def read_folder(path: Path, example_input: Tensor | None, allow_nonfinite: bool)
         IsADirectoryError: If the folder holds no such model.
         ValueError: If the class is unknown, the tensors are not those of the class, or the forward is not understood.
     """
-    missing = [name for name in (CONFIG, WEIGHTS) if not (path / name).is_file()]
+    missing = [] if (path / CONFIG).is_file() else [CONFIG]
+    missing += [] if any((path / name).is_file() for name in WHOLE) else [WHOLE[0]]
     if missing:
         found = ", ".join(sorted(entry.name for entry in path.iterdir())[:LISTED]) or "nothing"
         raise IsADirectoryError(
-            f"{path} is a folder; expected a file, or a model folder with {CONFIG} and {WEIGHTS}; it lacks "
+            f"{path} is a folder; expected a file, or a model folder with {CONFIG} and {WHOLE[0]}; it lacks "
             f"{' and '.join(missing)}, holds {found}"
         )
     config = _config(path / CONFIG)
     module = _module(config, path)
-    load_state(module, read(path / WEIGHTS).state, str(path / WEIGHTS))
+    filled = fill(module, read(path).state, str(path))
+    return as_filed(_graph(module, config, path, example_input, allow_nonfinite), filled)
+
+
+def _graph(
+    module: nn.Module, config: Mapping[str, Any], path: Path, example_input: Any, allow_nonfinite: bool
+) -> NetGraph:
     if example_input is not None:
         return module_graph(module, example_input, allow_nonfinite=allow_nonfinite)
     shape = _image(config, path)
@@ -94,41 +101,6 @@ def _module(config: Mapping[str, Any], path: Path) -> nn.Module:
         text = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(f"{path / CONFIG}: can't build {names[0]} from it: {type(error).__name__}: {text}") from None
     return module.eval()
-
-
-def load_state(module: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
-    """Put tensors into a module, which takes their dtypes; keys may bear the prefixes that wrappers add.
-
-    Args:
-        module: The network.
-        state: A state dict of it.
-        where: Its name in errors.
-
-    Raises:
-        ValueError: Naming the tensors that are missing, that the module has no place for, or of another shape.
-    """
-    own, prefix = module.state_dict(), prefix_of(state)
-    bare = {key.removeprefix(prefix): value for key, value in state.items()} if prefix else dict(state)
-    state = bare if len(bare.keys() & own.keys()) > len(state.keys() & own.keys()) else dict(state)
-    problems = []
-    for what, keys in (("missing", own.keys() - state.keys()), ("not of this class", state.keys() - own.keys())):
-        if keys:
-            problems.append(f"{what}: {_listed(keys)}")
-    shapes = [key for key in own.keys() & state.keys() if own[key].shape != state[key].shape]
-    if shapes:
-        wrong = listing((key, state[key].shape) for key in sorted(shapes))
-        problems.append(
-            f"of another shape: {wrong}; expected {listing((key, own[key].shape) for key in sorted(shapes))}"
-        )
-    if problems:
-        raise ValueError(f"{where} does not fit {type(module).__name__}: {'; '.join(problems)}")
-    module.load_state_dict(dict(state), strict=True, assign=True)
-
-
-def _listed(keys: Any) -> str:
-    names = sorted(keys)
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(map(repr, names[:LISTED])) + more
 
 
 def _image(config: Mapping[str, Any], path: Path) -> tuple[int, ...]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import math
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from conversions.assembly import Layer, Signature, chain, listing
+from conversions.assembly import Layer, Signature, chain, listing, widened
 from conversions.limits import check_call, check_input, check_results
 from conversions.program import UNRUNNABLE, Scope, function_of, real_argument
 from conversions.recording import BATCH, Batch, Recorded, Recording, Ref, Rows, Stored
@@ -132,9 +132,10 @@ def _dtype(name: object) -> torch.dtype:
 
 def _replayed(architecture: Architecture, state: dict[str, Tensor]) -> Recording:
     """The program as a recorded forward pass: run on tensors without values, for the shapes of its results."""
-    dtype = next((value.dtype for value in state.values() if value.is_floating_point()), torch.float32)
+    represented = [state[spec.key].dtype for spec in architecture.tensors if spec.part != "remainder"]
+    dtype = reduce(torch.promote_types, represented) if represented else torch.float32
     values: dict[int, Any] = {i: _blank(own, dtype) for i, own in enumerate(architecture.inputs)}
-    bare = {key: value.to("meta") for key, value in state.items()}
+    bare = widened({key: value.to("meta") for key, value in state.items()}, dtype)
     recording = Recording(architecture.inputs, outputs=architecture.outputs)
     for position, step in enumerate(architecture.program):
         recording.operations.append(_operation(position, step, values, bare))

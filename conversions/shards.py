@@ -12,9 +12,10 @@ from torch import Tensor
 from conversions.budget import current, file_size
 from conversions.wording import first_line
 
-__all__ = ["INDEX", "index_of", "is_index", "is_shard", "merged", "refuse_part"]
+__all__ = ["WHOLE", "index_of", "is_index", "is_shard", "merged", "refuse_part"]
 
 INDEX = ".index.json"
+WHOLE = ("model.safetensors", "pytorch_model.bin", f"model.safetensors{INDEX}", f"pytorch_model.bin{INDEX}")
 SHARD = re.compile(r"(?P<stem>.+?)-(?P<number>\d{4,})-of-(?P<count>\d{4,})(?P<suffix>\.[\w.]+)")
 MOST_SHARDS = 10_000
 LISTED = 4  # files that a message names

@@ -14,15 +14,14 @@ if TYPE_CHECKING:  # the command line starts without torch
     from torch import Tensor, nn
 
     from conversions.assembly import Signature
+    from conversions.filling import Filled
     from graphws.activation import Activation
     from graphws.architecture import Architecture
     from graphws.graph import NetGraph
 
 __all__ = ["ASSUMED", "Converter", "add_network_options", "build_module", "guesses", "parse_shape"]
 
-WEIGHTS = "model.safetensors"
 ASSUMED = "assumed"  # what a note begins with that is a guess at the function
-LISTED = 8  # tensors named in a message
 
 
 def add_network_options(parser: argparse.ArgumentParser, *, allow_nonfinite: bool = True) -> None:
@@ -43,6 +42,11 @@ def add_network_options(parser: argparse.ArgumentParser, *, allow_nonfinite: boo
         "--activation",
         metavar="NAME",
         help="activation of the hidden layers of a bare state dict, for example relu or sine:30",
+    )
+    parser.add_argument(
+        "--key",
+        metavar="NAME",
+        help="key of the state dict in a checkpoint that holds several, as ema or ema.model; needed only there",
     )
     parser.add_argument(
         "--assume-chain",
@@ -106,6 +110,7 @@ class Converter:
         allow_nonfinite: Let NaN and infinite weights through.
         assume_chain: Read bare state dicts as chains where names and widths leave other readings.
         output_offset: Constant that the function of a bare state dict adds to its output; no option says it.
+        key: Names the state dict in checkpoints that hold several.
 
     Raises:
         ValueError: If options contradict each other, or the module can't be built.
@@ -117,6 +122,7 @@ class Converter:
     allow_nonfinite: bool = False
     assume_chain: bool = False
     output_offset: float | None = None
+    key: str | None = None
 
     _built: nn.Module | None = field(init=False, default=None, repr=False)
     _architectures: dict[Signature, Architecture] = field(init=False, default_factory=dict, repr=False)
@@ -137,7 +143,7 @@ class Converter:
         """What :func:`add_network_options` parsed."""
         allowed = getattr(arguments, "allow_nonfinite", False)
         chain = arguments.assume_chain
-        return cls(arguments.module, arguments.input_shape, arguments.activation, allowed, chain)
+        return cls(arguments.module, arguments.input_shape, arguments.activation, allowed, chain, key=arguments.key)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -156,7 +162,11 @@ class Converter:
         import conversions
 
         if self._built is not None:
-            return self._with_module(self._built, Path(path))
+            from conversions.files import read
+            from conversions.filling import as_filed
+
+            filled = load_strictly(self._built, read(path, self.key).state, str(path))
+            return as_filed(self._of_module(self._built), filled)
         return conversions.to_graph(
             path,
             self._example(None),
@@ -164,18 +174,14 @@ class Converter:
             allow_nonfinite=self.allow_nonfinite,
             assume_chain=self.assume_chain,
             output_offset=self.output_offset,
+            key=self.key,
         )
 
-    def _with_module(self, module: nn.Module, path: Path) -> NetGraph:
-        """The graph of a module with a file's tensors; traced once for all files of equal shapes and dtypes."""
+    def _of_module(self, module: nn.Module) -> NetGraph:
+        """The graph of a module that a file's tensors were put in; traced once for all of equal shapes and dtypes."""
         import conversions
         from conversions.assembly import assemble, signature
-        from conversions.files import read
 
-        if (path / WEIGHTS).is_file():  # a model folder
-            path = path / WEIGHTS
-        state = read(path).state
-        load_strictly(module, state, str(path))
         own = module.state_dict()
         known = self._architectures.get(signature(own))
         if known is not None:
@@ -199,48 +205,8 @@ def guesses(graph: NetGraph) -> list[str]:
     return [note for note in graph.remainder.notes if note.startswith(ASSUMED)]
 
 
-def load_strictly(module: nn.Module, state: dict[str, Tensor], where: str) -> None:
-    """Replace all tensors of a module, in the file's floating dtype.
+def load_strictly(module: nn.Module, state: dict[str, Tensor], where: str) -> Filled:
+    """Replace all tensors of a module; see :func:`conversions.filling.fill`."""
+    from conversions.filling import fill
 
-    Raises:
-        ValueError: Naming the tensors that are missing, not the module's, or of another shape or dtype; or that the
-            module ties, where the file's differ.
-    """
-    import torch
-
-    floats = {value.dtype for value in state.values() if value.is_floating_point()}
-    if len(floats) == 1:
-        module.to(floats.pop())
-    own = module.state_dict()
-    problems = {
-        "missing": [key for key in own if key not in state],
-        "not in the module": [key for key in state if key not in own],
-        "of another shape or dtype": [
-            f"{key} ({_described(state[key])}, the module's is {_described(value)})"
-            for key, value in own.items()
-            if key in state and (state[key].shape, state[key].dtype) != (value.shape, value.dtype)
-        ],
-    }
-    if any(problems.values()):
-        found = "; ".join(f"{what}: {_listed(keys)}" for what, keys in problems.items() if keys)
-        raise ValueError(f"{where} does not fit {type(module).__name__}: {found}")
-    with torch.no_grad():
-        for key, value in own.items():
-            value.copy_(state[key])
-    changed = [key for key, value in own.items() if not torch.equal(_bits(value), _bits(state[key]))]
-    if changed:
-        raise ValueError(f"{where}: {type(module).__name__} ties tensors that differ in the file: {_listed(changed)}")
-
-
-def _bits(value: Tensor) -> Tensor:
-    import torch
-
-    return value.detach().contiguous().reshape(-1).view(torch.uint8)
-
-
-def _described(value: Tensor) -> str:
-    return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
-
-
-def _listed(keys: list[str]) -> str:
-    return ", ".join(keys[:LISTED]) + (f" and {len(keys) - LISTED} more" if len(keys) > LISTED else "")
+    return fill(module, state, where)

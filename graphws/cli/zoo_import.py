@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # the command line starts without torch
 __all__ = ["note_lines", "register_import", "run_import"]
 
 LISTED = 12  # notes that are shown
-MODEL_FOLDER = ("config.json", "model.safetensors")
+CONFIG = "config.json"  # of a model folder
 
 
 def register_import(actions: Any) -> None:
@@ -121,7 +121,8 @@ def note_lines(notes: Mapping[str, int], networks: int) -> list[str]:
 def find_candidates(folder: Path, pattern: str, labels: Labels, out: Path) -> tuple[list[Candidate], dict[str, str]]:
     """The files of a folder that match a pattern, by name, and those that are left out, with the reason.
 
-    Hidden files are not looked at, and a model folder (config.json, model.safetensors) counts as one file.
+    Hidden files are not looked at. A model folder (config.json and its weights) counts as one file, and so does a
+    checkpoint in several parts, under the name of its index.
 
     Raises:
         OSError: If the folder is missing.
@@ -143,9 +144,11 @@ def find_candidates(folder: Path, pattern: str, labels: Labels, out: Path) -> tu
             continue
         try:
             label, split, columns = labels.of(name)
-            status = (path / MODEL_FOLDER[1] if path.is_dir() else path).stat()
-            _check_kind(status.st_mode)
-            candidates.append(Candidate(name, status.st_size, status.st_mtime_ns, label, split, columns))
+            found = [part.stat() for part in _parts(path)]
+            for status in found:
+                _check_kind(status.st_mode)
+            size, modified = sum(status.st_size for status in found), max(status.st_mtime_ns for status in found)
+            candidates.append(Candidate(name, size, modified, label, split, columns))
         except (ValueError, OSError) as error:
             refused[name] = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     if not candidates and not refused:
@@ -155,6 +158,8 @@ def find_candidates(folder: Path, pattern: str, labels: Labels, out: Path) -> tu
 
 def _walk(top: Path, skipped: set[Path], refused: dict[str, str]) -> Iterator[tuple[str, Path]]:
     """Names from the imported folder on, and paths, of files and model folders; folders that are not looked into."""
+    from conversions.shards import WHOLE, is_index, is_shard
+
     waiting = [(top, "")]
     while waiting:
         folder, above = waiting.pop()
@@ -166,19 +171,31 @@ def _walk(top: Path, skipped: set[Path], refused: dict[str, str]) -> Iterator[tu
                 raise
             refused[_shown(above)] = f"a folder that can't be read: {error.strerror}"
             continue
+        indexed = any(is_index(Path(entry.path)) for entry in found)
         for entry in found:
             path, name = Path(entry.path), above + entry.name
+            if indexed and is_shard(path):
+                continue  # the index stands for it
             if not path.is_dir():  # False of links that lead nowhere, or in circles
                 if len(skipped) < 2 or path.resolve() not in skipped:
                     yield name, path
             elif path.resolve() in skipped:
                 continue
-            elif all((path / part).is_file() for part in MODEL_FOLDER):
+            elif (path / CONFIG).is_file() and any((path / part).is_file() for part in WHOLE):
                 yield name, path
             elif entry.is_symlink():  # it may lead in circles
                 refused[_shown(name)] = "a link to a folder; links are followed to files alone"
             else:
                 waiting.append((path, f"{name}/"))
+
+
+def _parts(path: Path) -> list[Path]:
+    """The files that a candidate consists of, as far as they are there: those beside an index are its parts."""
+    from conversions.shards import is_index, is_shard
+
+    if path.is_dir():
+        return [entry for entry in sorted(path.iterdir()) if entry.is_file()]
+    return [path, *(entry for entry in sorted(path.parent.iterdir()) if is_shard(entry))] if is_index(path) else [path]
 
 
 def _check_kind(mode: int) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import json
 import os
 import re
 import signal
@@ -68,7 +69,7 @@ def spoil(folder: Path) -> dict[str, str]:
         "x2.pt": "corrupt or truncated",
         "x3.pt": "pickled object",
         "x4.safetensors": "1 NaN and 0 infinite: 1 in '0.weight'",
-        "x5.txt": "suffix '.txt'",
+        "x5.txt": "of no format that is known here",
         "x6.safetensors": "too large for float32",
     }
 
@@ -464,3 +465,34 @@ def test_a_second_importer_is_told_of_the_first(
     assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "networks.parquet", "shards"]
     assert run_import(alike, tmp_path / "other", "--chunk", "6") == 0
     assert contents(out) == contents(tmp_path / "other")
+
+
+def test_the_parts_of_a_checkpoint_are_one_network(tmp_path: Path) -> None:
+    folder, state = tmp_path / "nets", mlp_state(4, 8, 8, 2)
+    places: dict[str, str] = {}
+    for number, keys in enumerate((list(state)[:3], list(state)[3:]), 1):
+        name = f"model-0000{number}-of-00002.safetensors"
+        write(folder / "sharded" / name, {key: state[key] for key in keys})
+        places |= dict.fromkeys(keys, name)
+    (folder / "sharded" / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
+    write(folder / "whole.pt", state)
+    write(folder / "part-00001-of-00002.safetensors", {key: state[key] for key in list(state)[:2]})
+    assert run_import(folder, tmp_path / "zoo", "--split", "1,0,0") == 0
+    zoo = open_mixed(tmp_path / "zoo")
+    assert zoo.table["path"].to_pylist() == ["sharded/model.safetensors.index.json", "whole.pt"]
+    check_networks(zoo, folder)
+    with (tmp_path / "zoo" / "rejected.csv").open(newline="") as file:
+        rejected = {row["path"]: row["reason"] for row in csv.DictReader(file)}
+    assert list(rejected) == ["part-00001-of-00002.safetensors"]
+    assert "is part 1 of 2 of a checkpoint" in rejected["part-00001-of-00002.safetensors"]
+
+
+def test_a_key_names_the_state_dict_of_every_file(tmp_path: Path) -> None:
+    folder = tmp_path / "nets"
+    folder.mkdir()
+    for i in range(3):
+        torch.save({"g": mlp_state(2, 3, 1, seed=i), "ema": mlp_state(2, 3, 1, seed=10 + i)}, folder / f"{i}.pt")
+    assert run_import(folder, tmp_path / "none") == 2
+    assert run_import(folder, tmp_path / "zoo", "--split", "1,0,0", "--key", "ema") == 0
+    first = next(iter(open_mixed(tmp_path / "zoo").graphs([0])))
+    assert torch.equal(first.x[2:5, 0], mlp_state(2, 3, 1, seed=10)["0.bias"])

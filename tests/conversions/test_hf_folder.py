@@ -83,7 +83,7 @@ def test_other_tensors_and_other_files_are_refused(folder: Path, monkeypatch: py
     path = folder / "model.safetensors"
     good = safetensors.torch.load_file(path)
     safetensors.torch.save_file({**good, "extra": torch.ones(2)}, path)
-    with pytest.raises(ValueError, match="not of this class: 'extra'"):
+    with pytest.raises(ValueError, match="not in the module: extra"):
         conversions.to_graph(folder)
     path.write_bytes(b"")
     with pytest.raises(ValueError, match=r"model.safetensors is empty \(0 bytes\)"):
@@ -95,6 +95,25 @@ def test_other_tensors_and_other_files_are_refused(folder: Path, monkeypatch: py
     (folder / "config.json").write_text("{")
     with pytest.raises(ValueError, match="config.json is no JSON"):
         conversions.to_graph(folder)
-    path.rename(folder / "pytorch_model.bin")
-    with pytest.raises(IsADirectoryError, match="lacks model.safetensors, holds config.json, pytorch_model.bin"):
+    path.rename(folder / "other.bin")
+    with pytest.raises(IsADirectoryError, match="lacks model.safetensors, holds config.json, other.bin"):
         conversions.to_graph(folder)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("kind", ["torch", "safetensors"])
+def test_weights_of_a_folder_may_be_of_torch_and_in_parts(folder: Path, kind: str, parts: int) -> None:
+    expected = conversions.to_graph(folder)
+    state = safetensors.torch.load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    stem, suffix = ("model", ".safetensors") if kind == "safetensors" else ("pytorch_model", ".bin")
+    names = [f"{stem}{suffix}"] if parts == 1 else [f"{stem}-0000{i}-of-00002{suffix}" for i in (1, 2)]
+    places = {key: names[i % parts] for i, key in enumerate(state)}
+    for name in names:
+        part = {key: value for key, value in state.items() if places[key] == name}
+        safetensors.torch.save_file(part, folder / name) if suffix != ".bin" else torch.save(part, folder / name)
+    if parts > 1:
+        (folder / f"{stem}{suffix}.index.json").write_text(json.dumps({"weight_map": places}))
+    found = conversions.to_graph(folder)
+    assert found.architecture == expected.architecture
+    assert torch.equal(found.edge_attr, expected.edge_attr)
