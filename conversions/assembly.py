@@ -215,10 +215,19 @@ def to_state_dict(g: NetGraph) -> dict[str, Tensor]:
         return tensors_of(g)
 
 
-def widened(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
-    """A state dict whose floating tensors of narrower dtypes are in this one, so that they can be computed with."""
+def widened(state: Mapping[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
+    """A state dict of mixed floating dtypes as it is computed with: narrow tensors in the widest dtype of its weights.
+
+    Args:
+        state: Tensors by key.
+        architecture: What they are of; where it has weights in whole numbers, its program casts them itself.
+    """
+    dtypes = [spec.dtype for spec in architecture.tensors if spec.part != "remainder"]
+    if len(set(dtypes)) < 2 or not set(dtypes) <= set(FLOATS):
+        return dict(state)
+    wide = reduce(torch.promote_types, (getattr(torch, name) for name in dtypes))
     return {
-        key: value.to(dtype) if value.is_floating_point() and value.dtype.itemsize < dtype.itemsize else value
+        key: value.to(wide) if value.is_floating_point() and value.dtype.itemsize < wide.itemsize else value
         for key, value in state.items()
     }
 

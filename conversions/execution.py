@@ -39,7 +39,7 @@ def execute(g: NetGraph, *inputs: Any) -> Any:
     check_single(g)
     arch = g.architecture
     if arch.program:
-        return run(arch.program, arch.outputs, widened(tensors_of(g), g.x.dtype), arranged(arch.inputs, inputs))
+        return run(arch.program, arch.outputs, widened(tensors_of(g), arch), arranged(arch.inputs, inputs))
     given = tensors_in(inputs)
     if len(given) != 1:
         raise ValueError(f"expected one tensor, the input of a multi-layer perceptron; found {len(given)}")

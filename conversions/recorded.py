@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
-from functools import lru_cache, reduce
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -132,10 +132,9 @@ def _dtype(name: object) -> torch.dtype:
 
 def _replayed(architecture: Architecture, state: dict[str, Tensor]) -> Recording:
     """The program as a recorded forward pass: run on tensors without values, for the shapes of its results."""
-    represented = [state[spec.key].dtype for spec in architecture.tensors if spec.part != "remainder"]
-    dtype = reduce(torch.promote_types, represented) if represented else torch.float32
+    bare = widened({key: value.to("meta") for key, value in state.items()}, architecture)
+    dtype = next((value.dtype for value in bare.values() if value.is_floating_point()), torch.float32)
     values: dict[int, Any] = {i: _blank(own, dtype) for i, own in enumerate(architecture.inputs)}
-    bare = widened({key: value.to("meta") for key, value in state.items()}, dtype)
     recording = Recording(architecture.inputs, outputs=architecture.outputs)
     for position, step in enumerate(architecture.program):
         recording.operations.append(_operation(position, step, values, bare))
