@@ -21,8 +21,8 @@ from conversions.budget import current, reading
 from conversions.checkpoints import Unwrapped, to_checkpoint, unwrap
 from conversions.formats import format_of
 from conversions.recorded import recorded_architecture, twins
-from conversions.shared_names import with_shared_names
 from conversions.shards import WHOLE, index_of, is_index, is_shard, merged, refuse_part
+from conversions.shared_names import with_shared_names
 from conversions.torch_files import load_tensors
 from conversions.wording import first_line
 from graphws.architecture import Architecture
