@@ -76,8 +76,8 @@ def combined(net: Network, a: Any, b: Any, kind: str, tensor_kind: str) -> Value
     Args:
         net: The network being read.
         a, b: Signals, one of which may be a tensor of the state dict or a constant.
-        kind: Of the edges that a second signal enters by.
-        tensor_kind: Of the edges that a tensor of the state dict fills.
+        kind: The kind of the edges that a second signal enters by.
+        tensor_kind: The kind of the edges that a tensor of the state dict fills.
 
     Raises:
         UnknownError: If their channels do not meet, or one is computed from the state dict.

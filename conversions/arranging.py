@@ -25,7 +25,7 @@ class _Table:
     Args:
         nodes: Number of the neuron, by channel and by place class, [channels, classes]: places at which every channel
             has the same neuron are one class.
-        kinds: By channel, a number that is the same for channels whose entries come from the same places.
+        kinds: For each channel, a number that is the same for channels whose entries come from the same places.
         dims: The axes, that of the channels with one factor of channels.
     """
 
@@ -72,7 +72,7 @@ def arranged(net: Network, value: Value, axis: int | None, avoid: Sequence[int] 
 
     Args:
         net: The network being read.
-        value: What is arranged.
+        value: The tensor to arrange.
         axis: None for the one that fits best.
         avoid: Axes that do not fit.
 

@@ -129,7 +129,7 @@ def chain(
 
     Args:
         state: Keys, shapes and dtypes of the state dict; what no layer names becomes its remainder.
-        layers: From the input on.
+        layers: The layers from the input on.
         output_offset: Constant added to the output.
         aliases: Keys that name the same memory as a layer's key, as key -> key of the layer.
     """

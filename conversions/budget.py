@@ -42,7 +42,7 @@ class Budget:
     """What may still be made and visited for one file.
 
     Args:
-        memory: In bytes.
+        memory: The memory in bytes.
         steps: Visits of anything: entries, links, nodes.
         total: The bytes that were allowed at the beginning, for messages.
     """
@@ -203,7 +203,7 @@ def checked_integer(value: object, what: str, least: int = 0, most: int = LARGES
     """A number that will reach a kernel of torch, which does not check its own.
 
     Args:
-        value: As the file has it.
+        value: The number as the file has it.
         what: Its name in errors.
         least: The smallest that is allowed.
         most: The largest.

@@ -13,7 +13,7 @@ def check_architecture(graph: NetGraph | Architecture, expected: Architecture) -
 
     Args:
         graph: The network, or its architecture.
-        expected: What it should be.
+        expected: The architecture it should be.
 
     Raises:
         ValueError: In one line, naming the widths, activations, biases and output offset that differ.

@@ -28,7 +28,7 @@ class Unwrapped:
     Args:
         state: Its tensors under their own keys, prefixes included.
         shell: The checkpoint around it, ``...`` in place of its tensors; None where there is nothing around it.
-        notes: Where it was, what is kept aside and what was left out, a sentence each.
+        notes: Sentences that say where it was, what is kept aside and what was left out.
     """
 
     state: dict[str, Tensor]
@@ -204,7 +204,7 @@ def to_checkpoint(g: NetGraph) -> dict[Any, Any]:
         dict: :func:`conversions.to_state_dict` of the graph where nothing was around it.
 
     Raises:
-        ValueError: As :func:`conversions.to_state_dict`.
+        ValueError: If :func:`conversions.to_state_dict` refuses the graph.
     """
     state: Mapping[str, Tensor] = to_state_dict(g)
     shell = g.remainder.shell

@@ -63,7 +63,7 @@ def to_graph(
         example_input: Inputs the network takes, [.., d_0] for a perceptron, [B, C, ..] with positions. Several are a
             tuple of the arguments of ``forward``, or a mapping by their names; an argument may hold tensors in a tuple,
             list or mapping. The graph is run on it, and must give what the module gives.
-        activation: Of the hidden layers of a bare state dict, as ``"relu"`` or ``"sine:30"``.
+        activation: The activation of the hidden layers of a bare state dict, as ``"relu"`` or ``"sine:30"``.
         output_offset: Constant that the function of a bare state dict adds to its output (0 where none is given).
         allow_nonfinite: Let NaN and infinite weights through.
         assume_chain: Read a bare state dict as a chain of layers where names and widths leave other readings.
@@ -71,7 +71,7 @@ def to_graph(
             root on, joined by dots.
 
     Returns:
-        NetGraph: With x [N, 1] and edge_attr [E, 1] in the promoted dtype of the weights, copies on their device.
+        NetGraph: x [N, 1] and edge_attr [E, 1] are in the promoted dtype of the weights, copies on their device.
 
     Raises:
         ValueError: If the source is not understood, contradicts ``activation`` or ``output_offset``, holds NaN or

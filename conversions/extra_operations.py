@@ -31,7 +31,7 @@ def same_pad(
     Args:
         input (Tensor): Of shape [B, C, *positions].
         kernel, stride, dilation: Of the window, one entry a position axis.
-        value: What is padded.
+        value: The tensor to pad.
     """
     if has_torch_function_unary(input):  # one operation of a recorded pass, whatever the size
         return handle_torch_function(same_pad, (input,), input, kernel, stride, dilation, value)
@@ -47,7 +47,7 @@ def same_avg_pool(input: Tensor, kernel: Sequence[int], stride: Sequence[int]) -
 
     Args:
         input (Tensor): Of shape [B, C, *positions].
-        kernel, stride: Of the window, one entry a position axis.
+        kernel, stride: The window's size and stride, one entry per position axis.
     """
     if has_torch_function_unary(input):
         return handle_torch_function(same_avg_pool, (input,), input, kernel, stride)

@@ -47,7 +47,7 @@ class Checkpoint:
 
     Args:
         state: Its state dict.
-        architecture: As its metadata says; None where it says nothing.
+        architecture: The architecture that its metadata says; None where it says nothing.
         ordered: Whether the order of its keys means anything (safetensors sorts them).
         shell: The training checkpoint around the state dict; None where there is none.
         notes: On what is around it.
@@ -177,7 +177,7 @@ def save(g: NetGraph, path: str | os.PathLike[str]) -> None:
 
     Args:
         g: One network with one channel.
-        path: Where to; missing folders are made.
+        path: The file to write; missing folders are made.
 
     Raises:
         ValueError: If the suffix is unknown, or :func:`conversions.to_state_dict` refuses the graph.

@@ -40,9 +40,9 @@ class Saved:
 
     Args:
         model: Its configuration.
-        version: Of Keras.
-        arrays: By their path in the file.
-        weight_names: Of a .h5 file: for each layer, the paths of its arrays in order; None for a .keras file.
+        version: The version of Keras.
+        arrays: The arrays by their path in the file.
+        weight_names: In a .h5 file, the paths of each layer's arrays in order; None for a .keras file.
         used: Paths of the arrays that layers have taken.
         state: The state dict: arrays of layers by the layer's name and theirs.
     """

@@ -33,11 +33,11 @@ class KerasLayer(nn.Module):
     """One layer of a Keras model.
 
     Args:
-        name: As the model calls it.
+        name: The layer's name in the model.
         kind: Its class, a key of ``LAYERS``.
         config: Its options.
         arrays: Its arrays by name, in Keras' layout.
-        version: Of Keras, that wrote them.
+        version: The version of Keras that wrote them.
     """
 
     def __init__(

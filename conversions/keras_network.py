@@ -47,10 +47,10 @@ class KerasNetwork(nn.Module):
 
     Args:
         parts: The layers and models in it, by name.
-        calls: In an order in which each reads earlier ones.
-        inputs: What stands for the model's input.
-        outputs: What it returns.
-        shape: Of its input, without the batch axis; None where the configuration does not say it, or for one size.
+        calls: The calls in an order in which each reads earlier ones.
+        inputs: The tensors that stand for the model's inputs.
+        outputs: The tensors that it returns.
+        shape: Its input's shape, without the batch axis; None where the configuration does not say it, or for one size.
     """
 
     def __init__(
@@ -81,9 +81,9 @@ def build(model: Mapping[str, Any], arrays_of: ArraysOf, version: str, above: tu
     """The module of a model's configuration.
 
     Args:
-        model: With "class_name" and "config".
-        arrays_of: Where the arrays are.
-        version: Of Keras.
+        model: The configuration, with "class_name" and "config".
+        arrays_of: Function that gives the arrays of a layer.
+        version: The version of Keras.
         above: Names of the models that this one is in.
 
     Raises:

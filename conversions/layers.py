@@ -51,7 +51,7 @@ class Part:
     Args:
         kind: ``"conv"``, ``"linear"`` or ``"norm"``.
         size: Shape of its weight; of a norm, of its statistics.
-        keys: Of its weight, bias, running mean and running variance; None for what it has not.
+        keys: The keys of its weight, bias, running mean and running variance; None for what it lacks.
         network: Axes of positions that the network's input has.
     """
 

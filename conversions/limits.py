@@ -58,7 +58,7 @@ def check_call(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Non
     """Raise ValueError if a number that an operation is given lies outside of what networks have.
 
     Args:
-        name: Of the operation.
+        name: The operation's name.
         args, kwargs: Its arguments, tensors among them.
     """
     if KERNELS.match(name):

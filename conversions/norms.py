@@ -20,10 +20,10 @@ def by_channel(net: Network, input: Value, tensors: Mapping[str, Any], bias: Any
 
     Args:
         net: The network being read.
-        input: What is normalised; its channels are known.
-        tensors: By the kind of their edges; None where the norm has none.
+        input: The tensor to normalise, whose channels are known.
+        tensors: The norm's tensors by the kind of their edges; None where it has none.
         bias: Its shift, or None.
-        extent: What the tensors run over: the channels, and perhaps positions before or behind them.
+        extent: The axes that the tensors run over: the channels, and perhaps positions before or behind them.
     """
     given: dict[str, Stored] = {
         kind: stored(net, tensor, kind) for kind, tensor in tensors.items() if tensor is not None

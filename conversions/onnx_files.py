@@ -38,7 +38,7 @@ def read_onnx(path: str | os.PathLike[str], example_input: Any = None, allow_non
     are no weights (shapes, limits of a clip) are its remainder.
 
     Args:
-        path: Of the .onnx file; its external data lie beside it.
+        path: The .onnx file; its external data lie beside it.
         example_input: A tensor of shape [B, ...], or several in a tuple or by name. It says the sizes that the file
             leaves open; the graph is run on it.
         allow_nonfinite: Let NaN and infinite weights through.

@@ -40,10 +40,10 @@ class Whole:
     """Whole numbers of the file, and what they stand for.
 
     Args:
-        values: As the file has them.
+        values: The whole numbers as the file has them.
         scale: One number, or one for each entry of an axis.
         zero: The whole number that stands for zero; None where it is 0.
-        axis: Of the scale.
+        axis: The axis that the scale runs over.
     """
 
     values: Tensor

@@ -69,7 +69,7 @@ def read_external(model: Any, folder: Path, sizes: Mapping[int, int]) -> None:
 
     Args:
         model: The model, whose tensors get their values.
-        folder: In which it lies; no other is read.
+        folder: The folder in which it lies; no other is read.
         sizes: Bytes of an entry, by the number of its type.
 
     Raises:

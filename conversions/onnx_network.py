@@ -181,7 +181,7 @@ class OnnxNetwork(nn.Module):
     """Runs an ONNX graph.
 
     Args:
-        graph: As :func:`prepared` gives it.
+        graph: The graph that :func:`prepared` gives.
     """
 
     def __init__(self, graph: Graph) -> None:

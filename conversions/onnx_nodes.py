@@ -26,10 +26,10 @@ class Node:
 
     Args:
         name: Its name, or one made of its operator where it has none.
-        operator: Of ONNX; those of other domains as ``"domain.Operator"``.
+        operator: The operator's name in ONNX; those of other domains as ``"domain.Operator"``.
         inputs, outputs: Names of values; an input that is not given is empty.
-        attributes: As Python numbers, lists, texts and tensors.
-        version: Of ONNX's operator set.
+        attributes: The attributes as Python numbers, lists, texts and tensors.
+        version: The version of ONNX's operator set.
         batch: Size of the batch axis that the graph was written for, if it fixes one and the node reads a signal.
         reads_signal: Whether a value it reads depends on the network's input.
         signals: Which of its inputs do, by more than their sizes.
@@ -87,7 +87,7 @@ class Graph:
     """What is run of an ONNX graph.
 
     Args:
-        nodes: In topological order, without constants.
+        nodes: The nodes in topological order, without constants.
         tensors: Initializers and constants by name; those that are numbers, not weights, are copies.
         inputs, outputs: Names of the values that come in and go out.
         batch: Size of the inputs' first axis where the graph fixes one, else None.

@@ -54,7 +54,7 @@ def _body(proto: Any, state: dict[str, Tensor], version: int, above: str) -> tup
     Args:
         proto: A graph, that of the model or one in a node.
         state: The state dict so far; a name that is taken is told from the others by where it stands.
-        version: Of ONNX's operator set.
+        version: The version of ONNX's operator set.
         above: Names of the nodes that the graph is in.
     """
     if proto.sparse_initializer:

@@ -164,7 +164,7 @@ class _Child:
     """A child of a module that holds layers: a layer, or a module with some.
 
     Args:
-        name: In its parent.
+        name: Its name in its parent.
         first: Place of its first layer in the chain.
         end: Place behind its last.
         inner: Names that lead from it to its layer where it has one alone; else those of its own children.

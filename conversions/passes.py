@@ -51,9 +51,10 @@ class Stored:
 
     Args:
         key: Its name there.
-        shape: As it is used.
+        shape: Its shape as it is used.
         transposed: Whether it is a matrix that is used transposed.
-        order: Where its axes are permuted: axis i as it is used is axis order[i] of its entries as they are stored.
+        order: The permutation of its axes, if any: axis i as it is used is axis order[i] of its entries as they
+            are stored.
         cast: Name of the dtype in which it is used, where that is another than its own.
         zero: Key of the whole number that stands for zero in a tensor of whole numbers, and is subtracted first.
     """
@@ -91,7 +92,7 @@ class Rows:
     """A constant that forward makes for each input, the same for all.
 
     Args:
-        one: For one input, of shape [1, ...].
+        one: The value for one input, of shape [1, ...].
     """
 
     one: Tensor
@@ -102,11 +103,11 @@ class Recorded:
     """One operation.
 
     Args:
-        name: Of the function or method, without the underscores of in-place and reflected forms.
+        name: The name of the function or method, without the underscores of in-place and reflected forms.
         args, kwargs: Its arguments; tensors are Ref, Stored, Computed, or constants with values.
         results: Numbers of the values it gives.
         shapes: Their shapes; the batch axis is of size BATCH.
-        place: Where in the module and its source it stands.
+        place: Its place in the module and in the source.
     """
 
     name: str

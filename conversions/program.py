@@ -116,10 +116,10 @@ def run(
     """Run a forward pass on tensors of a state dict.
 
     Args:
-        steps: Of the architecture.
+        steps: The architecture's steps.
         outputs: Numbers of the returned values.
         state: The tensors that the steps name.
-        inputs: Of shape [B, ...] each; one may stand alone.
+        inputs: The inputs, of shape [B, ...] each; one may stand alone.
 
     Raises:
         ValueError: If a step's operation is unknown here, or it does not run.

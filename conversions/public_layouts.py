@@ -81,7 +81,7 @@ class SmallCNN(nn.Module):
     Args:
         state: Its state dict, as :func:`small_cnn_zoo_state` gives it; the tensors are copied.
         activation: The row's ``config.activation``.
-        stride: Of the convolutions.
+        stride: The convolutions' stride.
 
     Shapes:
         x [B, C, H, W] -> [B, classes]

@@ -26,7 +26,7 @@ def register(what: type[nn.Module] | str, run: Callable[..., Any] | None = None)
 
     Args:
         what: A module class, or the name of a function of torch.
-        run: What the operation computes, on tensors, with the same arguments; for functions of torch it is known.
+        run: Function on tensors that computes the operation, with its arguments; for functions of torch it is known.
 
     Raises:
         ValueError: If a module class is registered without ``run``.

@@ -20,7 +20,7 @@ class Entry:
         key: Its name there.
         shape: Its shape there.
         dtype: Name of its dtype.
-        place: Where it is in the graph, or why it is kept aside.
+        place: Its place in the graph, or the reason why it is kept aside.
     """
 
     key: str
@@ -46,7 +46,7 @@ class Report:
     Args:
         represented: Tensors whose values are node and edge features.
         kept: Tensors that the graph keeps beside it, bit for bit.
-        notes: What was assumed or left out when the network was read, a sentence each.
+        notes: Sentences that each say something that was assumed or left out when the network was read.
     """
 
     represented: tuple[Entry, ...]

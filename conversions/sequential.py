@@ -40,7 +40,7 @@ class Told:
     """What the caller says of a bare state dict.
 
     Args:
-        activation: Of the hidden layers; None for the default.
+        activation: The hidden layers' activation; None for the default.
         output_offset: Added to the output; None for none.
         assume_chain: Whether layers whose names and widths leave other readings are a chain all the same.
     """
@@ -68,8 +68,8 @@ def inferred(
 
     Args:
         state: Keys, shapes and dtypes, in the order of the state dict.
-        told: What the caller says.
-        shape: Of one input, without the batch axis; None where nobody says.
+        told: The facts that the caller says.
+        shape: The shape of one input, without the batch axis; None where nobody says.
         ordered: Whether the order of keys may be the order of layers.
         tied: Keys that are further names of a tensor, each with the tensor's first name.
 
@@ -124,8 +124,8 @@ class _Chain(nn.Module):
 
     Args:
         parts: The layers, in order.
-        tensors: Of the state dict.
-        activation: Behind every layer, or its norm, but the last.
+        tensors: The tensors of the state dict.
+        activation: The activation behind every layer, or its norm, but the last.
         offset: Added to the output.
     """
 

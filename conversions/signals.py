@@ -35,8 +35,8 @@ class TracedLayer:
     """A linear layer as traced.
 
     Args:
-        weight: Of shape [out, in].
-        bias: Of shape [out].
+        weight: The weight, of shape [out, in].
+        bias: The bias, of shape [out].
         source: The signal it was applied to.
     """
 
@@ -55,7 +55,7 @@ class State:
         activation: Applied to the layer, if one was.
         scale: Factor of the layer's output that a sine has yet to take up.
         offset: Constant that was added.
-        pending: Where scale or offset came from.
+        pending: The places that scale or offset came from.
     """
 
     layer: TracedLayer | None = None

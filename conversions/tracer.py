@@ -96,9 +96,9 @@ def _read(recording: Recording, state: Mapping[str, Tensor], axis: int, *, stric
     """The architecture, and whether the axis was asked for.
 
     Args:
-        recording: What was recorded.
+        recording: The recorded operations.
         state: The state dict.
-        axis: Of the channels of inputs that meet one another, or are cut up, before a layer reads them.
+        axis: The axis of the channels of inputs that meet one another, or are cut up, before a layer reads them.
         strict: Whether every operation must be understood with neurons as they lie.
     """
     uses = Counter(recording.outputs)

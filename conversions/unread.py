@@ -58,7 +58,7 @@ def known_kind(keys: Iterable[str]) -> str | None:
     """A sentence on the first key that a kind of layer leaves which is no linear layer, convolution or batch norm.
 
     Args:
-        keys: Of the state dict.
+        keys: The keys of the state dict.
     """
     keys = list(keys)
     for pattern, sentence in KINDS:

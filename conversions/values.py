@@ -16,12 +16,12 @@ class Atom:
     """A factor of an axis.
 
     Args:
-        kind: Of the batch ("b"), of channels ("c"), of positions ("p"), of the input ("u"), whose channels are
-            chosen by the first layer that reads it, or of entries that are told one by one ("e").
+        kind: What the factor runs over: the batch ("b"), channels ("c"), positions ("p"), the input ("u"), whose
+            channels are chosen by the first layer that reads it, or entries that are told one by one ("e").
         size: How many entries.
-        stride: Of the input's: how far apart they are in it.
-        start: Of the input's: the first of them, where they are a range of those it has.
-        whole: Of the input's: how many it has.
+        stride: How far apart they are in the input.
+        start: The first of them, where they are a range of those the input has.
+        whole: How many of them the input has.
     """
 
     kind: str
@@ -76,7 +76,7 @@ class Value:
         unread: It is an input, changed entry by entry at most, so that its channels are still to be chosen.
         source: Number of the input that it is, where it is unread.
         reduced: The neurons that it is a mean, a sum, .. over, where it runs over none.
-        entries: What its entries are, where no one axis runs over neurons.
+        entries: The neurons or weights that its entries are, where no one axis runs over neurons.
     """
 
     dims: tuple[tuple[Atom, ...], ...]

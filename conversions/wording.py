@@ -51,8 +51,8 @@ def one_sentence(path: str | os.PathLike[str]) -> Iterator[None]:
     """Let nothing but ValueError and OSError out of the reading of a file, each of one short sentence that names it.
 
     Raises:
-        OSError: As the block raises it.
-        ValueError: As the block raises it; instead of any other exception.
+        OSError: If the block raises one.
+        ValueError: If the block raises one, and in place of any other exception.
     """
     name = os.fspath(path)
     try:
