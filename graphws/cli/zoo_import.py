@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
-import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from graphws.cli.candidates import find_candidates
 from graphws.cli.isolation import add_limit_options
 from graphws.cli.networks import ASSUMED, Converter, add_network_options
 from graphws.cli.progress import Progress
 
-if TYPE_CHECKING:  # the command line starts without torch
-    from graphws.cli.labels import Labels
-    from graphws.zoo.importing import Candidate
-
 __all__ = ["note_lines", "register_import", "run_import"]
 
 LISTED = 12  # notes that are shown
-CONFIG = "config.json"  # of a model folder
 
 
 def register_import(actions: Any) -> None:
@@ -116,105 +109,6 @@ def note_lines(notes: Mapping[str, int], networks: int) -> list[str]:
             "what is assumed may be wrong: --module says it (--activation a part of it); --strict leaves such files out"
         )
     return lines
-
-
-def find_candidates(folder: Path, pattern: str, labels: Labels, out: Path) -> tuple[list[Candidate], dict[str, str]]:
-    """The files of a folder that match a pattern, by name, and those that are left out, with the reason.
-
-    Hidden files are not looked at. A model folder (config.json and its weights) counts as one file, and so does a
-    checkpoint in several parts, under the name of its index.
-
-    Raises:
-        OSError: If the folder is missing.
-        ValueError: If nothing matches.
-    """
-    from graphws.zoo.importing import Candidate
-
-    if not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is no folder; expected one with checkpoints")
-    skipped = {out.resolve(), *([labels.table.resolve()] if labels.table is not None else [])}
-    candidates: list[Candidate] = []
-    refused: dict[str, str] = {}
-    for name, path in sorted(_walk(folder, skipped, refused)):
-        if not _matches(name.split("/"), pattern.split("/")):
-            continue
-        shown = _shown(name)
-        if shown != name:
-            refused[shown] = "its name is no UTF-8 text"
-            continue
-        try:
-            label, split, columns = labels.of(name)
-            found = [part.stat() for part in _parts(path)]
-            for status in found:
-                _check_kind(status.st_mode)
-            size, modified = sum(status.st_size for status in found), max(status.st_mtime_ns for status in found)
-            candidates.append(Candidate(name, size, modified, label, split, columns))
-        except (ValueError, OSError) as error:
-            refused[name] = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    if not candidates and not refused:
-        raise ValueError(f"no file in {folder} matches {pattern!r}")
-    return candidates, refused
-
-
-def _walk(top: Path, skipped: set[Path], refused: dict[str, str]) -> Iterator[tuple[str, Path]]:
-    """Names from the imported folder on, and paths, of files and model folders; folders that are not looked into."""
-    from conversions.shards import WHOLE, is_index, is_shard
-
-    waiting = [(top, "")]
-    while waiting:
-        folder, above = waiting.pop()
-        try:
-            with os.scandir(folder) as entries:
-                found = [entry for entry in entries if not entry.name.startswith(".")]
-        except OSError as error:
-            if not above:
-                raise
-            refused[_shown(above)] = f"a folder that can't be read: {error.strerror}"
-            continue
-        indexed = any(is_index(Path(entry.path)) for entry in found)
-        for entry in found:
-            path, name = Path(entry.path), above + entry.name
-            if indexed and is_shard(path):
-                continue  # the index stands for it
-            if not path.is_dir():  # False of links that lead nowhere, or in circles
-                if len(skipped) < 2 or path.resolve() not in skipped:
-                    yield name, path
-            elif path.resolve() in skipped:
-                continue
-            elif (path / CONFIG).is_file() and any((path / part).is_file() for part in WHOLE):
-                yield name, path
-            elif entry.is_symlink():  # it may lead in circles
-                refused[_shown(name)] = "a link to a folder; links are followed to files alone"
-            else:
-                waiting.append((path, f"{name}/"))
-
-
-def _parts(path: Path) -> list[Path]:
-    """The files that a candidate consists of, as far as they are there: those beside an index are its parts."""
-    from conversions.shards import is_index, is_shard
-
-    if path.is_dir():
-        return [entry for entry in sorted(path.iterdir()) if entry.is_file()]
-    return [path, *(entry for entry in sorted(path.parent.iterdir()) if is_shard(entry))] if is_index(path) else [path]
-
-
-def _check_kind(mode: int) -> None:
-    """Refuse what is no regular file, which may wait or never end when it is read."""
-    if not stat.S_ISREG(mode):
-        raise ValueError("a pipe, socket or device, no file")
-
-
-def _shown(name: str) -> str:
-    return name.encode(errors="backslashreplace").decode()
-
-
-def _matches(parts: Sequence[str], patterns: Sequence[str]) -> bool:
-    """Whether a path from the folder on matches a glob pattern, part by part; ``**`` is any folders or none."""
-    if not patterns:
-        return not parts
-    if patterns[0] == "**":
-        return any(_matches(parts[i:], patterns[1:]) for i in range(len(parts) + 1))
-    return bool(parts) and fnmatchcase(parts[0], patterns[0]) and _matches(parts[1:], patterns[1:])
 
 
 def _provenance(arguments: argparse.Namespace, convert: Converter) -> dict[str, Any]:

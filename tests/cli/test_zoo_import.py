@@ -20,9 +20,9 @@ import conversions
 from graphws.architecture import TensorSpec
 from graphws.cli import main
 from graphws.cli.bulk import BulkReader
+from graphws.cli.candidates import find_candidates
 from graphws.cli.isolation import IsolatedReader
 from graphws.cli.networks import Converter
-from graphws.cli.zoo_import import find_candidates
 from graphws.graph import NetGraph
 from graphws.zoo import open_mixed
 from graphws.zoo.importing import Reading
