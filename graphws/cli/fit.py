@@ -99,7 +99,7 @@ class RunCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = self._get(self.config_init, "trainer")
         root = config["default_root_dir"]
-        self.progress.what = str(root)
+        self.progress.what = Path(root).name
         callbacks: list[Any] = [FitProgress(self.progress, self.model.monitor, self.model.mode)]
         writes = self.subcommand == "fit" and not config["fast_dev_run"]
         if writes:

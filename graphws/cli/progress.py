@@ -27,10 +27,11 @@ class Progress:
         what: What is being done, as "fitting 1,797 networks".
         total: How much there is to do; None where that is unknown, or where somebody else draws the bar.
         unit: What is counted, as "files"; empty to show percent alone.
+        even: Whether equal parts take about equally long, so that the time left can be told.
     """
 
-    def __init__(self, what: str, total: float | None = None, unit: str = "") -> None:
-        self.what, self.total, self.unit = what, total, unit
+    def __init__(self, what: str, total: float | None = None, unit: str = "", *, even: bool = True) -> None:
+        self.what, self.total, self.unit, self.even = what, total, unit, even
         self.note: str | Callable[[], str] = ""
         self.done, self.began = 0.0, time.perf_counter()
         self.lock = threading.Lock()
@@ -66,7 +67,7 @@ class Progress:
         note = self.note if isinstance(self.note, str) else self.note()
         parts = [part for part in (self._counted(), note) if part]
         parts.append(f"{duration(seconds)} so far")
-        if self.total and 0 < self.done < self.total:
+        if self.even and self.total and 0 < self.done < self.total:
             parts.append(f"about {duration(seconds * (self.total - self.done) / self.done)} left")
         return f"{self.what}: {', '.join(parts)}"
 

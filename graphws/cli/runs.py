@@ -100,7 +100,7 @@ def fits_at_once(fits: Sequence[Fit], workers: int) -> Iterator[Outcome]:
     processes = _Processes()
     pool = ThreadPoolExecutor(workers)
     try:
-        with Progress("fitting", len(fits), "runs") as progress:
+        with Progress("fitting", len(fits), "runs", even=False) as progress:
             progress.note = processes.said
             for finished in as_completed([pool.submit(_run, fit, processes) for fit in fits]):
                 progress.advance()

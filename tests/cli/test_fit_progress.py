@@ -12,7 +12,7 @@ from graphws.tasks import PredictTask
 from tests.tiny_zoo import classify_task, tiny_zoo, write_config
 
 LINE = (
-    r"runs/classes: epoch (\d) of 3, step (\d) of 9, loss [\d.]+(, val/accuracy [\d.]+ \(best [\d.]+\))?"
+    r"classes: epoch (\d) of 3, step (\d) of 9, loss [\d.]+(, val/accuracy [\d.]+ \(best [\d.]+\))?"
     r"(, about \d+ s left)?, \d+ s so far"
 )
 
@@ -59,4 +59,4 @@ def test_evaluations_say_which_split(
     monkeypatch.setattr(PredictTask, "test_step", slow)
     capsys.readouterr()
     assert main(["test", "--config", "runs/classes/config.yaml"]) == 0
-    assert "runs/classes: evaluating the test split, " in capsys.readouterr().out
+    assert "classes: evaluating the test split, " in capsys.readouterr().out

@@ -76,6 +76,8 @@ def test_its_line_has_what_is_known() -> None:
     reading = Progress("reading", 1000, "files")
     reading.done, reading.began, reading.note = 250, time.perf_counter() - 60, lambda: "12 a second"
     assert reading.line() == "reading: 250 of 1,000 files (25 %), 12 a second, 60 s so far, about 3 min left"
+    reading.even = False
+    assert reading.line() == "reading: 250 of 1,000 files (25 %), 12 a second, 60 s so far"
 
 
 class Terminal:
