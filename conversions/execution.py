@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import torch.nn.functional as F
@@ -11,10 +12,26 @@ from torch import Tensor
 
 from conversions.assembly import check_single, tensors_of, widened
 from conversions.calls import arranged, tensors_in
-from conversions.program import run
+from conversions.program import SizeError, run
+from graphws.architecture import Architecture
 from graphws.graph import NetGraph
 
 __all__ = ["execute"]
+
+
+def _other_sizes(arch: Architecture, tensors: Sequence[Tensor]) -> str:
+    """Which sizes a program was read on and which it met, where they differ."""
+    read, met = (
+        [list(shape) for shape in shapes]
+        for shapes in ((own.shape for own in arch.inputs), (t.shape[1:] for t in tensors))
+    )
+    if read == met:
+        return ""
+    own, found = (" and ".join(map(str, shapes)) for shapes in (read, met))
+    return (
+        f"; the network was read on inputs of shape {own} behind the batch axis, these are of {found}: convert it with "
+        "an example_input of that size"
+    )
 
 
 def execute(g: NetGraph, *inputs: Any) -> Any:
@@ -39,7 +56,11 @@ def execute(g: NetGraph, *inputs: Any) -> Any:
     check_single(g)
     arch = g.architecture
     if arch.program:
-        return run(arch.program, arch.outputs, widened(tensors_of(g), arch), arranged(arch.inputs, inputs))
+        tensors = arranged(arch.inputs, inputs)
+        try:
+            return run(arch.program, arch.outputs, widened(tensors_of(g), arch), tensors)
+        except SizeError as error:
+            raise ValueError(f"{error}{_other_sizes(arch, tensors)}") from error
     given = tensors_in(inputs)
     if len(given) != 1:
         raise ValueError(f"expected one tensor, the input of a multi-layer perceptron; found {len(given)}")

@@ -15,7 +15,7 @@ from conversions.assembly import dtype_name
 from conversions.checkpoints import PREFIXES, prefix_of
 from graphws.graph import NetGraph
 
-__all__ = ["Filled", "as_filed", "fill"]
+__all__ = ["Filled", "as_filed", "fill", "same_bits"]
 
 AVERAGED = "n_averaged"  # what torch.optim.swa_utils.AveragedModel counts beside the tensors of its module
 COUNTER = "num_batches_tracked"  # of batch norms, which no function depends on and old files lack
@@ -63,7 +63,7 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], where: str) -> Filled:
     with torch.no_grad():
         for key, value in own.items():
             value.copy_(state.get(key, torch.zeros_like(value)))
-    changed = [key for key, value in own.items() if key in state and not _same(value, state[key])]
+    changed = [key for key, value in own.items() if key in state and not same_bits(value, state[key])]
     if changed:
         raise ValueError(f"{where}: {type(module).__name__} ties tensors that differ in the file: {_listed(changed)}")
     dtypes = {key: dtype_name(value) for key, value in state.items() if value.dtype != own[key].dtype}
@@ -143,7 +143,7 @@ def _fits(value: Tensor, own: Tensor) -> bool:
     return value.shape == own.shape and (both or value.dtype == own.dtype)
 
 
-def _same(own: Tensor, filed: Tensor) -> bool:
+def same_bits(own: Tensor, filed: Tensor) -> bool:
     """Whether a module's tensor is that of the file, bit for bit once it is of its dtype again."""
     first, second = (t.detach().to(filed.dtype).contiguous().reshape(-1).view(torch.uint8) for t in (own, filed))
     return torch.equal(first, second)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from conversions.execution import execute
 from conversions.passes import UnfitError
 from conversions.rules import FUNCTIONS, METHODS, MODULES
 from conversions.signals import Call, Named, Signal, State
-from conversions.tracer import architecture_of
+from conversions.tracer import read, recording_of
 from conversions.tracing import IN_PLACE, Trace, evaluation, trace
 from graphws.activation import Activation
 from graphws.architecture import Architecture
@@ -34,10 +34,21 @@ def module_graph(module: nn.Module, example_input: Any = None, *, allow_nonfinit
         graph = _perceptron(module, state, None if call is None else tensors_in(example_input)[0], allow_nonfinite)
         if graph is not None:
             return graph
-    graph = assemble(architecture_of(module, state, call), state, allow_nonfinite=allow_nonfinite)
+    recording = recording_of(module, state, call)
+    graph = assemble(read(recording, state), state, allow_nonfinite=allow_nonfinite)
+    _note(graph, recording.fixed, recording.notes)
     if call is not None:
         _compare_program(module, graph, call, tensors_in(example_input))
     return graph
+
+
+def _note(graph: NetGraph, fixed: Iterable[str], notes: Iterable[str] = ()) -> None:
+    """What the architecture has of the values of a network, and what is said of it."""
+    graph.remainder.fixed = tuple(sorted(fixed))
+    graph.remainder.notes += tuple(notes)
+    if fixed:
+        keys = ", ".join(map(repr, graph.remainder.fixed))
+        graph.remainder.notes += (f"the architecture is that of the values of {keys} in this network",)
 
 
 def _perceptron(
@@ -45,13 +56,16 @@ def _perceptron(
 ) -> NetGraph | None:
     """The graph of a chain of linear layers, with its output offset and the frequencies of its sines; else None."""
     try:
-        architecture, position = _read(module, state)
+        architecture, position, fixed = _read(module, state)
     except ValueError:
         return None
     if _read(module, state)[0] != architecture:
         raise ValueError(f"the forward of {type(module).__name__} is not deterministic: two traces of it differ")
     graph = assemble(architecture, state, allow_nonfinite=allow_nonfinite)
-    return graph if _agrees(module, graph, example_input, position) else None
+    if not _agrees(module, graph, example_input, position):
+        return None
+    _note(graph, fixed)
+    return graph
 
 
 def _agrees(module: nn.Module, graph: NetGraph, inputs: Tensor | None, position: int | None) -> bool:
@@ -70,9 +84,10 @@ def _agrees(module: nn.Module, graph: NetGraph, inputs: Tensor | None, position:
     return True
 
 
-def _read(module: nn.Module, state: Mapping[str, Tensor]) -> tuple[Architecture, int | None]:
-    """The architecture, and which of several returned values is the network's output."""
-    output, position = _Reader(trace(module, MODULES)).run()
+def _read(module: nn.Module, state: Mapping[str, Tensor]) -> tuple[Architecture, int | None, set[str]]:
+    """The architecture, which of several returned values is the network's output, and what its numbers were made of."""
+    traced = trace(module, MODULES)
+    output, position = _Reader(traced).run()
     layers, keys = [], _keys_by_memory(state)
     now = output
     while now.layer is not None:
@@ -86,7 +101,10 @@ def _read(module: nn.Module, state: Mapping[str, Tensor]) -> tuple[Architecture,
     if tied:
         raise ValueError(f"tensors {tied} are used by more than one layer; tied weights are not understood")
     aliases = {key: own for key, own in ((key, keys[_memory(state[key])]) for key in state) if own in used}
-    return chain(signature(state), layers[::-1], output.offset, aliases), position
+    fixed = {keys[_memory(state[key])] for key in traced.read & state.keys()} - set(used)
+    if traced.numbers & set(used):
+        raise ValueError(f"the forward makes a number of {sorted(traced.numbers & set(used))}, which are weights")
+    return chain(signature(state), layers[::-1], output.offset, aliases), position, fixed | traced.numbers
 
 
 def _memory(value: Tensor) -> tuple[object, ...]:

@@ -16,6 +16,7 @@ from conversions.onnx_nodes import Node, Operator, numbers, registering
 __all__ = ["SHAPES"]
 
 SHAPES: dict[str, Operator] = {}
+ENDLESS = 2**31 - 1  # as the end of a range: all the rest
 LARGEST = 1 << 26  # entries of a constant that the graph computes
 operator = registering(SHAPES)
 
@@ -96,10 +97,8 @@ def slices(node: Node, x: Tensor, *inputs: Tensor | None) -> Tensor:
     for axis, start, end, step in zip(axes, starts, ends, steps or [1] * len(starts), strict=True):
         if step < 1:
             raise node.error(f"a step of {step} is not understood")
-        start, end, _ = slice(start, end).indices(x.shape[axis])
-        keys[axis] = slice(start, end, step)
-    whole = [key == slice(None) or key == slice(0, size, 1) for key, size in zip(keys, x.shape, strict=True)]
-    return x if all(whole) else x[tuple(slice(None) if full else key for key, full in zip(keys, whole, strict=True))]
+        keys[axis] = slice(None) if (start, step) == (0, 1) and end >= ENDLESS else slice(start, end, step)
+    return x if all(key == slice(None) for key in keys) else x[tuple(keys)]
 
 
 @operator("Gather")
@@ -119,8 +118,10 @@ def _unlike(node: Node) -> Tensor:
 
 @operator("Expand")
 def expand(node: Node, x: Tensor, shape: Tensor) -> Tensor:
-    sizes = torch.broadcast_shapes(x.shape, numbers(shape))
-    return x.expand(_bounded(node, list(sizes)))
+    given = numbers(shape)
+    rank = max(x.dim(), len(given))
+    own, other = ([1] * (rank - len(sizes)) + sizes for sizes in (list(x.shape), given))
+    return x.expand(_bounded(node, [a if b == 1 else b for a, b in zip(own, other, strict=True)]))
 
 
 @operator("Tile")

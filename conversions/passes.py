@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
+from conversions.numbers import Number, leaves_of, mapped
 from graphws.components import Input
 
 __all__ = [
     "BATCH",
+    "EXPECT",
     "SECOND",
     "Batch",
     "Computed",
+    "Made",
+    "Number",
     "Recorded",
     "Recording",
     "Ref",
@@ -24,10 +28,20 @@ __all__ = [
     "StatedError",
     "Stored",
     "UnfitError",
+    "made_from",
+    "numbers_in",
     "refs_of",
 ]
 
 BATCH, SECOND = 61, 59  # inputs that the two recorded passes take
+EXPECT = "expect"  # the operation that checks what a number is, on which the program depends
+
+ENTRYWISE = (  # neurons that are permuted stay where they are in what these compute of a tensor
+    *("add", "sub", "subtract", "mul", "multiply", "div", "divide", "true_divide", "radd", "rsub", "rmul", "rtruediv"),
+    *("pow", "rpow", "neg", "negative", "exp", "log", "log1p", "expm1", "sqrt", "rsqrt", "abs", "square", "reciprocal"),
+    *("sigmoid", "tanh", "softplus", "relu", "clamp", "clip", "clamp_min", "clamp_max", "sin", "cos", "elu", "erf"),
+    *("view", "reshape", "unsqueeze", "squeeze", "flatten", "getitem", "clone", "contiguous", "detach"),
+)
 
 
 class UnfitError(ValueError):
@@ -74,6 +88,17 @@ class Stored:
 
 
 @dataclass(frozen=True)
+class Made(Stored):
+    """A tensor that the forward computes entry by entry from one of the state dict (and from numbers).
+
+    Args:
+        number: Of the value that it is in the program.
+    """
+
+    number: int = -1
+
+
+@dataclass(frozen=True)
 class Computed:
     """A tensor that the forward computes from the state dict, by one of its keys there."""
 
@@ -108,6 +133,7 @@ class Recorded:
         results: Numbers of the values it gives.
         shapes: Their shapes; the batch axis is of size BATCH.
         place: Its place in the module and in the source.
+        apart: Whether it reads the state dict alone, or checks a number, so that there are no neurons in it.
     """
 
     name: str
@@ -116,6 +142,7 @@ class Recorded:
     results: tuple[int, ...]
     shapes: tuple[tuple[int, ...], ...]
     place: str
+    apart: bool = False
 
     def __str__(self) -> str:
         return f"{self.name} ({self.place})" if self.place else self.name
@@ -123,24 +150,70 @@ class Recorded:
 
 @dataclass
 class Recording:
-    """A recorded forward pass: operations in order, and the values that are returned."""
+    """A recorded forward pass: operations in order, and the values that are returned.
+
+    Args:
+        inputs: The tensors that come in.
+        operations: What is done.
+        outputs: Numbers of the values that are returned.
+        dtypes: Of the values, by their number.
+        fixed: Keys of tensors of the state dict whose values decided what is done.
+        notes: What is to be said of it.
+    """
 
     inputs: tuple[Input, ...]
     operations: list[Recorded] = field(default_factory=list)
     outputs: tuple[int, ...] = ()
     dtypes: dict[int, torch.dtype] = field(default_factory=dict)
+    fixed: set[str] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
 
     def pruned(self) -> Recording:
         """Without the operations that the returned values do not need."""
         needed, kept = set(self.outputs), []
         for operation in reversed(self.operations):
-            if not needed.isdisjoint(operation.results):
+            if operation.name == EXPECT or not needed.isdisjoint(operation.results):
                 kept.append(operation)
                 needed |= {ref.number for ref in refs_of(operation)}
+                needed |= {made.number for made in _leaves(operation) if isinstance(made, Made)}
+                needed |= {value for own in numbers_in(operation) for value, _ in leaves_of(own.expression, "size")}
         return replace(self, operations=kept[::-1])
 
 
 def refs_of(operation: Recorded) -> Iterator[Ref]:
     """The values that an operation reads, each as often as it does."""
-    leaves = tree_leaves((operation.args, operation.kwargs), is_leaf=lambda leaf: isinstance(leaf, Ref))
-    return (leaf for leaf in leaves if isinstance(leaf, Ref))
+    return (leaf for leaf in _leaves(operation) if isinstance(leaf, Ref))
+
+
+def numbers_in(operation: Recorded) -> Iterator[Number]:
+    """The followed numbers among the arguments of an operation."""
+    return (leaf for leaf in _leaves(operation) if isinstance(leaf, Number))
+
+
+def _leaves(operation: Recorded) -> list[Any]:
+    found: list[Any] = []
+    mapped(found.append, [list(operation.args), dict(operation.kwargs)])
+    return found
+
+
+def made_from(name: str, arguments: Any, entries: int) -> Stored | None:
+    """The tensor of the state dict that an operation on the state dict alone computes its result from, entry by entry.
+
+    Args:
+        name: Of the operation.
+        arguments: Its arguments.
+        entries: Number of entries of its result.
+
+    Returns:
+        Stored: The tensor; None where there is none, or several that differ along neurons, or something else is read.
+    """
+    found: list[Any] = []
+    mapped(found.append, arguments)
+    stored = [own for own in found if isinstance(own, Stored)]
+    whole = [own for own in stored if math.prod(own.shape) > 1]
+    if name not in ENTRYWISE or not stored or len({own.key for own in whole}) > 1:
+        return None
+    base = whole[0] if whole else stored[0]
+    same = all((own.shape, own.order, own.transposed) == (base.shape, base.order, base.transposed) for own in whole)
+    others = any(isinstance(own, (Ref, Computed, Tensor)) for own in found)
+    return base if same and not others and not base.order and math.prod(base.shape) == entries else None

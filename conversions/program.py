@@ -11,16 +11,18 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from conversions.calls import like
 from conversions.extra_operations import EXTRA_OPERATIONS
 from conversions.limits import check_call
 from conversions.normalisation import batch_norm, instance_norm
+from conversions.numbers import evaluated
 from conversions.operations import RULES
-from conversions.passes import Batch, Recorded, Recording, Ref, Rows, Stored
+from conversions.passes import EXPECT, Batch, Made, Number, Recorded, Recording, Ref, Rows, Stored
 from graphws.components import Step
 
-__all__ = ["UNRUNNABLE", "Scope", "encode", "function_of", "real_argument", "run"]
+__all__ = ["UNRUNNABLE", "Scope", "SizeError", "encode", "function_of", "real_argument", "run"]
 
 LARGEST_CONSTANT = 65_536  # entries of a tensor made in forward that a step may hold
 INPLACE_AT = {  # where the option "inplace" stands among the arguments
@@ -52,7 +54,7 @@ def _step(operation: Recorded) -> Step:
     if operation.name in INPLACE_AT:
         del args[INPLACE_AT[operation.name] :]
     text = json.dumps({"args": args, "kwargs": kwargs, "results": list(operation.results)})
-    return Step(operation.name, text, operation.results[0])
+    return Step(operation.name, text, operation.results[0] if operation.results else -1)
 
 
 def _plain(value: Any, operation: Recorded) -> Any:
@@ -60,6 +62,10 @@ def _plain(value: Any, operation: Recorded) -> Any:
         return {"value": value.number}
     if isinstance(value, Batch):
         return {"batch": value.times}
+    if isinstance(value, Number):
+        return {"number": json.loads(json.dumps(value.expression))}
+    if isinstance(value, Made):
+        return {"value": value.number}
     if isinstance(value, Stored):
         order = {"order": list(value.order)} if value.order else {}
         others = {name: text for name, text in (("cast", value.cast), ("zero", value.zero)) if text}
@@ -71,7 +77,7 @@ def _plain(value: Any, operation: Recorded) -> Any:
     if isinstance(value, (list, tuple, torch.Size)):
         return [_plain(entry, operation) for entry in value]
     if isinstance(value, slice):
-        return {"slice": [value.start, value.stop, value.step]}
+        return {"slice": [_plain(part, operation) for part in (value.start, value.stop, value.step)]}
     if value is Ellipsis:
         return {"ellipsis": True}
     if isinstance(value, torch.dtype):
@@ -100,14 +106,20 @@ class Scope:
     Args:
         values: Values so far, by their number.
         state: The state dict.
+        sizes: Shape of every value so far.
         rows: Number of inputs.
         like: A tensor of the dtype and on the device of what is computed.
     """
 
     values: Mapping[int, Any]
     state: Mapping[str, Tensor]
+    sizes: Mapping[int, Sequence[int]]
     rows: int
     like: Tensor
+
+
+class SizeError(ValueError):
+    """The steps do not run on inputs of these sizes."""
 
 
 def run(
@@ -122,24 +134,35 @@ def run(
         inputs: The inputs, of shape [B, ...] each; one may stand alone.
 
     Raises:
-        ValueError: If a step's operation is unknown here, or it does not run.
+        SizeError: If a step does not run on inputs of these sizes, or the steps are those for other ones.
+        ValueError: If a step's operation is unknown here.
     """
     inputs = [inputs] if isinstance(inputs, Tensor) else inputs
     values: dict[int, Any] = dict(enumerate(inputs))
-    scope = Scope(values, state, inputs[0].size(0), like(inputs, state))
+    sizes: dict[int, Sequence[int]] = {number: tuple(value.shape) for number, value in values.items()}
+    scope = Scope(values, state, sizes, inputs[0].size(0), like(inputs, state))
     last_use = _last_uses(steps, outputs)
     for position, step in enumerate(steps):
         data = json.loads(step.arguments)
         args = [real_argument(value, scope) for value in data["args"]]
         kwargs = {name: real_argument(value, scope) for name, value in data["kwargs"].items()}
+        if step.operation == EXPECT:
+            if args[0] != args[1]:
+                raise SizeError("its forward takes another way where its inputs have other sizes")
+            continue
         try:
             check_call(step.operation, args, kwargs)
             result = function_of(step.operation)(*args, **kwargs)
         except UNRUNNABLE as error:
             text = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise ValueError(f"step {position} ({step.operation}) does not run: {text}") from error
-        results = result if isinstance(result, (tuple, list)) else (result,)
-        values |= dict(zip(data["results"], results, strict=False))
+            raise SizeError(f"step {position} ({step.operation}) does not run: {text}") from error
+        results = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+        if len(results) != len(data["results"]):
+            raise SizeError(
+                f"step {position} ({step.operation}) gives {len(results)} values, not {len(data['results'])}"
+            )
+        values |= (found := dict(zip(data["results"], results, strict=True)))
+        sizes |= {number: tuple(value.shape) for number, value in found.items()}
         for number in last_use.get(position, ()):
             values.pop(number, None)
     returned = tuple(values[number] for number in outputs)
@@ -177,6 +200,8 @@ def real_argument(value: Any, scope: Scope) -> Any:
         return scope.values[value["value"]]
     if "batch" in value:
         return scope.rows * int(value["batch"])
+    if "number" in value:
+        return evaluated(value["number"], scope.sizes, scope.state)
     if "tensor" in value:
         tensor = _in_floats(value, scope)
         if "order" in value:
@@ -191,7 +216,7 @@ def real_argument(value: Any, scope: Scope) -> Any:
         constant = constant.expand(scope.rows, *constant.shape[1:]) if "rows" in value else constant
         return constant.to(scope.like.dtype) if constant.is_floating_point() and constant.dim() else constant
     if "slice" in value:
-        return slice(*value["slice"])
+        return slice(*real_argument(value["slice"], scope))
     return ... if "ellipsis" in value else getattr(torch, value["type"])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -14,8 +15,9 @@ from torch.utils._pytree import tree_leaves
 
 from conversions.assembly import Layer, Signature, chain, listing, widened
 from conversions.limits import check_call, check_input, check_results
+from conversions.numbers import evaluated
+from conversions.passes import BATCH, EXPECT, Batch, Made, Number, Recorded, Recording, Ref, Rows, Stored, made_from
 from conversions.program import UNRUNNABLE, Scope, function_of, real_argument
-from conversions.recording import BATCH, Batch, Recorded, Recording, Ref, Rows, Stored
 from conversions.tracer import read
 from graphws.architecture import Architecture, Input, Step, TensorSpec
 
@@ -135,9 +137,11 @@ def _replayed(architecture: Architecture, state: dict[str, Tensor]) -> Recording
     bare = widened({key: value.to("meta") for key, value in state.items()}, architecture)
     dtype = next((value.dtype for value in bare.values() if value.is_floating_point()), torch.float32)
     values: dict[int, Any] = {i: _blank(own, dtype) for i, own in enumerate(architecture.inputs)}
+    sizes = {number: tuple(value.shape) for number, value in values.items()}
+    replay = _Replay(values, bare, sizes, BATCH, torch.empty(0, dtype=dtype, device="meta"))
     recording = Recording(architecture.inputs, outputs=architecture.outputs)
     for position, step in enumerate(architecture.program):
-        recording.operations.append(_operation(position, step, values, bare))
+        recording.operations.append(_operation(position, step, replay))
     recording.dtypes |= {number: value.dtype for number, value in values.items()}
     if not architecture.outputs or not values.keys() > set(architecture.outputs):
         raise ValueError(f"outputs {architecture.outputs} are no values of the program")
@@ -154,15 +158,31 @@ def _blank(own: Input, dtype: torch.dtype) -> Tensor:
     return torch.empty(BATCH, *shape, device="meta", dtype=_dtype(own.dtype) if own.dtype else dtype)
 
 
-def _operation(position: int, step: Step, values: dict[int, Any], state: dict[str, Tensor]) -> Recorded:
+@dataclass(frozen=True)
+class _Replay(Scope):
+    """What the arguments of a step may name while a program is run without values.
+
+    Args:
+        made: The values that are computed from the state dict, by their number.
+    """
+
+    values: dict[int, Any]
+    sizes: dict[int, Any]
+    made: dict[int, Made] = field(default_factory=dict)
+
+
+def _operation(position: int, step: Step, replay: _Replay) -> Recorded:
     place = f"step {position} of the program"
     try:
         data = json.loads(step.arguments)
-        args = [_argument(value, step.operation == "getitem") for value in data["args"]]
-        kwargs = {name: _argument(value) for name, value in data["kwargs"].items()}
-        scope = Scope(values, state, values[0].size(0), values[0])
-        plain_args = real_argument(data["args"], scope)
-        plain_kwargs = {name: real_argument(value, scope) for name, value in data["kwargs"].items()}
+        args = tuple(_argument(value, replay, step.operation == "getitem") for value in data["args"])
+        kwargs = {name: _argument(value, replay) for name, value in data["kwargs"].items()}
+        if step.operation == EXPECT:
+            if len(args) != 2 or not isinstance(args[0], Number) or kwargs or data["results"]:
+                raise ValueError(f"{place} ({step.operation!r}) compares no number with another")
+            return Recorded(EXPECT, args, {}, (), (), place, apart=True)
+        plain_args = real_argument(data["args"], replay)
+        plain_kwargs = {name: real_argument(value, replay) for name, value in data["kwargs"].items()}
         check_call(step.operation, plain_args, plain_kwargs)
         result = function_of(step.operation)(*plain_args, **plain_kwargs)
         check_results(step.operation, result, BATCH)
@@ -171,28 +191,35 @@ def _operation(position: int, step: Step, values: dict[int, Any], state: dict[st
         raise ValueError(f"{place} ({step.operation!r}) does not run: {text}") from None
     results = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
     numbers = tuple(data["results"])
-    if not results or len(numbers) != len(results) or not values.keys().isdisjoint(numbers):
+    if not results or len(numbers) != len(results) or not replay.values.keys().isdisjoint(numbers):
         raise ValueError(f"{place} ({step.operation!r}) gives {len(results)} values, not those numbered {numbers}")
-    values |= dict(zip(numbers, results, strict=True))
-    return Recorded(step.operation, tuple(args), kwargs, numbers, tuple(tuple(r.shape) for r in results), place)
+    replay.values.update(zip(numbers, results, strict=True))
+    replay.sizes.update((number, tuple(value.shape)) for number, value in zip(numbers, results, strict=True))
+    shapes = tuple(tuple(r.shape) for r in results)
+    base = made_from(step.operation, (args, kwargs), results[0].numel())
+    if base is not None:
+        replay.made[numbers[0]] = Made(base.key, shapes[0], number=numbers[0])
+    return Recorded(step.operation, args, kwargs, numbers, shapes, place, base is not None)
 
 
-def _argument(value: Any, index: bool = False) -> Any:
+def _argument(value: Any, scope: _Replay, index: bool = False) -> Any:
     """A step's argument as it was recorded."""
     if isinstance(value, list):
-        entries = [_argument(entry) for entry in value]
+        entries = [_argument(entry, scope) for entry in value]
         return tuple(entries) if index else entries
     if not isinstance(value, dict):
         return value
     if "value" in value:
-        return Ref(value["value"])
+        return scope.made.get(value["value"], Ref(value["value"]))
+    if "number" in value:
+        return Number(_frozen(value["number"]), evaluated(value["number"], scope.sizes, scope.state))
     if "tensor" in value:
         order, others = tuple(value.get("order", ())), (str(value.get(name, "")) for name in ("cast", "zero"))
         return Stored(value["tensor"], tuple(value["shape"]), value["transposed"], order, *others)
     if "batch" in value:
         return Batch(int(value["batch"]))
     if "slice" in value:
-        return slice(*value["slice"])
+        return slice(*(_argument(part, scope) for part in value["slice"]))
     if "ellipsis" in value:
         return ...
     if "type" in value:
@@ -202,3 +229,8 @@ def _argument(value: Any, index: bool = False) -> Any:
     constant = torch.frombuffer(raw, dtype=dtype) if raw else torch.empty(0, dtype=dtype)
     constant = constant.reshape(value["shape"])
     return Rows(constant) if "rows" in value else constant
+
+
+def _frozen(expression: Any) -> Any:
+    """An expression of JSON's lists as tuples."""
+    return tuple(_frozen(part) for part in expression) if isinstance(expression, list) else expression

@@ -17,7 +17,20 @@ from torch.utils._pytree import tree_leaves, tree_map
 from conversions.calls import Arguments
 from conversions.limits import check_call, check_input, check_results
 from conversions.naming import NUMBERS, last_line, line_of, name_of, place_of
-from conversions.passes import BATCH, Computed, Recorded, Recording, Ref, StatedError, Stored, UnfitError
+from conversions.numbers import Expression, Number, Sizes, entry, followed, is_followed, leaves_of, mapped
+from conversions.passes import (
+    BATCH,
+    EXPECT,
+    Computed,
+    Made,
+    Recorded,
+    Recording,
+    Ref,
+    StatedError,
+    Stored,
+    UnfitError,
+    made_from,
+)
 from conversions.tracing import evaluation
 from conversions.watch import OF_SHAPES, RefusedError, Watch, memory_of
 
@@ -26,6 +39,7 @@ __all__ = ["Recorder"]
 ON_VALUES = (*NUMBERS, "item", "tolist", "numpy", "nonzero", "is_nonzero", "equal")
 CASTS = ("to", "float", "double", "half", "bfloat16", "type", "type_as", "cpu", "cuda")
 SMALL = (torch.int8, torch.uint8, torch.int16, torch.uint16, torch.int32)  # whole numbers that weights may be kept in
+MEASURES = ("size", "shape", "numel", "nelement", "len", "stride")  # what a tensor says of its sizes
 RANDOM = ("rand", "randn", "randint", "randperm", "normal", "bernoulli", "multinomial", "poisson", "uniform", "random")
 
 
@@ -51,6 +65,8 @@ class Recorder(TorchFunctionMode):
         self.stack: list[str] = []
         self.failed: str | None = None  # where in the module an error came up
         self.inside_leaf = False
+        self.expected: set[Expression] = set()
+        self.made: dict[int, tuple[int, Made]] = {}  # memory, and what is computed from the state dict, by the id
         self.stored: dict[tuple[int, int], str] = {}
         self.casts: dict[tuple[int, int], tuple[str | None, str]] = {}  # of the state dict, in another dtype
         self.alive_casts: list[Tensor] = []  # whose addresses are not given out again
@@ -84,6 +100,7 @@ class Recorder(TorchFunctionMode):
             torch.set_rng_state(chance)
             raise ValueError(f"cannot trace {type(self.module).__name__}: its forward draws random numbers")
         self.recording.outputs = self._outputs(returned)
+        self.recording.fixed |= self.watch.fixed
         return self.recording
 
     def track(self, signal: Tensor) -> int:
@@ -99,11 +116,15 @@ class Recorder(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        kwargs, name = kwargs or {}, name_of(func)
+        given, name = (args, kwargs or {}), name_of(func)
+        given = mapped(self._own, given)
+        args, kwargs = mapped(lambda leaf: leaf.value if is_followed(leaf) else leaf, given)
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         check_call(name, args, kwargs)
         if not any(id(tensor) in self.numbers for tensor in tensors):
-            return self._without_signals(func, name, tensors, args, kwargs)
+            return self._without_signals(func, name, tensors, given)
+        if name in MEASURES:
+            return self._measured(name, args[0], *args[1:], **kwargs)
         if name in ("device", "is_meta", "is_cpu"):
             return {"device": torch.device("cpu"), "is_meta": False, "is_cpu": True}[name]
         if name in ON_VALUES:
@@ -113,6 +134,7 @@ class Recorder(TorchFunctionMode):
         if getattr(func, "__name__", "") == "__set__" and name != "requires_grad":
             raise RefusedError(f"setting {name!r} of a tensor is not followed")
         if name in OF_SHAPES:
+            self._expect_sizes(given, tensors if name.endswith("_like") else ())
             with self.watch.inside():
                 return func(*args, **{**kwargs, "device": "cpu"})
         if name in CASTS:
@@ -122,12 +144,41 @@ class Recorder(TorchFunctionMode):
         self.watch.written.clear()
         with self.watch.inside():
             result = func(*plain_args, **plain_kwargs)
-        self._note(name, (args, kwargs), (plain_args, plain_kwargs), result)
+        self._note(name, given, (plain_args, plain_kwargs), result)
         return result
 
-    def _without_signals(
-        self, func: Callable[..., Any], name: str, tensors: list[Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
+    def expect(self, expression: Expression, value: Any) -> None:
+        """The recording holds where an expression has this value."""
+        self.recording.fixed |= {key for key, _ in leaves_of(expression, "entry")}
+        if expression in self.expected or not any(leaves_of(expression, "size")):
+            return
+        self.expected.add(expression)
+        found = Number(expression, value)
+        self.recording.operations.append(Recorded(EXPECT, (found, value), {}, (), (), self.path(), apart=True))
+
+    def _own(self, leaf: Any) -> Any:
+        """A leaf of arguments; numbers that another recording left in a cache are plain."""
+        return leaf.value if is_followed(leaf) and leaf.pin != self.expect else leaf
+
+    def _measured(self, name: str, value: Tensor, dim: int | None = None) -> Any:
+        """Sizes of a signal, each a number that is followed."""
+        number = self.numbers[id(value)]
+        if name == "stride":
+            self._expect_sizes((), [value])
+            return value.stride() if dim is None else value.stride(dim)
+        sizes = Sizes(followed(("size", number, axis), size, self.expect) for axis, size in enumerate(value.shape))
+        if name in ("numel", "nelement"):
+            return sizes.numel()
+        return len(value) if name == "len" else sizes if dim is None else sizes[dim]
+
+    def _expect_sizes(self, given: Any, signals: Sequence[Tensor] = ()) -> None:
+        """Values that were made from sizes are those of the sizes that were met."""
+        mapped(lambda leaf: self.expect(leaf.expression, leaf.value) if is_followed(leaf) else None, given)
+        for signal in signals:
+            for axis, size in enumerate(signal.shape):
+                self.expect(("size", self.numbers.get(id(signal), 0), axis), size)
+
+    def _without_signals(self, func: Callable[..., Any], name: str, tensors: list[Tensor], given: Any) -> Any:
         """Run an operation on constants, for its values."""
         if any(tensor.is_meta for tensor in tensors):
             raise RefusedError(f"{name} reads a tensor whose computation was not followed")
@@ -135,28 +186,67 @@ class Recorder(TorchFunctionMode):
             raise RefusedError(f"{name} draws random numbers")
         if name in ("tolist", "numpy", "__array__"):
             self.watch.check_numbers(tensors)
+        args, kwargs = mapped(lambda leaf: leaf.value if is_followed(leaf) else leaf, given)
+        if name == "item" and tensors[0].numel() == 1:
+            with self.watch.inside(silent=True):
+                found, expression = func(*args, **kwargs), entry(tensors[0], self.state)
+            if expression is not None and type(found) in (int, float):
+                return followed(expression, found, self.expect)
         if name == "embedding" and len(args) > 1 and self._in_turn(*args[:2]):
             return args[1]
         result = func(*args, **kwargs)
-        if name in (*CASTS, "centred"):
-            self._note_cast(result, *tensors)
+        if name in (*CASTS, "centred") and self._note_cast(result, *tensors):
+            return result
+        if not self._make(func, name, given, result):
+            self._expect_sizes(given)
         return result
 
-    def _note_cast(self, result: object, source: Tensor, zero: Tensor | None = None) -> None:
-        """A tensor of the state dict in a floating dtype is still that tensor, under another address."""
+    def _note_cast(self, result: object, source: Tensor, zero: Tensor | None = None) -> bool:
+        """Whether a result is a tensor of the state dict in a floating dtype: it is noted under its other address."""
         known = self.casts.get(_address(source), (self.stored.get(_address(source)), ""))[0]
         small = source.is_floating_point() or source.dtype in SMALL
         if known is None or not isinstance(result, Tensor) or not result.is_floating_point() or not small:
-            return
+            return False
         if result.stride() == source.stride() and _address(result) != _address(source):
             self.alive_casts.append(result)
             self.casts[_address(result)] = (known, "" if zero is None else self.stored[_address(zero)])
+        return True
 
     def _in_turn(self, numbers: Tensor, table: Tensor) -> bool:
         """Whether all rows of a table are looked up, one after the other (as of places), so that it stays as it is."""
         with self.watch.inside(silent=True):
             whole = torch.arange(len(table), device=numbers.device)
             return numbers.shape == whole.shape and bool((numbers == whole).all())
+
+    def _make(self, func: Callable[..., Any], name: str, given: Any, result: Any) -> bool:
+        """Note what is computed entry by entry from one tensor of the state dict, so that the program computes it."""
+        in_place = (func.__name__.endswith("_") and not func.__name__.endswith("__")) or name in ("setitem", "copy")
+        if in_place and isinstance(result, Tensor):
+            for other in list(self.made):
+                if self.made[other][0] == memory_of(result):
+                    del self.made[other]
+        if in_place or not isinstance(result, Tensor) or id(result) in self.made:
+            return False
+        if self.watch.origin(result) is None or self._stored(result) is not None:
+            return False
+        args, kwargs = mapped(self._ingredient, given)
+        base = made_from(name, (args, kwargs), result.numel())
+        if base is None:
+            return False
+        number = len(self.alive)
+        self.alive.append(result)
+        self.recording.dtypes[number] = result.dtype
+        shape = tuple(result.shape)
+        self.recording.operations.append(Recorded(name, args, kwargs, (number,), (shape,), self.path(), apart=True))
+        self.made[id(result)] = memory_of(result), Made(base.key, shape, number=number)
+        return True
+
+    def _ingredient(self, value: Any) -> Any:
+        """An argument of what is computed from the state dict; constants of one entry are numbers."""
+        if isinstance(value, Tensor) and value.numel() == 1 and self.watch.origin(value) is None:
+            with self.watch.inside(silent=True):
+                return value.item()
+        return self._argument(value)
 
     def _cast(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A signal in another dtype; devices do not matter."""
@@ -190,7 +280,7 @@ class Recorder(TorchFunctionMode):
         if not tensors:
             return
         check_results(name, tensors, BATCH)
-        args, kwargs = tree_map(self._argument, given)
+        args, kwargs = mapped(self._argument, given)
         results = tuple(self.track(tensor) for tensor in tensors)
         shapes = tuple(tuple(tensor.shape) for tensor in tensors)
         self.recording.operations.append(Recorded(name, args, kwargs, results, shapes, self.path()))
@@ -208,6 +298,8 @@ class Recorder(TorchFunctionMode):
                 self.stale[id(other)] = name
 
     def _argument(self, value: Any) -> Any:
+        if is_followed(value):
+            return Number(value.expression, value.value)
         if not isinstance(value, Tensor):
             return value
         if id(value) in self.stale:
@@ -221,6 +313,8 @@ class Recorder(TorchFunctionMode):
         found = self._stored(value)
         if found is not None:
             return found
+        if id(value) in self.made:
+            return self.made[id(value)][1]
         key = self.watch.origin(value)
         with self.watch.inside(silent=True):
             return Computed(key) if key is not None else value.detach().clone()

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves
 
 import conversions.arithmetic
 import conversions.gates
@@ -20,9 +20,22 @@ import conversions.ranges
 import conversions.shapes
 import conversions.tokens  # noqa: F401 (these seven hold rules)
 from conversions.calls import Arguments
+from conversions.elementwise import ACTIVATIONS, keep
 from conversions.network import Network, UnknownError
+from conversions.numbers import leaves_of, mapped
 from conversions.operations import RULES
-from conversions.passes import BATCH, Computed, Recorded, Recording, Ref, Stored, UnfitError, refs_of
+from conversions.passes import (
+    BATCH,
+    Computed,
+    Number,
+    Recorded,
+    Recording,
+    Ref,
+    Stored,
+    UnfitError,
+    numbers_in,
+    refs_of,
+)
 from conversions.program import encode
 from conversions.recording import record
 from conversions.registry import MODULES
@@ -32,7 +45,7 @@ from conversions.values import Value, input_dims
 from graphws.architecture import Architecture
 from graphws.components import EdgeBlock, NodeGroup, TensorSpec
 
-__all__ = ["architecture_of", "read"]
+__all__ = ["architecture_of", "read", "recording_of"]
 
 SIZES = (32, 224, 28, 64, 227, 96, 128, 256, 299, 48, 16, 160, 8, 384, 512)  # of images, tried in this order
 
@@ -40,7 +53,12 @@ SIZES = (32, 224, 28, 64, 227, 96, 128, 256, 299, 48, 16, 160, 8, 384, 512)  # o
 def architecture_of(
     module: nn.Module, state: Mapping[str, Tensor], inputs: Sequence[int] | Arguments | None
 ) -> Architecture:
-    """The architecture of a module.
+    """The architecture of a module; see :func:`recording_of`."""
+    return read(recording_of(module, state, inputs), state)
+
+
+def recording_of(module: nn.Module, state: Mapping[str, Tensor], inputs: Sequence[int] | Arguments | None) -> Recording:
+    """A forward pass of a module.
 
     Args:
         module: The network.
@@ -48,10 +66,9 @@ def architecture_of(
         inputs: The call with its inputs, or the shape of its only one without the batch axis; None to infer it.
 
     Raises:
-        ValueError: If the forward can't be recorded, an operation is not understood, or the shape is ambiguous.
+        ValueError: If the forward can't be recorded, or the shape is ambiguous.
     """
-    recording = record(module, inputs, state, MODULES) if inputs is not None else _inferred(module, state)
-    return read(recording, state)
+    return record(module, inputs, state, MODULES) if inputs is not None else _inferred(module, state)
 
 
 def _inferred(module: nn.Module, state: Mapping[str, Tensor]) -> Recording:
@@ -110,6 +127,8 @@ def _read(recording: Recording, state: Mapping[str, Tensor], axis: int, *, stric
         for number, own in enumerate(recording.inputs)
     }
     for operation in recording.operations:
+        if operation.apart:
+            continue
         net.operation = operation
         wrong = [dtype for dtype in map(recording.dtypes.get, operation.results) if dtype and dtype.is_complex]
         if wrong:
@@ -119,18 +138,25 @@ def _read(recording: Recording, state: Mapping[str, Tensor], axis: int, *, stric
     return _finished(net, [values[number] for number in recording.outputs], recording, state), net.chosen
 
 
+def _read_as(leaf: Any, values: Mapping[int, Any]) -> Any:
+    """What a rule sees of an argument."""
+    if isinstance(leaf, Ref):
+        return values[leaf.number]
+    return leaf.value if isinstance(leaf, Number) else leaf
+
+
 def _is_leaf(value: Any) -> bool:
     return isinstance(value, (Ref, Stored, Computed))
 
 
 def _apply(net: Network, operation: Recorded, values: Mapping[int, Any]) -> Sequence[Any]:
     rule = RULES.get(operation.name)
+    if operation.name in ACTIVATIONS and any(leaves_of(own.expression, "entry") for own in numbers_in(operation)):
+        rule = keep  # its options are values of this network, and no part of the architecture
     if rule is None:
         raise net.unknown()
-    given = (operation.args, operation.kwargs)
-    args, kwargs = tree_map(
-        lambda leaf: values[leaf.number] if isinstance(leaf, Ref) else leaf, given, is_leaf=_is_leaf
-    )
+    given = ([*operation.args], operation.kwargs)
+    args, kwargs = mapped(lambda leaf: _read_as(leaf, values), given)
     try:
         inspect.signature(rule).bind(net, *args, **kwargs)
     except TypeError as error:
@@ -159,11 +185,25 @@ def _finished(
         raise ValueError("the output depends on no layer with weights")
     groups, blocks, specs = _in_order(groups, net.blocks, net.specs)
     groups = with_factors(groups, blocks, specs, net.labels)
+    _check_numbers(recording, specs, state)
     specs = _all_specs(specs, state)
     steps, inputs = encode(recording), tuple(recording.inputs)
     return Architecture(
         tuple(groups), tuple(blocks), tuple(specs), program=steps, outputs=recording.outputs, inputs=inputs
     )
+
+
+def _check_numbers(recording: Recording, specs: Sequence[TensorSpec], state: Mapping[str, Tensor]) -> None:
+    """Raise ValueError where a number was made of a tensor whose entries are neurons' or edges', which may move."""
+    placed = {spec.key for spec in specs}
+    for operation in recording.operations:
+        entries = {key for own in numbers_in(operation) for key, _ in leaves_of(own.expression, "entry")}
+        moving = sorted(key for key in entries if key in placed and state[key].numel() > 1)
+        if moving:
+            raise ValueError(f"{operation}: it makes a number of {moving[0]!r}, whose entries are weights of the graph")
+    moving = sorted(recording.fixed & placed)
+    if moving:
+        raise ValueError(f"the forward makes a number of {moving[0]!r}, whose entries are weights of the graph too")
 
 
 def _all_specs(specs: list[TensorSpec], state: Mapping[str, Tensor]) -> list[TensorSpec]:

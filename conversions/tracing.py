@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.overrides import TorchFunctionMode
 
 from conversions.watch import Watch
 
@@ -36,11 +37,15 @@ class Trace:
         nodes: The operations that the output needs or that change a tensor in place, in order.
         module: The module.
         constants: Tensors that forward made, under the names that nodes use.
+        read: Keys of the tensors that it reads as they stand.
+        numbers: Keys of those that constants or numbers were made of.
     """
 
     nodes: list[fx.Node]
     module: nn.Module
     constants: dict[str, Tensor]
+    read: frozenset[str] = frozenset()
+    numbers: frozenset[str] = frozenset()
 
 
 class _Proxy(fx.Proxy):
@@ -70,6 +75,7 @@ class _Tracer(fx.Tracer):
         self.record_stack_traces = True
         self.leaves = leaves
         self.constants: dict[str, Tensor] = {}
+        self.origins: dict[str, Tensor] = {}
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         builtin = type(m).__module__.startswith("torch.nn.") and not isinstance(m, CONTAINERS)
@@ -82,7 +88,7 @@ class _Tracer(fx.Tracer):
         """Keep tensors that forward made here; the base class would hang them on the user's module."""
         if isinstance(a, Tensor) and not self._belongs(a):
             name = f"<constant {len(self.constants)}>"
-            self.constants[name] = a.detach().clone()
+            self.constants[name], self.origins[name] = a.detach().clone(), a
             return self.create_node("get_attr", name, (), {}, name="constant")
         return super().create_arg(a)
 
@@ -93,6 +99,19 @@ class _Tracer(fx.Tracer):
         return any(a is tensor for tensor in own)
 
 
+class _Lists(TorchFunctionMode):
+    """Sees tensors become lists and arrays, which happens below no operation."""
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__()
+        self.watch = watch
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") in ("tolist", "numpy", "__array__"):
+            self.watch.check_numbers([value for value in args[:1] if isinstance(value, Tensor)])
+        return func(*args, **(kwargs or {}))
+
+
 def trace(module: nn.Module, leaves: Collection[type[nn.Module]]) -> Trace:
     """Trace a module's forward in evaluation mode; arguments after the first take their defaults.
 
@@ -101,11 +120,11 @@ def trace(module: nn.Module, leaves: Collection[type[nn.Module]]) -> Trace:
     """
     _refuse_hidden(module)
     tracer = _Tracer(leaves)
-    watch = Watch({**dict(module.named_parameters()), **dict(module.named_buffers())})
+    watch = Watch(module.state_dict(keep_vars=True))
     parameters = list(inspect.signature(type(module).forward).parameters.values())[2:]
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
     try:
-        with evaluation(module), torch.no_grad(), warnings.catch_warnings(), watch:
+        with evaluation(module), torch.no_grad(), warnings.catch_warnings(), watch, _Lists(watch):
             warnings.simplefilter("ignore")  # of torch.fx, on defaults it can't guard
             graph = tracer.trace(module, defaults)
     except Exception as error:
@@ -113,7 +132,10 @@ def trace(module: nn.Module, leaves: Collection[type[nn.Module]]) -> Trace:
         raise ValueError(
             f"cannot trace the forward of {type(module).__name__}: {type(error).__name__}: {lines[0]}"
         ) from error
-    return Trace(_live(graph, module), module, tracer.constants)
+    nodes = _live(graph, module)
+    read = {str(node.target) for node in nodes if node.op == "get_attr"}
+    made = {key for name in read & tracer.constants.keys() for key in watch.origins(tracer.origins[name])}
+    return Trace(nodes, module, tracer.constants, frozenset(read), frozenset(made | watch.fixed))
 
 
 def _refuse_hidden(module: nn.Module) -> None:
@@ -128,15 +150,16 @@ def _refuse_hidden(module: nn.Module) -> None:
 
 @contextmanager
 def evaluation(module: nn.Module) -> Iterator[None]:
-    """The module and its parts in evaluation mode; their modes are restored."""
-    modes = [(part, part.training) for part in module.modules()]
+    """The module and its parts in evaluation mode; their modes, and attributes that a forward sets, are restored."""
+    before = [(part, dict(part.__dict__)) for part in module.modules()]
     try:
-        for part, _ in modes:
+        for part, _ in before:
             part.training = False
         yield
     finally:
-        for part, mode in modes:
-            part.training = mode
+        for part, attributes in before:
+            part.__dict__.clear()
+            part.__dict__.update(attributes)
 
 
 def _live(graph: fx.Graph, module: nn.Module) -> list[fx.Node]:
@@ -166,7 +189,7 @@ def where(node: fx.Node) -> str:
     if path:
         parts.append(f"in module {path!r}")
     lines = re.findall(r'File "([^"]+)", line (\d+)', node.stack_trace or "")
-    lines = [(file, line) for file, line in lines if "/torch/" not in file.replace("\\", "/")]
+    lines = [(file, line) for file, line in lines if "/torch/" not in file.replace("\\", "/") and file != __file__]
     if lines:
         parts.append(f"at {Path(lines[-1][0]).name}:{lines[-1][1]}")
     return ", ".join(parts)

@@ -13,6 +13,10 @@ from torch.utils._pytree import tree_leaves
 
 __all__ = ["RefusedError", "Watch", "memory_of"]
 
+OF_VALUES = (  # what comes out is a number of Python, or of a shape that values decide
+    *("_local_scalar_dense", "equal", "allclose", "is_nonzero"),
+    *("nonzero", "masked_select", "_unique2", "unique_dim", "unique_consecutive"),
+)
 OF_SHAPES = ("zeros_like", "ones_like", "empty_like", "full_like", "new_zeros", "new_ones", "new_empty", "new_full")
 
 
@@ -38,9 +42,12 @@ class Watch(TorchDispatchMode):
         self.written: set[int] = set()  # memory of tensors without values, written since it was last cleared
         self._inside = self._silent = False
         self._state = {memory_of(value): key for key, value in state.items()}
-        self._weights = {self._state.get(memory_of(value)) for value in weights if value.is_floating_point()}
+        self._weights = {
+            self._state.get(memory_of(value)) for value in weights if value.is_floating_point() and value.numel() > 1
+        }
         self._made: set[int] = set()
-        self._origin: dict[int, str] = {}  # memory of tensors computed from the state dict, and a key of it
+        self._origin: dict[int, tuple[str, ...]] = {}  # memory of tensors computed from the state dict, and keys of it
+        self.fixed: set[str] = set()  # keys of tensors whose values became numbers of Python, which are not followed
         self._alive: list[object] = []  # numbers of memory are not given out again
 
     @contextmanager
@@ -55,14 +62,23 @@ class Watch(TorchDispatchMode):
 
     def origin(self, tensor: Tensor) -> str | None:
         """The key of a tensor of the state dict that this one is a part of or was computed from."""
+        return next(iter(self.origins(tensor)), None)
+
+    def origins(self, tensor: Tensor) -> tuple[str, ...]:
+        """The keys of all tensors of the state dict that this one is a part of or was computed from."""
         memory = memory_of(tensor)
-        return self._state.get(memory) or self._origin.get(memory)
+        return (self._state[memory],) if memory in self._state else self._origin.get(memory, ())
 
     def check_numbers(self, tensors: Iterable[Tensor]) -> None:
-        """Raise RefusedError where numbers are made of a weight, which would be constants of the program."""
-        for key in map(self.origin, tensors):
-            if key is not None and key in self._weights:
+        """Note that numbers are made of tensors of the state dict, which are constants of the program then.
+
+        Raises:
+            RefusedError: Where they are made of a weight of several entries.
+        """
+        for key in (key for tensor in tensors for key in self.origins(tensor)):
+            if key in self._weights:
                 raise RefusedError(f"it makes a number of {key!r}, a parameter")
+            self.fixed.add(key)
 
     def __torch_dispatch__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -79,12 +95,15 @@ class Watch(TorchDispatchMode):
         self._check(name, tensors, targets)
         before = {memory_of(tensor) for tensor in tensors} if name != "lift_fresh" else set()
         results = _dense((result := func(*args, **kwargs)), {})
+        if name in OF_VALUES:
+            self.check_numbers(tensors)
         self._made |= {memory_of(tensor) for tensor in results} - before
         self._alive += [tensor.untyped_storage() for tensor in results]
-        origin = next((key for key in map(self.origin, tensors) if key), None)
-        if origin is not None and name not in OF_SHAPES:
+        origins = dict.fromkeys(key for tensor in tensors for key in self.origins(tensor))
+        if origins and name not in OF_SHAPES:
             for tensor in (*results, *targets):
-                self._origin.setdefault(memory_of(tensor), origin)
+                memory = memory_of(tensor)
+                self._origin[memory] = tuple(dict.fromkeys((*self._origin.get(memory, ()), *origins)))
         return result
 
     def _check(self, name: str, tensors: list[Tensor], targets: list[Tensor]) -> None:
@@ -96,8 +115,6 @@ class Watch(TorchDispatchMode):
                 raise RefusedError(
                     f"{name} changes {repr(key) if key else 'a tensor that the forward did not make'} in place"
                 )
-        if name == "_local_scalar_dense" and tensors[0].is_floating_point():
-            self.check_numbers(tensors)
 
 
 def _dense(args: Any, kwargs: Any) -> list[Tensor]:

@@ -26,6 +26,8 @@ class Remainder:
         tensors: Of the state dict.
         notes: What was assumed or left out when the network was read, a sentence each.
         shell: The checkpoint that the state dict was nested in, with ``...`` in place of the state dict's tensors.
+        fixed: Keys of the tensors whose values the architecture was read from: it is no other network's unless these
+            tensors are equal.
     """
 
     def __init__(
@@ -33,7 +35,9 @@ class Remainder:
         tensors: dict[str, Tensor] | None = None,
         notes: tuple[str, ...] = (),
         shell: dict[Any, Any] | None = None,
+        fixed: tuple[str, ...] = (),
     ) -> None:
+        self.fixed = fixed
         self.tensors = dict(tensors or {})
         self.notes = notes
         self.shell = shell

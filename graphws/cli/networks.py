@@ -16,12 +16,12 @@ if TYPE_CHECKING:  # the command line starts without torch
     from conversions.assembly import Signature
     from conversions.filling import Filled
     from graphws.activation import Activation
-    from graphws.architecture import Architecture
     from graphws.graph import NetGraph
 
 __all__ = ["ASSUMED", "Converter", "add_network_options", "build_module", "guesses", "parse_shape"]
 
 ASSUMED = "assumed"  # what a note begins with that is a guess at the function
+KEPT = 16  # networks whose architecture others of their shapes may have
 
 
 def add_network_options(parser: argparse.ArgumentParser, *, allow_nonfinite: bool = True) -> None:
@@ -125,7 +125,7 @@ class Converter:
     key: str | None = None
 
     _built: nn.Module | None = field(init=False, default=None, repr=False)
-    _architectures: dict[Signature, Architecture] = field(init=False, default_factory=dict, repr=False)
+    _known: dict[Signature, list[NetGraph]] = field(init=False, default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if self.module is not None and self.activation is not None:
@@ -178,16 +178,26 @@ class Converter:
         )
 
     def _of_module(self, module: nn.Module) -> NetGraph:
-        """The graph of a module that a file's tensors were put in; traced once for all of equal shapes and dtypes."""
+        """The graph of a module that a file's tensors were put in.
+
+        It is recorded once for all files of equal shapes and dtypes, and of equal values where these decide what the
+        module does.
+        """
         import conversions
         from conversions.assembly import assemble, signature
+        from conversions.filling import same_bits
 
         own = module.state_dict()
-        known = self._architectures.get(signature(own))
-        if known is not None:
-            return assemble(known, own, allow_nonfinite=self.allow_nonfinite)
+        known = self._known.setdefault(signature(own), [])
+        for other in known:
+            fixed = other.remainder.fixed
+            if all(same_bits(own[key], other.remainder.tensors[key]) for key in fixed):
+                graph = assemble(other.architecture, own, allow_nonfinite=self.allow_nonfinite)
+                graph.remainder.fixed, graph.remainder.notes = fixed, other.remainder.notes
+                return graph
         graph = conversions.to_graph(module, self._example(module), allow_nonfinite=self.allow_nonfinite)
-        self._architectures[signature(own)] = graph.architecture
+        if len(known) < KEPT:
+            known.append(graph)
         return graph
 
     def _example(self, module: nn.Module | None) -> Tensor | None:

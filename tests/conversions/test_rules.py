@@ -80,6 +80,11 @@ UNDERSTOOD: dict[str, Callable[..., object]] = {
     "scaled activation": lambda m, x: m.out(2 * m.a(x).relu()),
     "negated": lambda m, x: m.out(1 - m.a(x).relu()),
     "phase": lambda m, x: m.out(torch.sin(30 * m.a(x) + 1)),
+    "number of a parameter": lambda m, x: m.out(m.norm(m.a(x)) * m.slope.item()),
+    "list of a parameter": lambda m, x: m.out(m.norm(m.a(x)) * m.slope.tolist()),
+    "scale computed": lambda m, x: m.out(m.a(x) * m.gain.exp()[None]),
+    "weight times a number": lambda m, x: m.out(F.linear(m.a(x), m.square * 2, m.gain / m.slope)),
+    "reciprocal": lambda m, x: m.out((1 / m.gain) * torch.rsub(m.a(x).sigmoid(), 2) + 1 / (m.norm(m.a(x)).exp() + 1)),
     "frequency a neuron": lambda m, x: m.out(torch.sin(m.gain * m.a(x))),
     "two biases": lambda m, x: m.out((m.a(x) + m.gain).relu()),
     "a bias apart": lambda m, x: m.out((F.linear(x, m.a.weight) + m.gain[None]).relu()),
@@ -215,12 +220,23 @@ def scripted(x: Tensor) -> Tensor:
 Refusal = tuple[Callable[..., object], str]
 UNKNOWN = "conversions.register adds a rule"
 REFUSED: dict[str, Refusal] = {
-    "weight computed": (lambda m, x: F.linear(m.a(x), m.square * 2), r"linear .*computed in forward \(from 'square'\)"),
-    "scale computed": (lambda m, x: m.out(m.a(x) * m.gain.exp()), r"mul .*that the forward computes from 'gain'"),
+    "weight computed": (
+        lambda m, x: F.linear(m.a(x), m.square @ m.square),
+        r"linear .*computed in forward \(from 'square'\)",
+    ),
+    "weight of two": (
+        lambda m, x: F.linear(m.a(x), m.square * m.places),
+        r"linear .*computed in forward \(from 'square'\)",
+    ),
+    "scale computed": (lambda m, x: m.out(m.a(x) * m.gain.cumsum(0)), r"mul .*that the forward computes from 'gain'"),
     "part of a parameter": (lambda m, x: m.out(m.a(x) + m.square[1]), r"add .*that the forward computes from 'square'"),
     "expanded": (lambda m, x: m.out(m.a(x) + m.gain.expand(len(x), 4)), r"add .*that the forward computes from 'gain'"),
-    "number of a parameter": (lambda m, x: m.out(m.a(x) * m.slope.item()), r"makes a number of 'slope'"),
-    "list of a parameter": (lambda m, x: m.out(m.norm(m.a(x)) * m.slope.tolist()), r"makes a number of 'slope'"),
+    "number of weights": (lambda m, x: m.out(m.a(x) * float(m.gain[0])), r"makes a number of 'gain'"),
+    "list of weights": (lambda m, x: m.out(m.norm(m.a(x)) * m.gain.tolist()[0]), r"makes a number of 'gain'"),
+    "an entry of a weight": (
+        lambda m, x: m.out(m.a(x) * m.out.bias[0].item()).relu(),
+        r"mul .*makes a number of 'out.bias', whose entries are weights of the graph",
+    ),
     "slope as a tensor": (lambda m, x: m.out(F.leaky_relu(m.a(x), m.slope)), r"cannot trace Net.*depends on values"),
     "matmul of signals": (lambda m, x: m.a(x) @ m.a(x).t(), r"matmul .*of two signals"),
     "unknown option": (lambda m, x: F.gelu(m.norm(m.a(x)), approximate="no"), r"cannot trace Net.*approximate"),
