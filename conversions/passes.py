@@ -169,14 +169,17 @@ class Recording:
     notes: list[str] = field(default_factory=list)
 
     def pruned(self) -> Recording:
-        """Without the operations that the returned values do not need."""
-        needed, kept = set(self.outputs), []
+        """Without the operations that the returned values do not need; those of which sizes alone are needed apart."""
+        needed, measured, kept = set(self.outputs), set(), []
         for operation in reversed(self.operations):
-            if operation.name == EXPECT or not needed.isdisjoint(operation.results):
+            read = not needed.isdisjoint(operation.results)
+            if operation.name == EXPECT or read or not measured.isdisjoint(operation.results):
+                operation = operation if read else replace(operation, apart=True)
                 kept.append(operation)
-                needed |= {ref.number for ref in refs_of(operation)}
+                refs = {ref.number for ref in refs_of(operation)}
+                needed, measured = (needed | refs, measured) if read else (needed, measured | refs)
                 needed |= {made.number for made in _leaves(operation) if isinstance(made, Made)}
-                needed |= {value for own in numbers_in(operation) for value, _ in leaves_of(own.expression, "size")}
+                measured |= {value for own in numbers_in(operation) for value, _ in leaves_of(own.expression, "size")}
         return replace(self, operations=kept[::-1])
 
 

@@ -169,7 +169,7 @@ class Recorder(TorchFunctionMode):
         sizes = Sizes(followed(("size", number, axis), size, self.expect) for axis, size in enumerate(value.shape))
         if name in ("numel", "nelement"):
             return sizes.numel()
-        return len(value) if name == "len" else sizes if dim is None else sizes[dim]
+        return sizes[0] if name == "len" else sizes if dim is None else sizes[dim]
 
     def _expect_sizes(self, given: Any, signals: Sequence[Tensor] = ()) -> None:
         """Values that were made from sizes are those of the sizes that were met."""

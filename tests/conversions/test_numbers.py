@@ -76,6 +76,7 @@ FOLLOWED: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "a module that is told": lambda m, x: m.out(nn.Upsample(size=x.shape[2:])(m.down(m.a(x)))),
     "rolled": lambda m, x: m.out(torch.roll(m.a(x), x.shape[2] // 2, 2)),
     "by text and kind": lambda m, x: m.out(m.a(x)) if isinstance(x.shape[2], int) and f"{x.shape[2]:d}" else x,
+    "the sizes of one of them": lambda m, x: m.b(m.a(x).sum((2, 3)) / x[0, 0].numel() * x[0].shape[1]),
     "divmod": lambda m, x: m.out(F.pad(m.a(x), [divmod(x.shape[3], 5)[1], 0, abs(-x.shape[2]) % 3, 0])),
 }
 
@@ -116,6 +117,8 @@ HELD: dict[str, tuple[Callable[[Any, Tensor], Tensor], set[tuple[int, int]]]] = 
     "new ones": (lambda m, x: m.out(m.a(x) + x.new_ones(1, 1, *x.shape[2:])), {(32, 32)}),
     "a tensor": (lambda m, x: m.b(m.a(x).sum((2, 3)) / torch.tensor(x.shape[2] * 1.0)), {(32, 32)}),
     "a stride": (lambda m, x: m.b(m.a(x).sum((2, 3)) / x.stride(2)), {(32, 32)}),
+    "len of a part": (lambda m, x: m.out(m.a(x) * len(x[0, 0])), {(32, 32)}),
+    "len of what is computed": (lambda m, x: m.out(m.a(x) * len(m.a(x).sum(1)[0])), {(32, 32)}),
     "a list": (lambda m, x: m.b(m.a(x).sum((2, 3)) / len([0] * x.shape[2])), {(32, 32)}),
     "parts of one length": (
         lambda m, x: m.out(sum(m.a(x)[:, :, :32].split(16, 2))),
