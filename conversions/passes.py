@@ -170,7 +170,7 @@ class Recording:
 
     def pruned(self) -> Recording:
         """Without the operations that the returned values do not need; those of which sizes alone are needed apart."""
-        needed, measured, kept = set(self.outputs), set(), []
+        needed, measured, kept = set(self.outputs), set[int](), list[Recorded]()
         for operation in reversed(self.operations):
             read = not needed.isdisjoint(operation.results)
             if operation.name == EXPECT or read or not measured.isdisjoint(operation.results):
