@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -254,6 +255,18 @@ EXTRA: dict[str, Callable[..., Any]] = {
     "getitem": _index,
     "index_select": torch.index_select,
     "batch_norm": batch_norm,
+    "log_sigmoid": F.logsigmoid,
+    "identity": lambda input: input,
+    "pos": operator.pos,
+    "invert": operator.invert,
+    "and": operator.and_,
+    "or": operator.or_,
+    "xor": operator.xor,
+    "floordiv": operator.floordiv,
+    "mod": operator.mod,
+    "rfloordiv": lambda a, b: b // a,
+    "rmod": lambda a, b: b % a,
+    "ror": lambda a, b: b | a,
     "instance_norm": instance_norm,
     "T": _property("T"),
     "mT": _property("mT"),

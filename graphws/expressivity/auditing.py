@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from graphws.activation import ACTIVATIONS
 from graphws.architecture import Architecture
 from graphws.batch import Batch
 from graphws.colouring import check_searchable
@@ -29,6 +30,8 @@ from graphws.refinement import check_numbers, chunks_of
 __all__ = ["ArchitectureAudit", "Audit", "PrecisionAudit", "Summary", "audit"]
 
 EXAMPLES = 5  # ties kept a criterion
+
+POINTWISE = {"linear", "sin", *ACTIVATIONS} - {"identity", "sine"}  # the operations of an MLP that is read as a program
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class ArchitectureAudit:
         widths: Sizes of its layers.
         layers: Names of the hidden layers.
         networks: How many there are.
+        perceptron: Whether they are multi-layer perceptrons, of which alone the paper's theorems speak.
         precisions: As stored first, then at each bit width.
     """
 
@@ -71,6 +75,7 @@ class ArchitectureAudit:
     widths: tuple[int, ...]
     layers: tuple[str, ...]
     networks: int
+    perceptron: bool
     precisions: tuple[PrecisionAudit, ...]
 
 
@@ -161,7 +166,8 @@ def _summary(parts: Sequence[ArchitectureAudit], place: int, networks: int) -> S
     found = [part.precisions[place] for part in parts]
     shares = {name: sum(precision.satisfied[name] for precision in found) / networks for name in CRITERIA}
     expected = sum(f.birthday * part.networks for f, part in zip(found, parts, strict=True)) / networks
-    follows = consequences(shares, has_hidden_layers=any(part.layers for part in parts))
+    perceptrons = sum(part.networks for part in parts if part.perceptron) / networks
+    follows = consequences(shares, has_hidden_layers=any(part.layers for part in parts), perceptrons=perceptrons)
     return Summary(found[0].bits, shares, expected, follows)
 
 
@@ -180,6 +186,11 @@ def _batches(networks: NetGraph | Batch | Iterable[NetGraph] | Iterable[Batch]) 
             single.append(item)
     if single:
         yield Batch.from_graphs(single)
+
+
+def _is_perceptron(arch: Architecture) -> bool:
+    """Whether this is an MLP, read as one or as a program of linear layers and pointwise activations."""
+    return arch.is_mlp or (arch.structure.is_mlp and {step.operation for step in arch.program} <= POINTWISE)
 
 
 class _Count:
@@ -221,7 +232,7 @@ class _Count:
         precisions = tuple(self._precision(place, width) for place, width in enumerate(self.bits))
         arch = self.architecture
         described = str(arch).removeprefix("Architecture(").removesuffix(")")
-        return ArchitectureAudit(described, arch.widths, self.layers, self.networks, precisions)
+        return ArchitectureAudit(described, arch.widths, self.layers, self.networks, _is_perceptron(arch), precisions)
 
     def _precision(self, place: int, width: int | None) -> PrecisionAudit:
         satisfied = dict(zip(CRITERIA, self.satisfied[place].tolist(), strict=True))

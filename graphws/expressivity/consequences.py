@@ -12,13 +12,26 @@ FUNCTIONAL = "functional of the function, f -> vector (classification)"
 OPERATOR = "operator on the function, f -> f (editing)"
 
 
-def consequences(shares: Mapping[str, float], *, has_hidden_layers: bool = True) -> dict[str, str]:
+def consequences(
+    shares: Mapping[str, float], *, has_hidden_layers: bool = True, perceptrons: float = 1.0
+) -> dict[str, str]:
     """What follows for each target of arXiv 2602.01083, Definition 4.1.
+
+    The paper's theorems are about multi-layer perceptrons (MLPs). Nothing is claimed of other networks.
 
     Args:
         shares: Share of networks that satisfy each criterion, ``GP1`` to ``GP5``.
         has_hidden_layers: Whether any network has neurons that may be exchanged.
+        perceptrons: Share of networks that are MLPs.
     """
+    if perceptrons == 0:
+        told = f"in {percent(shares['GP5'])} message passing tells all neurons apart (GP5)"
+        open_ = f"no statement: the paper proves its theorems for MLPs, and none of these networks is one; {told}"
+        return dict.fromkeys((FUNCTIONAL, INVARIANT, OPERATOR, EQUIVARIANT), open_)
+    if perceptrons < 1:
+        of_all = consequences(shares, has_hidden_layers=has_hidden_layers)
+        start = f"proved for the {percent(perceptrons)} that are MLPs, and for no others: "
+        return {target: start + text for target, text in of_all.items()}
     if not has_hidden_layers:
         free = "universal: without hidden layers nothing may be exchanged, and every network is in general position"
         return dict.fromkeys((FUNCTIONAL, INVARIANT, OPERATOR, EQUIVARIANT), free)

@@ -4,11 +4,13 @@ import json
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 import conversions
+from conversions.operations import RULES
 from conversions.passes import Batch, Recorded, Recording, Ref, Stored
-from conversions.program import encode, run
+from conversions.program import encode, function_of, run
 from graphws.components import Step
 
 
@@ -82,3 +84,23 @@ def test_any_number_of_inputs() -> None:
     for count in (1, 2, 59, 61):
         x = torch.randn(count, 2, 4)
         torch.testing.assert_close(conversions.execute(graph, x), net(x).detach())
+
+
+def test_every_operation_with_a_rule_can_be_run() -> None:
+    """A graph whose program no one can run is none."""
+    refused = {"native_multi_head_attention"}  # the rule of which says that it is not understood
+    for name in set(RULES) - refused:
+        assert callable(function_of(name)), name
+
+
+class _Odd(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        positive = x > 0
+        y = torch.where(~positive | (positive & (x < 1)), +x, x // 2)
+        return F.logsigmoid(torch.where(positive ^ (x > 1), y, 3 - x % 2)) + 7 % (x.abs() + 1)
+
+
+def test_operators_of_python_run_as_the_module_does() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), _Odd(), nn.Conv2d(4, 1, 1)).double().eval()
+    x = 4 * torch.randn(3, 1, 9, 8, dtype=torch.float64)
+    torch.testing.assert_close(conversions.execute(conversions.to_graph(net, x), x), net(x))

@@ -44,3 +44,16 @@ def test_without_hidden_layers_nothing_can_go_wrong() -> None:
 )
 def test_percentages_do_not_round_to_certainty(share: float, text: str) -> None:
     assert percent(share) == text
+
+
+def test_nothing_is_claimed_of_networks_that_are_no_mlps() -> None:
+    found = consequences(_shares(1.0, 1.0), perceptrons=0.0)
+    for text in found.values():
+        assert text.startswith(
+            "no statement: the paper proves its theorems for MLPs, and none of these networks is one"
+        )
+        assert "Thm" not in text
+        assert "universal" not in text
+    mixed = consequences(_shares(1.0, 1.0), perceptrons=0.25)
+    start = "proved for the 25 % that are MLPs, and for no others: "
+    assert all(text.startswith(start) for text in mixed.values())
