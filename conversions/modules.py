@@ -13,6 +13,7 @@ from conversions.assembly import Layer, assemble, chain, checked_state, signatur
 from conversions.calls import Arguments, tensors_in
 from conversions.execution import execute
 from conversions.passes import UnfitError
+from conversions.refused_modules import check_readable, computed_weight
 from conversions.rules import FUNCTIONS, METHODS, MODULES
 from conversions.signals import Call, Named, Signal, State
 from conversions.tracer import read, recording_of
@@ -28,6 +29,17 @@ TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 5e-2, torc
 
 def module_graph(module: nn.Module, example_input: Any = None, *, allow_nonfinite: bool = False) -> NetGraph:
     """The graph of a module; see :func:`conversions.to_graph`."""
+    check_readable(module)
+    try:
+        return _module_graph(module, example_input, allow_nonfinite)
+    except ValueError as error:
+        computed = computed_weight(module)
+        if computed is None:
+            raise
+        raise ValueError(computed) from error
+
+
+def _module_graph(module: nn.Module, example_input: Any, allow_nonfinite: bool) -> NetGraph:
     state = checked_state(module.state_dict(), f"the state dict of {type(module).__name__}")
     call = None if example_input is None else Arguments.of(module, example_input)
     if call is None or len(call.inputs) == 1:

@@ -91,7 +91,10 @@ class Batch(torch_geometric.data.Batch, NetGraph, metaclass=_BatchMeta):
             raise ValueError("a batch needs at least one graph, got none")
         for i, graph in enumerate(graphs):
             if not isinstance(graph, NetGraph) or isinstance(graph, Batch):
-                raise ValueError(f"graph {i} must be a NetGraph, found {type(graph).__name__}")
+                raise ValueError(
+                    f"graph {i} must be a NetGraph, found {type(graph).__name__}; conversions.to_graph makes one of a "
+                    "module, a state dict or a file, Batch.from_graphs a batch of several"
+                )
             channels = (graph.x.size(-1), graph.edge_attr.size(-1), graph.x.dtype)
             if channels != (graphs[0].x.size(-1), graphs[0].edge_attr.size(-1), graphs[0].x.dtype):
                 raise ValueError(
