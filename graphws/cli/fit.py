@@ -34,6 +34,15 @@ from graphws.tasks.run_files import RowBeforeCheckpoint, WholeCheckpoints, Whole
 
 __all__ = ["RunCLI", "quiet", "run_lightning"]
 
+NEEDED: dict[str, type] = {"state_dict": dict, "trained_on": dict, "loops": dict, "callbacks": dict}  # in a checkpoint
+NEEDED_TO_RESUME: dict[str, type] = {
+    "epoch": int,
+    "global_step": int,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+    "pytorch-lightning_version": str,
+}
+FACTS = {"architecture", "convention", "data_hash"}  # what a checkpoint says of the networks it was trained on
 COMMANDS = ("fit", "validate", "test", "predict")
 DEFAULTS = {
     "devices": 1,
@@ -93,7 +102,7 @@ class RunCLI(LightningCLI):
         else:
             settings.ckpt_path = str(checkpoint_path(root, settings.ckpt_path or "best"))
         if settings.ckpt_path is not None:
-            _check_readable(settings.ckpt_path)
+            _check_readable(settings.ckpt_path, resumed=self.subcommand == "fit")
         settings.weights_only = True
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -203,15 +212,24 @@ def _listed(plugins: Any) -> list[Any]:
     return list(plugins) if isinstance(plugins, (list, tuple)) else [] if plugins is None else [plugins]
 
 
-def _check_readable(path: str) -> None:
+def _check_readable(path: str, *, resumed: bool) -> None:
+    """Refuse what is no checkpoint of a run; Lightning would take its parts for granted."""
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise
     except Exception as error:  # of any kind, as the bytes have it
         raise ValueError(f"{path} is not a checkpoint of a run, or damaged ({type(error).__name__})") from error
-    if not isinstance(found, dict) or "state_dict" not in found or "trained_on" not in found:
+    if not isinstance(found, dict):
         raise ValueError(f"{path} is not a checkpoint of a run")
+    for name, kind in {**NEEDED, **(NEEDED_TO_RESUME if resumed else {})}.items():
+        if not isinstance(found.get(name), kind):
+            raise ValueError(f"{path} is not a checkpoint of a run: its {name!r} is a {type(found.get(name)).__name__}")
+    facts = found["trained_on"]
+    tensors = all(isinstance(value, torch.Tensor) for value in found["state_dict"].values())
+    loops = all(isinstance(loop, dict) for loop in found.get("loops", {}).values())
+    if not (tensors and loops and facts.keys() >= FACTS and all(isinstance(facts[name], str) for name in FACTS)):
+        raise ValueError(f"{path} is not a checkpoint of a run, or damaged: parts of it are of other kinds")
 
 
 @contextlib.contextmanager

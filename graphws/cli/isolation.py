@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import gc
 import multiprocessing
 import os
 import signal
@@ -234,6 +235,7 @@ def _serve(connection: Connection, other: Connection, read: Read, limits: Limits
 
     other.close()  # so that the end of the one who asks is seen
     torch.set_num_threads(1)  # threads do not survive a fork
+    gc.freeze()  # what was there before is never collected, so its pages stay shared
     for number in (signal.SIGALRM, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one who asks decides what an interruption ends

@@ -102,7 +102,7 @@ def read_results(runs: Sequence[str | Path]) -> list[dict[str, Any]]:
             try:
                 result = json.loads(file.read_text(encoding="utf-8"))
                 results.append({**_described(result), "run": str(file.parent), "_key": _key(result)})
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise ValueError(f"{file} is damaged: {type(error).__name__}: {error}") from None
     return results
 

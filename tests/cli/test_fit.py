@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import io
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -196,3 +199,30 @@ def test_a_second_fit_or_sweep_is_told_of_the_first(
         assert line.startswith(f"graphws: error: {folder} is being written by process {os.getpid()} on ")
     assert main(words) == 0
     assert not list((tmp_path / "run").glob(".*"))
+
+
+SPOILED: dict[str, Callable[[dict[str, Any]], object]] = {
+    "no optimiser": lambda c: c.pop("optimizer_states"),
+    "no epoch": lambda c: c.pop("epoch"),
+    "callbacks that are none": lambda c: c.update(callbacks=3),
+    "weights that are none": lambda c: c.update(state_dict=5),
+    "a weight that is none": lambda c: c["state_dict"].update(a=5),
+    "facts that are none": lambda c: c.update(trained_on=None),
+    "other facts": lambda c: c.update(trained_on={"architecture": "x"}),
+    "facts of other kinds": lambda c: c["trained_on"].update(convention=[1]),
+    "loops that are none": lambda c: c.update(loops={"fit_loop": 3}),
+    "no version": lambda c: c.update({"pytorch-lightning_version": 3}),
+}
+
+
+def test_a_hostile_checkpoint_is_one_line(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["fit", "--config", str(config), "--trainer.max_epochs", "1", "--trainer.default_root_dir"]
+    assert main([*words, "run"]) == 0
+    good = Path("run/checkpoints/last.ckpt").read_bytes()
+    for name, spoil in SPOILED.items():
+        found = torch.load(io.BytesIO(good), weights_only=True)
+        spoil(found)
+        torch.save(found, "spoiled.ckpt")
+        said = refused(capsys, *words, "again", "--ckpt_path", "spoiled.ckpt")
+        assert "spoiled.ckpt is not a checkpoint of a run" in said, name
+    assert not Path("again").exists()
