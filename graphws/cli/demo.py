@@ -23,6 +23,7 @@ class Reader:
         arguments: Arguments of the class.
         epochs: Number of passes over the training networks.
         learning_rate: AdamW's learning rate at its highest.
+        batch_size: Number of networks per training step.
     """
 
     model: str
@@ -30,6 +31,7 @@ class Reader:
     arguments: dict[str, Any] = field(hash=False)
     epochs: int
     learning_rate: float
+    batch_size: int = 32
 
 
 # The longest fit first. Epochs and learning rates come from a few trials on the validation split.
@@ -38,8 +40,9 @@ READERS = {
         "ScaleGMN",
         "weights only: a graph of neurons, whatever their order and signs",
         {"hidden_channels": 32, "num_layers": 4, "symmetry": "sign", "bidirectional": False},
-        epochs=35,
+        epochs=25,
         learning_rate=1e-3,
+        batch_size=16,
     ),
     "ng_gnn": Reader(
         "NGGNN",
@@ -169,11 +172,11 @@ def demo_configs(zoo: Path, seed: int, plan: DemoPlan) -> dict[str, dict[str, An
     configs = {}
     for name, reader in READERS.items():
         task = _task("PredictTask", _reader_node(reader, plan), reader.learning_rate, target="label")
-        configs[f"classification_{name}"] = _config(task, zoo, seed, reader.epochs, plan)
+        configs[f"classification_{name}"] = _config(task, zoo, seed, plan, reader.epochs, reader.batch_size)
     for model in ("GMN", "DWS", "FlatMLP"):
         for k in plan.capacities if model != "FlatMLP" else plan.capacities[:1]:
             task = _task("EditTask", _editor_node(model, plan, k), plan.edit_learning_rate, operation="dilation")
-            configs[f"dilation_{model.lower()}_k{k}"] = _config(task, zoo, seed, plan.edit_epochs, plan)
+            configs[f"dilation_{model.lower()}_k{k}"] = _config(task, zoo, seed, plan, plan.edit_epochs)
     return configs
 
 
@@ -182,8 +185,10 @@ def _task(name: str, model: dict[str, Any], learning_rate: float, **what: str) -
     return {"class_path": f"graphws.tasks.{name}", "init_args": arguments}
 
 
-def _config(task: dict[str, Any], zoo: Path, seed: int, epochs: int, plan: DemoPlan) -> dict[str, Any]:
-    data = {"class_path": "graphws.tasks.ZooDataModule", "init_args": {"zoo": str(zoo), "batch_size": 32}}
+def _config(
+    task: dict[str, Any], zoo: Path, seed: int, plan: DemoPlan, epochs: int, batch_size: int = 32
+) -> dict[str, Any]:
+    data = {"class_path": "graphws.tasks.ZooDataModule", "init_args": {"zoo": str(zoo), "batch_size": batch_size}}
     schedule = {
         "class_path": "graphws.tasks.schedule.CosineSchedule",
         "init_args": {"warmup_steps": plan.warmup_steps},
