@@ -5,10 +5,10 @@ import torch.nn.functional as F
 from graphws import Architecture, Batch
 from graphws.benchmarking.cases import networks
 from graphws.engine import kernels
+from graphws.engine.expansions import Expansion
 from graphws.engine.routes import plain_operators
 from graphws.models import NPNFN
 from graphws.nn.equivariant_linear import to_batch, to_parts
-from graphws.nn.fourier_features import Expansion
 from graphws.testing import assert_equivariant, random_batch, random_graph
 from tests.reference.equivariant_maps import all_exchangeable
 

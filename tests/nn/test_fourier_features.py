@@ -30,17 +30,3 @@ def test_frequencies_have_the_scale_are_saved_and_do_not_learn():
 def test_count_and_scale_are_checked(count, scale):
     with pytest.raises(ValueError, match=f"got {count} and {scale}"):
         FourierFeatures(1, count, scale)
-
-
-def test_expansions_are_the_features_of_each_tensor_that_gains_by_one():
-    layer = FourierFeatures(1, 64, 1.0).double()
-    near, wide = (size * torch.randn(3, 4, 5, 1, dtype=torch.float64) for size in (0.1, 0.3))
-    few, far = torch.randn(3, 2, 1, dtype=torch.float64), 100 * torch.randn(3, 20, 1, dtype=torch.float64)
-    learnt = torch.randn(3, 20, 1, dtype=torch.float64, requires_grad=True)
-    found = layer.expansions([few, near, far, wide, learnt])
-    assert [expansion is not None for expansion in found] == [False, True, False, True, False]
-    for values, own in ((near, found[1]), (wide, found[3])):
-        assert own.polynomials().shape[:-1] == values.shape[:-1]
-        torch.testing.assert_close(own.polynomials() @ own.coefficients, layer(values), rtol=0, atol=1e-12)
-    assert found[1].coefficients.size(0) < found[3].coefficients.size(0) < 77
-    assert layer.expansions([few, far]) == [None, None]
