@@ -14,7 +14,7 @@ import torch
 from graphws.engine.kernels import library
 from graphws.engine.processor import processor_fact
 from graphws.engine.products import multiplier, product
-from graphws.engine.routes import plain_operators
+from graphws.engine.routes import current, plain_operators
 
 __all__ = ["Rates", "machine", "matrix_rate", "measure_rates", "stream_rate", "synchronise"]
 
@@ -93,6 +93,13 @@ def synchronise(device: str | torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def _passes() -> str:
+    """How passes over edges run here, in words."""
+    if not current().engine:
+        return "definitions alone, the engine is off"
+    return "compiled" if library() is not None else "torch operators"
+
+
 def machine(device: str | torch.device = "cpu", *, keeps_memory: bool = False) -> dict[str, Any]:
     """What figures depend on: processor, threads, versions, number format, allocator.
 
@@ -110,7 +117,7 @@ def machine(device: str | torch.device = "cpu", *, keeps_memory: bool = False) -
         "torch": torch.__version__,
         "dtype": "float32",
         "products": multiplier(),
-        "kernels": "compiled" if library() is not None else "torch operators",
+        "kernels": _passes(),
         "allocator": "freed memory kept" if keeps_memory else "default",
         "malloc_environment": {name: os.environ[name] for name in MALLOC if name in os.environ},
         "device": str(device),

@@ -41,7 +41,7 @@ def even_slices(count: int, limit: int) -> list[slice]:
 
 
 def pair_chunks(pairs: Tensor, width: int) -> Iterator[PairRows]:
-    """Pairs [B, n, n, ..] of a few networks at a time, or rows of one network; on an accelerator all at once.
+    """Pairs [B, n, n, ..] of a few networks at a time, or rows of one network.
 
     Args:
         pairs: What is read.
@@ -49,8 +49,6 @@ def pair_chunks(pairs: Tensor, width: int) -> Iterator[PairRows]:
     """
     count, size = pairs.shape[:2]
     row = max(1, size * width * pairs.element_size())  # bytes of one row of pairs
-    if pairs.device.type != "cpu":
-        return iter([(slice(0, count), slice(0, size))])
     limit = max(1, CACHE * torch.get_num_threads() // row)
     networks = even_slices(count, int(JOINED * limit) // max(size, 1))
     return ((own, rows) for own in networks for rows in even_slices(size, limit))

@@ -197,7 +197,7 @@ def working_dtype(like: Tensor) -> torch.dtype:
 
 
 def chunks_of(batch: Batch, channels: int, *, dense: bool) -> Chunks:
-    """The networks of a batch in chunks, worked out once a batch; on an accelerator all of it is one.
+    """The networks of a batch in chunks, worked out once for a batch.
 
     Args:
         batch: Networks with one edge a pair of neurons a block.
@@ -205,8 +205,6 @@ def chunks_of(batch: Batch, channels: int, *, dense: bool) -> Chunks:
         dense: Whether to broadcast over blocks, for a homogeneous batch of dense blocks; edge lists otherwise.
     """
     limit = CACHE * torch.get_num_threads() // (channels * working_dtype(batch.x).itemsize)
-    if batch.x.device.type != "cpu":
-        limit = max(batch.num_edges, 1)
 
     def make() -> Chunks:
         if not dense:

@@ -160,10 +160,8 @@ class _Write(torch.autograd.Function):
 
 
 def _chunks(*tensors: Tensor) -> list[slice]:
-    """Networks a few at a time, by the largest of tensors [B, ..]; on an accelerator all at once."""
+    """Networks a few at a time, by the largest of tensors [B, ..]."""
     count = tensors[0].size(0)
-    if tensors[0].device.type != "cpu":
-        return [slice(0, count)]
     size = max(tensor[:1].numel() * tensor.element_size() for tensor in tensors)
     return even_slices(count, CACHE * torch.get_num_threads() // max(size, 1))
 

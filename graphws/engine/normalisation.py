@@ -30,11 +30,6 @@ def folded(norm: nn.Module, linear: nn.Linear | AffineMap) -> tuple[Tensor, Tens
 
 def normalise(rows: Tensor, eps: float, out: Tensor, mean: Tensor, scale: Tensor) -> None:
     """Write (x - mean) * scale, the rows with mean 0 and variance 1, and both statistics, [n, 1] each."""
-    if rows.device.type != "cpu":
-        found = torch.native_layer_norm(rows, rows.shape[1:], None, None, eps)
-        for own, value in zip((out, mean, scale), found, strict=True):
-            own.copy_(value)
-        return
     if usable(rows, out, mean, scale) and rows.is_contiguous():
         call("normalise_rows", rows, eps, 0, mean, scale, out, *rows.shape)
         return

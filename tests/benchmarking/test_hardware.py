@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from graphws.benchmarking import hardware
-from graphws.engine import kernels
+from graphws.engine import kernels, off
 from graphws.engine.products import multiplier
 
 
@@ -33,6 +33,8 @@ def test_the_machine_in_words(monkeypatch):
     assert facts["processor"]
     assert facts["products"] == multiplier()
     assert facts["kernels"] == ("compiled" if kernels.library() else "torch operators")
+    with off():
+        assert hardware.machine()["kernels"] == "definitions alone, the engine is off"
     assert hardware.machine()["allocator"] == "default"
 
 
