@@ -17,10 +17,8 @@ BRANCHED = re.compile(
     r"|fpn|highway|inception|dense(layer|block|net)|unet|cross|siamese|efficientnet|regnet|convnext"
     r"|upconv|deconv|convtranspose|transposed?|tconv|upsampl(e|ing)"
 )
-LAYERS = re.compile(
-    r"fcs?|lins?|linears?|dense|convs?|convolution|layers?|hiddens?|affine|mlp|net|network|seq|sequential|main|model"
-    r"|module|perceptron|weights?|kernels?"
-)
+NUMBERED = re.compile(r"fcs?|lins?|linears?|dense|convs?|convolution|layers?|hiddens?|affine|weights?|kernels?")
+LAYERS = re.compile(NUMBERED.pattern + r"|mlp|net|network|seq|sequential|main|model|module|perceptron")
 LISTS = {"layers", "hidden", "hiddens", "linears", "lins", "fcs", "convs", "denses"}  # of layers of any widths
 LETTERS = set("plhcfd")  # layers where a number follows
 PLACES = (  # words for the places of a chain, from its input to its output
@@ -76,5 +74,5 @@ def place_of(name: str) -> int | None:
     if not words or len(places) + sum(bool(LAYERS.fullmatch(word)) for word in words) < len(words):
         return None
     if not places:
-        return 1
+        return 1 if not numbers or all(map(NUMBERED.fullmatch, words)) else None
     return None if numbers or len(places) > 1 else places[0]

@@ -8,20 +8,19 @@ children of a torch.nn.Sequential, and names of places in a chain (input, hidden
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
 from conversions.assembly import listing
-from conversions.layer_names import LAYERS, LISTS, Path, branched, letters_of, numbers_of, path_of, place_of
+from conversions.layer_names import LAYERS, LISTS, Path, letters_of, numbers_of, path_of, place_of
 from conversions.layer_order import chains
 from conversions.layers import WEIGHT_WORD, At, Part, follows, other_layout
 
-__all__ = ["other_reading", "seems_branched"]
+__all__ = ["other_reading"]
 
 OPPOSITES = {"decoder", "dec", "up", "generator", "gen"}  # where convolutions are often transposed
-FACTORS = ({"q", "query", "queries"}, {"k", "key", "keys"}, {"v", "value", "values"})
 # lists of these do not run one after the other, or not without a sum
 BESIDE = re.compile(
     r"\w*blocks?|heads?|towers?|models|nets|networks|members?|ensemble|critics?|actors?|streams?|paths?|views?"
@@ -31,37 +30,8 @@ BESIDE = re.compile(
 Kind = tuple[int, int]  # channels and axes of positions of a signal
 
 
-def seems_branched(parts: Sequence[Part]) -> str | None:
-    """Why some layers seem to be none of a chain, by their names alone; None where none does."""
-    paths = {part: path_of(part.key) for part in parts}
-    beside = [part for part, path in paths.items() if branched(path)]
-    if beside:
-        return f"these layers seem to stand on branches: {_listed(beside)}"
-    weighted = [part for part in parts if part.kind != "norm"]
-    odd = [part for part in weighted if not WEIGHT_WORD.search(part.key)]
-    if odd and (len(odd) < len(weighted) or len({letters_of(".".join(paths[part])) for part in odd}) > 1):
-        return f"these are no weights by their names: {_listed(odd)}"
-    by_path = sorted(weighted, key=paths.__getitem__)
-    inside = [a for a, b in pairwise(by_path) if paths[b][: len(paths[a])] == paths[a]]
-    if inside:
-        return f"other weights stand in the modules of these: {_listed(inside)}"
-    return _attention([paths[part] for part in weighted])
-
-
 def _listed(parts: Sequence[Part]) -> str:
     return listing((part.key, part.size) for part in parts)
-
-
-def _attention(paths: Sequence[Path]) -> str | None:
-    modules: dict[Path, set[str]] = defaultdict(set)
-    for path in paths:
-        modules[path[:-1]].update(letters_of(path[-1]))
-    for module, words in modules.items():
-        found = [min(words & kind) for kind in FACTORS if words & kind]
-        if len(found) > 1:
-            where = repr(".".join(module)) if module else "the state dict"
-            return f"{where} has layers named {' and '.join(found)}, which stand side by side in attention"
-    return None
 
 
 def other_reading(parts: Sequence[Part]) -> str | None:
@@ -179,7 +149,8 @@ class _Child:
 def _joined_otherwise(paths: Sequence[Path], kinds: Sequence[Kind]) -> str | None:
     """Whether a sum may pass over some modules, or modules stand side by side, as far as names and widths say."""
     for place, children in _modules(paths):
-        problem = _unsure(place, children, kinds)
+        part = children[-1].end - children[0].first < len(paths)
+        problem = (_block(place, children) if part else None) or _unsure(place, children, kinds)
         if problem is not None:
             return problem
     return None
@@ -205,6 +176,14 @@ def _modules(paths: Sequence[Path]) -> Iterator[tuple[Path, list[_Child]]]:
 
 def _name(path: Path, depth: int) -> str:
     return path[depth] if depth < len(path) else ""
+
+
+def _block(place: Path, children: Sequence[_Child]) -> str | None:
+    """Whether a module is a block of layers with names, which a shortcut (padded, where it widens) may pass over."""
+    named = not any(child.name.isdigit() for child in children)
+    if named and (place[-1].isdigit() or any(word.endswith(("block", "blocks")) for word in letters_of(place[-1]))):
+        return f"{'.'.join(place)!r} holds several layers with names of their own, as residual blocks do"
+    return None
 
 
 def _unsure(place: Path, children: Sequence[_Child], kinds: Sequence[Kind]) -> str | None:
@@ -246,8 +225,11 @@ def _between_equals(between: Sequence[Kind]) -> list[int]:
 
 def _no_place(found: Sequence[_Child]) -> str | None:
     """Why the names of some children are no names of layers of a chain."""
+    several = [child for child in found if child.end - child.first > 1]
+    if len(several) > 1:
+        return f"and {several[0].name!r} and {several[1].name!r} hold several layers each"
     for child in found:
-        if child.end - child.first > 1:
+        if child in several:
             words = letters_of(child.name)
             flat = all(name.isdigit() for name in child.inner)
             if not (flat and words and words[-1] in LISTS and not numbers_of(child.name)):
@@ -275,21 +257,8 @@ def _no_order(place: Path, children: Sequence[_Child]) -> str | None:
         if any(numbers_of(a) >= numbers_of(b) for a, b in pairwise(counted)):
             return f"and {', '.join(map(repr, row[:4]))} do not count up"
     places = [place_of(row[0]) for _, row in rows]
-    single = [where for where, (_, row) in zip(places, rows, strict=True) if not numbers_of(row[0])]
+    alone = [place_of(row[0]) for _, row in rows if len(row) == 1 and not numbers_of(row[0])]
     known = [where for where in places if where is not None]
-    if any(a > b for a, b in pairwise(known)) or max(Counter(single).values(), default=0) > 1:
+    if any(a > b for a, b in pairwise(known)) or max(Counter(alone).values(), default=0) > 1:
         return "and their names are no places that follow one another"
-    return None
-
-
-def registered_twice(parts: Sequence[Part], tied: Mapping[str, str]) -> str | None:
-    """Whether a layer all of whose tensors another has too may be that layer under a second name, not a second use."""
-    by_weight = {part.keys[0]: part for part in parts if part.kind != "norm"}
-    for part in by_weight.values():
-        own = by_weight.get(tied.get(part.keys[0] or "", ""))
-        if own is None or any(key and tied.get(key) != other for key, other in zip(part.keys, own.keys, strict=True)):
-            continue
-        first, second = path_of(own.key), path_of(part.key)
-        if first[:-1] != second[:-1] or letters_of(first[-1]) != letters_of(second[-1]):
-            return f"{part.name!r} may be a second name of the layer {own.name!r}, or use its tensors a second time"
     return None

@@ -12,9 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from conversions.assembly import LISTED, Layer, Signature, chain, listing
+from conversions.branches import registered_twice, seems_branched
 from conversions.layer_order import ordered_parts
 from conversions.layers import At, Part, follows, parts_of, side_of
-from conversions.other_readings import other_reading, registered_twice, seems_branched
+from conversions.other_readings import other_reading
 from conversions.recording import record
 from conversions.registry import MODULES
 from conversions.tracer import read
