@@ -17,7 +17,7 @@ DEEPEST = 16  # names of a path that are looked at
 BOTH = (  # names that stand side by side in one module, or are networks of their own
     (r"q|query|queries", r"k|keys?", r"v|values?"),
     (r"actors?|policy|pi", r"critics?|value|vf|qf?"),
-    (r"generator|netg|g", r"discriminator|netd|d"),
+    (r"generator|netg", r"discriminator|netd"),
     (r"mu|means?|loc", r"log_?var|logvar|sigma|std|logstd|scale|conf"),
     (r"teacher|online", r"student|target"),
     (r"left|local|coarse|wide|content|user", r"right|global|fine|deep|style|item"),
