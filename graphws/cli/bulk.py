@@ -6,7 +6,7 @@ import json
 import os
 import stat
 from collections import Counter
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -213,6 +213,8 @@ def _template(header: bytes, body: bytes, graph: NetGraph) -> Template | None:
     if not body:  # the file has changed since
         return None
     placed = {spec.key: spec for spec in arch.tensors if spec.part != "remainder"}
+    if _read_by_value(graph, placed):
+        return None
     if arch.num_edges > LARGE or not all(key in entries and entries[key]["dtype"] in DTYPES for key in placed):
         return None
     numbers: dict[str, Tensor] = {}
@@ -235,6 +237,16 @@ def _template(header: bytes, body: bytes, graph: NetGraph) -> Template | None:
     template = Template(arch, len(body), tuple(sources), fixed, notes, x, edge_attr, nodes, edges)
     again = template.fill([body])
     return template if torch.equal(again[0][0], x) and torch.equal(again[1][0], edge_attr) else None
+
+
+def _read_by_value(graph: NetGraph, placed: Iterable[str]) -> bool:
+    """Whether the architecture is that of the values of a tensor that files with one header may differ in.
+
+    Those are the tensors that the graph holds, and counters; a file may put prefixes before their names.
+    """
+    deciding = graph.remainder.fixed
+    counted = any(key.rpartition(".")[2] == COUNTERS for key in deciding)
+    return counted or any(f".{own}".endswith(f".{key}") for key in deciding for own in placed)
 
 
 def _fixed(entries: Mapping[str, Any], placed: Container[str], body: bytes) -> tuple[tuple[int, bytes], ...]:

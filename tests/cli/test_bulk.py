@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
+import conversions
+from graphws.cli.bulk import BulkReader
+from graphws.graph import NetGraph
 from graphws.zoo import open_mixed
 from tests.checkpoint_folders import check_networks, mlp_state, run_import, write
 
@@ -58,3 +61,23 @@ def test_a_file_that_holds_tied_tensors_apart_is_left_out(tmp_path: Path, monkey
     assert run_import(tmp_path / "nets", tmp_path / "zoo", "--module", "own_tied_net:make") == 0
     assert len(open_mixed(tmp_path / "zoo")) == 4
     assert "3.safetensors,Sequential ties tensors that differ" in (tmp_path / "zoo" / "rejected.csv").read_text()
+
+
+@pytest.mark.parametrize("fixed", ["0.bias", "bn.num_batches_tracked"])
+def test_files_whose_weights_decide_the_architecture_are_read_one_by_one(tmp_path: Path, fixed: str) -> None:
+    for i in range(6):
+        state = mlp_state(3, 4, 2, seed=i)
+        state["0.bias"][0] = float(i)
+        write(tmp_path / f"{i}.safetensors", {**state, "bn.num_batches_tracked": torch.tensor(i)})
+
+    def convert(path: Path) -> NetGraph:
+        state = load_file(path)
+        own = {key: state[key] for key in sorted(state) if key[0].isdigit()}
+        number = int(state[fixed].view(-1)[0])
+        graph = conversions.to_graph(own, activation=f"sine:{number + 1}")
+        graph.remainder.fixed = (fixed,)
+        return graph
+
+    reading = BulkReader(tmp_path, convert)([f"{i}.safetensors" for i in range(6)])
+    found = {str(stack.architecture.groups[1].activation): list(stack.rows) for stack in reading.stacks}
+    assert found == {f"sine:{i + 1}": [i] for i in range(6)}
