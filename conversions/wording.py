@@ -42,6 +42,7 @@ def shortened(text: str, longest: int = LONGEST_WORD) -> str:
 
 
 def _message(text: str) -> str:
+    text = shortened(text, 8 * LONGEST)  # before each letter is looked at: it may hold the whole file
     words = re.sub(rf"\S{{{LONGEST_WORD + 1},}}", lambda found: shortened(found[0]), printable(text))
     return shortened(words, LONGEST)
 
