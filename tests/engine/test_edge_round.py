@@ -144,22 +144,6 @@ def test_what_is_kept_for_the_gradient():
 
 
 @pytest.mark.parametrize("dense", [True, False])
-def test_single_precision(dense, monkeypatch):
-    batch = several_chunks(monkeypatch, 5)
-    inputs = states(batch)
-    fused, _, parameters = a_round(batch, dense)
-    results = fused(*inputs)
-    expected = [*results, *gradients(results, inputs + parameters)]
-    singles = [t.detach().float().requires_grad_() for t in inputs]
-    fused, _, parameters = a_round(batch, dense, dtype=torch.float32)
-    results = fused(*singles)
-    found = [*results, *gradients(results, singles + parameters)]
-    for a, b in zip(found, expected, strict=True):
-        assert a.dtype == torch.float32
-        assert error(a, b) < 1e-5
-
-
-@pytest.mark.parametrize("dense", [True, False])
 @pytest.mark.parametrize("keep", [True, False])
 def test_autocast_multiplies_in_bfloat16_and_adds_in_float32(keep, dense, monkeypatch):
     batch = several_chunks(monkeypatch, 5)
