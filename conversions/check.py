@@ -16,7 +16,7 @@ def check_architecture(graph: NetGraph | Architecture, expected: Architecture) -
         expected: The architecture it should be.
 
     Raises:
-        ValueError: In one line, naming the widths, activations, biases and output offset that differ.
+        ValueError: If they differ; names the widths, activations, biases and output offset that differ.
     """
     found = graph if isinstance(graph, Architecture) else graph.architecture
     if found.structure == expected.structure:

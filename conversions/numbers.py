@@ -262,7 +262,7 @@ def evaluated(expression: Expression, sizes: Mapping[int, Any], state: Mapping[s
     """What an expression gives.
 
     Args:
-        expression: As tuples, or as JSON's lists.
+        expression: The expression as tuples, or as JSON's lists.
         sizes: Shape of each value by its number.
         state: The state dict.
 

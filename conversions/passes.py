@@ -92,7 +92,7 @@ class Made(Stored):
     """A tensor that the forward computes entry by entry from one of the state dict (and from numbers).
 
     Args:
-        number: Of the value that it is in the program.
+        number: The number of the value in the program.
     """
 
     number: int = -1
@@ -156,7 +156,7 @@ class Recording:
         inputs: The tensors that come in.
         operations: What is done.
         outputs: Numbers of the values that are returned.
-        dtypes: Of the values, by their number.
+        dtypes: The dtypes of the values, by their number.
         fixed: Keys of tensors of the state dict whose values decided what is done.
         notes: What is to be said of it.
     """
@@ -203,7 +203,7 @@ def made_from(name: str, arguments: Any, entries: int) -> Stored | None:
     """The tensor of the state dict that an operation on the state dict alone computes its result from, entry by entry.
 
     Args:
-        name: Of the operation.
+        name: The name of the operation.
         arguments: Its arguments.
         entries: Number of entries of its result.
 

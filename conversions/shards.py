@@ -52,7 +52,7 @@ def merged(path: Path, read: Callable[[Path], dict[str, Tensor]]) -> dict[str, T
 
     Args:
         path: Its index; or one of its shards, where the folder holds no index and all of them.
-        read: From the path of a shard to its tensors.
+        read: Function from a shard's path to its tensors.
 
     Raises:
         ValueError: If the index is none, names files outside of its folder, or shards lack tensors, hold others, or

@@ -16,7 +16,7 @@ def with_shared_names(
 
     Args:
         state: The tensors of the file.
-        metadata: Of the file; an entry whose text is the key of a tensor, and which names none itself, is a name more.
+        metadata: The file's metadata; an entry whose text is a tensor's key and that names none itself is a name more.
 
     Returns:
         tuple: The state dict, in which the names of one tensor are one tensor, and the notes.

@@ -103,11 +103,11 @@ class Architecture:
 
         Args:
             widths: d_0 to d_L, at least two.
-            activation: Of the hidden layers, as ``"relu"`` or ``"sine:30"``.
+            activation: The activation of the hidden layers, as ``"relu"`` or ``"sine:30"``.
             bias: Whether the layers have a bias; one value for all, or one a layer.
-            output_activation: Of the last layer.
+            output_activation: The activation of the last layer.
             output_offset: Constant added to the output.
-            dtype: Of the state dict's tensors.
+            dtype: The dtype of the state dict's tensors.
             keys: Pattern of the state dict's keys, with ``{layer}`` (0 to L - 1) and ``{part}`` (weight, bias).
 
         Raises:

@@ -59,7 +59,7 @@ class Batch(torch_geometric.data.Batch, NetGraph, metaclass=_BatchMeta):
         """n networks of one architecture from two stacked tensors, without a copy.
 
         Args:
-            architecture: Of all n networks.
+            architecture: The architecture of all n networks.
             x: Node features of shape [n, N, C] or [n, N].
             edge_attr: Edge features of shape [n, E, C] or [n, E].
             **attributes: Tensors with one row a network, as ``y``.

@@ -89,7 +89,7 @@ class Refiner:
     Colours of networks in one row can then be compared; those of different rows are worked out side by side.
 
     Args:
-        architecture: Of all networks, its blocks dense.
+        architecture: The architecture of all networks, its blocks dense.
         blocks: Ranks of the weights of each block, [B, K, out, in]; see :meth:`of`.
     """
 

@@ -62,7 +62,7 @@ def node_values(batch: Batch, inputs: Tensor) -> Tensor:
         Values of shape [N, M], those of input nodes being the inputs, those of bias nodes one.
 
     Raises:
-        ValueError: As :func:`realise`, and if the batch has more than one channel.
+        ValueError: If :func:`realise` refuses the batch, or it has more than one channel.
     """
     if batch.x.size(-1) != 1:
         raise ValueError(f"expected networks, one channel, found {batch.x.size(-1)}")
@@ -86,7 +86,7 @@ def group_signals(batch: Batch, inputs: Tensor) -> tuple[list[Tensor], list[Tens
         network (or on the point); those of the input group are both the inputs.
 
     Raises:
-        ValueError: As :func:`realise`.
+        ValueError: If :func:`realise` refuses the batch.
     """
     return _signals(batch, inputs, folded=False)
 

@@ -23,7 +23,7 @@ class Remainder:
     Opaque to PyG, which would otherwise try to concatenate it in a batch.
 
     Args:
-        tensors: Of the state dict.
+        tensors: The tensors of the state dict.
         notes: What was assumed or left out when the network was read, a sentence each.
         shell: The checkpoint that the state dict was nested in, with ``...`` in place of the state dict's tensors.
         fixed: Keys of the tensors whose values the architecture was read from: it is no other network's unless these

@@ -49,7 +49,7 @@ def apply_operation(operation: str, images: Tensor, low: float = 0.0, high: floa
 
     Args:
         operation: A key of :data:`IMAGE_OPERATIONS`.
-        images: Of shape [n, H, W, C], pixels in [low, high].
+        images: Images of shape [n, H, W, C], pixels in [low, high].
         low: Lowest pixel value.
         high: Highest pixel value.
 

@@ -26,7 +26,7 @@ class OutputCapacity(nn.Module):
 
     Args:
         model: Weight-space network with ``out_channels`` = k.
-        architecture: Of the input networks.
+        architecture: The architecture of the input networks.
         initial_scale: First value of every s.
 
     Shapes:

@@ -87,9 +87,9 @@ def facts_at(
 
     Args:
         facts: A function of a module, which works on the processor.
-        structure: Of the networks.
+        structure: The networks' structure.
         device: Where it is needed.
-        dtype: As it is needed; None for its own.
+        dtype: The dtype that is needed; None for its own.
         options: Hashable.
     """
     return facts(structure, *options).to(device=device, dtype=dtype)

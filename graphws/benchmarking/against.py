@@ -30,11 +30,11 @@ class Contest:
     """Two networks of one kind.
 
     Args:
-        name: Of the model.
+        name: The name of the model.
         theirs: Builds the other package's case for a layout and a batch size.
         ours: Builds this library's case.
         check: Raises ValueError where the other package is missing.
-        checkout: Of the authors' code that ``theirs`` reads, where it is no package; :meth:`at` says where it is.
+        checkout: The authors' code that ``theirs`` reads, where it is no package; :meth:`at` says where it is.
     """
 
     name: str
@@ -143,7 +143,7 @@ def contests_of(name: str, source: Path | None = None) -> list[Contest]:
     """The contests against a package, or against the authors' code in a directory; all that they need is there.
 
     Args:
-        name: In :data:`CONTESTS`.
+        name: The contest's name in :data:`CONTESTS`.
         source: The directory, of code that is no package.
 
     Raises:
@@ -174,11 +174,11 @@ def run_contest(
     """Measure both sides' memory, then their times, in alternation.
 
     Args:
-        contest: From :func:`contests_of`.
+        contest: A contest that :func:`contests_of` gives.
         layout: Widths of the input networks.
         batch: Networks a batch.
         repeats: Rounds counted; two more warm up.
-        threads: Of the processes in which memory is measured; ``prepare`` sets their allocator.
+        threads: Number of threads of the processes in which memory is measured; ``prepare`` sets their allocator.
         device: Where both run.
         compiled: Whether theirs is compiled by torch.compile, in the rounds that warm up.
         after: Called after each measurement, ``2 + 4 * (repeats + 2)`` times.

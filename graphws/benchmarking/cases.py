@@ -91,7 +91,7 @@ class Case:
         forward: Runs the model, without gradients.
         step: Runs a whole training step.
         parameters: Learnable ones.
-        cost: Of the model alone; None where it is not known.
+        cost: The cost of the model alone; None where it is not known.
     """
 
     forward: Callable[[], object]

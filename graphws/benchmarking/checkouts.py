@@ -22,10 +22,10 @@ class Checkout:
     """Research code that is no package: its modules are imported from where its files lie.
 
     Args:
-        name: As ``--against`` has it.
+        name: The name that ``--against`` takes.
         address: Where to clone it from.
         commit: The one this library was compared with.
-        files: Of the root; where one is missing the directory holds something else.
+        files: The files of the root; where one is missing the directory holds something else.
         modules: What is imported.
         needs: Modules of other packages that are imported before.
         bare: Packages whose ``__init__`` is not run, as it imports what editing does not need.

@@ -45,11 +45,11 @@ class Growth:
         axis: A key of :data:`AXES`.
         model: Its name.
         sizes: Along the axis.
-        edges: Of all networks a step, or that are read: what the seconds are held against.
+        edges: Number of edges of all networks in a step, or of those read: what the seconds are held against.
         seconds: Medians.
         spreads: Interquartile ranges, relative to the medians.
         memory: Bytes: kept for the backward pass, or of a process that reads a zoo beyond mapped files.
-        flops: Of a training step of the model; empty where it is not counted.
+        flops: Floating-point operations of a training step of the model; empty where it is not counted.
         moved: Bytes that its operators read and write.
     """
 
@@ -128,7 +128,7 @@ def measure_growth(
         axis: ``"width"``, ``"depth"`` or ``"batch"``.
         model: A name in :data:`~graphws.benchmarking.MODELS`.
         sizes: Ascending.
-        repeats: Of each size; two more warm up.
+        repeats: Number of timed rounds per size; two more warm up.
         device: Where the model runs.
         after: Called after each size.
 

@@ -43,7 +43,7 @@ def peak_memory(
     Args:
         build: Makes the case; on a CPU it is sent to the new process, so it is a function of a module or a ``partial``.
         device: Where the case runs.
-        threads: Of the new process.
+        threads: Number of the new process's threads.
         prepare: Called there first, to set the allocator.
     """
     if torch.device(device).type == "cuda":

@@ -67,7 +67,7 @@ def nfn_case(kind: str, layout: Sequence[int], count: int, *, device: str = "cpu
     """The forward pass and the editing step of the package's network; networks are in its format beforehand.
 
     Args:
-        kind: Of its layers, as ``NPLinear``.
+        kind: The kind of its layers, as ``NPLinear``.
         layout: Widths of the input networks, SIRENs.
         count: Networks a batch.
         device: Where all of it runs.

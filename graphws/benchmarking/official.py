@@ -72,7 +72,7 @@ def official_case(
 
     Args:
         build: Makes the network, and what calls it on its input.
-        checkout: Of the authors' code.
+        checkout: The checkout of the authors' code.
         layout: Widths of the input networks, SIRENs.
         count: Networks a batch.
         source: Where the checkout is.

@@ -36,8 +36,8 @@ class Setting:
         layout: Widths of the input networks.
         layers: Layers of the models.
         k: Output channels, the networks that are rendered and averaged.
-        repeats: Of each case.
-        threads: Of torch.
+        repeats: Number of timed rounds per case.
+        threads: Number of torch's threads.
         device: ``"cpu"`` or ``"cuda"``.
 
     Raises:
@@ -164,7 +164,7 @@ def run_suite(
 
     Args:
         setting: What to measure.
-        rates: Of the machine.
+        rates: The machine's rates.
         prepare: Sets the allocator of the processes in which memory is measured.
         after: Called with a name after each measurement, ``len(jobs) * (1 + 2 * (repeats + 2))`` times in all.
 

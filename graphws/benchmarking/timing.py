@@ -21,7 +21,7 @@ class Timing:
     """Seconds of a thing in each round.
 
     Args:
-        seconds: In the order of the rounds.
+        seconds: The seconds in the order of the rounds.
         busy: In each round the processor time spent, relative to the seconds: below 1 a core where others held it up.
     """
 
@@ -61,7 +61,7 @@ def alternate(
     """Run all cases once a round, in their order, round after round: A B A B ..
 
     Args:
-        cases: By name.
+        cases: The cases by name.
         repeats: Rounds that are counted; two more warm up.
         device: Waited for before the clock is read.
         after: Called after each case of each round.

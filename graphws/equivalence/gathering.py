@@ -61,7 +61,7 @@ class Gatherer:
     """Rounds that are written one after another, and the slots of the states after the last one.
 
     Args:
-        names: Of orbits and slots.
+        names: The names of orbits and slots.
         channels: First channels of nodes and edges.
         state: Channels of the global state, 0 for none.
         new_ends: Whether edges read the new node states.
@@ -90,9 +90,9 @@ class Gatherer:
         """Pass the ids on and end the round.
 
         Args:
-            builder: Of the round.
+            builder: The builder of the round.
             nodes: Slots of the new node states.
-            edges: Of the new edge states.
+            edges: The edges of the new edge states.
             sums: What the global state becomes, read off the nodes' mean before the round, and whether it has signs.
         """
         builder.node(nodes.columns(self.node_ids), {"own": self.nodes.select(self.node_ids)}, signed=False)

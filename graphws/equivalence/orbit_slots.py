@@ -123,7 +123,7 @@ class Terms:
     """The coefficients of one orbit in one layer: rows by channel, columns by what is read.
 
     Args:
-        channels: Of the layer's output.
+        channels: The channels of the layer's output.
     """
 
     channels: int

@@ -43,7 +43,7 @@ class Units:
     Args:
         inputs: Matrices by the name of what they read: at an edge ``edge``, ``source``, ``target``, ``state``; at a
             node ``own``, ``forward``, ``backward``, ``state``; at the global state ``state``, ``nodes``, ``edges``.
-        bias: Of the units.
+        bias: The bias of the units.
     """
 
     inputs: dict[str, Matrix]
@@ -64,11 +64,11 @@ class Round:
         node_out: New node states from these units.
         edges: Hidden units of the edge update, which reads the new node states; None where it reads h.
         edge_out: New edge states from these units.
-        node_bias: Of the node states.
-        edge_bias: Of the edge states.
+        node_bias: The bias of the node states.
+        edge_bias: The bias of the edge states.
         state: Hidden units of the global state's update, before the messages; None without one.
         state_out: New global state from these units.
-        state_bias: Of the global state.
+        state_bias: The bias of the global state.
         residual: Whether the new states are added to the old ones.
     """
 
@@ -93,8 +93,8 @@ class Embedding:
         values: [channels, in_channels].
         kind: ``"facts"``: ``table`` [channels, facts] and ``bias`` read the static facts; ``"learned"``: ``table``
             [orbits, channels].
-        table: Of the encoding.
-        bias: Of the encoding.
+        table: The table of the encoding.
+        bias: The bias of the encoding.
     """
 
     values: Matrix
@@ -108,11 +108,11 @@ class MessageNetwork:
     """A GMN or NG-GNN without normalisation, its parameters sparse matrices in float64.
 
     Args:
-        in_channels: Of nodes and edges.
-        out_channels: Of both.
+        in_channels: Input channels of nodes and edges.
+        out_channels: Output channels of nodes and edges.
         nodes: First node states.
         edges: First edge states.
-        rounds: At least one.
+        rounds: The rounds, at least one.
         node_read: Output matrix and bias of nodes.
         edge_read: Those of edges.
         aggregation: ``"mean"`` or ``"sum"``.

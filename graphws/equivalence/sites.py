@@ -57,7 +57,7 @@ class Layout:
 
     Args:
         architecture: An MLP.
-        space: Of the layer.
+        space: The space of the layer.
     """
 
     architecture: Architecture

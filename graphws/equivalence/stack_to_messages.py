@@ -31,7 +31,7 @@ def messages_of_stack(stack: Stack, radius: float, *, global_state: bool, new_en
     """The message-passing network that equals a stack where |v| <= radius.
 
     Args:
-        stack: To be written.
+        stack: The stack to be written.
         radius: R.
         global_state: Whether what whole layers are pooled to goes through a global state (GMN) or by relay.
         new_ends: Whether edges read the new node states (NG-GNN).

@@ -61,7 +61,7 @@ def translate(
             readout is kept.
         to: ``"dws"``, ``"hnp-nfn"``, ``"np-nfn"``, ``"gmn"`` or ``"ng-gnn"``.
         domain: R, or networks, whose largest value is R; 1000 where None. Read by arrows with gates alone.
-        architecture: Of the input networks, where ``model`` reads any and the arrow needs one.
+        architecture: The architecture of the input networks, where ``model`` reads any and the arrow needs one.
         global_state: For ``to="gmn"``, whether it has one; where None, as the arrow goes in the fewest rounds.
         sparse: Whether the result's matrices are sparse; where None, if the dense ones had more than 4 million entries.
 

@@ -26,7 +26,7 @@ class Step:
 
     Args:
         source: Name of the architecture that is read.
-        target: Of the one that is written.
+        target: Name of the architecture that is written.
         layers: Layers (set-based) or rounds (message passing) of the result.
         channels: Its hidden channels.
         entries: Its parameters that are not zero.
@@ -49,7 +49,7 @@ class Translation:
         source: The model that was translated.
         target: The result.
         step: The arrow that was taken.
-        architecture: Of the input networks it holds for; None where for all.
+        architecture: The architecture of the input networks it holds for; None where it holds for all.
         radius: R where the models are equal for |v| <= R alone; None where on all of V.
         reason: How R was bounded, in words.
         arguments: Constructor arguments of the result's class.
@@ -82,7 +82,7 @@ class Translation:
         Args:
             networks: A batch, or the number of random ones: standard normal, and every second one scaled so that its
                 largest value reaches R.
-            seed: Of the random ones.
+            seed: The seed of the random networks.
 
         Raises:
             ValueError: If a network lies outside the domain, or random ones are asked for and there is no architecture.

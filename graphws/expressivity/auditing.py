@@ -39,9 +39,9 @@ class PrecisionAudit:
     """The networks of one architecture at one precision.
 
     Args:
-        bits: Of simulated quantisation; None as stored.
+        bits: The bit width of simulated quantisation; None as stored.
         satisfied: Networks that satisfy each criterion.
-        shares: The same as a share of all networks, 0 to 1.
+        shares: The share of all networks that satisfy each criterion, 0 to 1.
         ties: For each criterion the networks with tied neurons in each hidden layer.
         tied_neurons: For each criterion the neurons of each hidden layer that share all of it with another one, over
             all networks.
@@ -68,7 +68,7 @@ class ArchitectureAudit:
         layers: Names of the hidden layers.
         networks: How many there are.
         perceptron: Whether they are multi-layer perceptrons, of which alone the paper's theorems speak.
-        precisions: As stored first, then at each bit width.
+        precisions: The findings as stored first, then at each bit width.
     """
 
     architecture: str
@@ -84,7 +84,7 @@ class Summary:
     """All networks at one precision.
 
     Args:
-        bits: Of simulated quantisation; None as stored.
+        bits: The bit width of simulated quantisation; None as stored.
         shares: Share of networks that satisfy each criterion, 0 to 1.
         birthday: Expected share of GP1, see :class:`PrecisionAudit`.
         consequences: What follows for each of the four targets of arXiv 2602.01083.
@@ -102,7 +102,7 @@ class Audit:
 
     Args:
         networks: All networks.
-        precisions: As stored first, then at each bit width.
+        precisions: The findings as stored first, then at each bit width.
         architectures: What was found, an architecture each, in the order in which they appear.
         scheme: How networks were quantised.
     """

@@ -36,7 +36,7 @@ class MapRow:
     """One cell of the map: a target, a setting and a family.
 
     Args:
-        kind: Of the target.
+        kind: The kind of the target.
         target: The example target that was run.
         setting: ``"everywhere"`` (networks with tied biases) or ``"general position"``; for operators on functions with
             the output architecture.
@@ -112,7 +112,7 @@ def expressivity_map(
 
     Args:
         families: Rows; those of the paper by default.
-        seed: Of the networks and of all parameters.
+        seed: The seed of the networks and of all parameters.
         progress: Called with every row as it is done.
     """
     rows = []

@@ -20,7 +20,7 @@ class Family:
     """A model family of arXiv 2602.01083, or a variant of one.
 
     Args:
-        name: Of the family.
+        name: The name of the family.
         bounded: Whether colour refinement (1-WL) bounds what it separates.
         make: Builds an equivariant model from an architecture, hidden channels, layers and output channels.
         head: Names of the last linear layers, whose parameters the outputs are affine in.

@@ -91,7 +91,7 @@ def general_position(networks: NetGraph | Batch | Sequence[NetGraph]) -> General
     Where a layer has several blocks on one side, each has its sums; kernels count with all taps, and GP4 sorts kernels.
 
     Args:
-        networks: Of one architecture of dense blocks, one channel.
+        networks: The networks of one architecture of dense blocks, one channel.
 
     Raises:
         ValueError: If there is no network, architectures are mixed, there are several channels, a value is NaN or

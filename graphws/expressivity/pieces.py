@@ -40,7 +40,7 @@ def piecewise_linear(points: Tensor, values: Tensor, *, units: int, k: int = 1) 
 
     Args:
         points: 0 = t_0 < .. < t_p = 1.
-        values: At these points.
+        values: The values at these points.
         units: n of each network.
         k: Number of networks.
 
@@ -170,7 +170,7 @@ def best_readout(batch: Batch, points: Tensor, values: Tensor) -> tuple[Batch, f
     Args:
         batch: One network of one channel, whose first layer is kept.
         points: Between which g is linear.
-        values: Of g there.
+        values: The values of g at these points.
 
     Returns:
         The network with these, and its error.

@@ -20,11 +20,11 @@ class Outcome:
     """What became of one check.
 
     Args:
-        name: Of the check.
+        name: The name of the check.
         statement: What it states.
         cases: Cases tried.
         error: The worst error; NaN where the check raised.
-        tolerance: With which the statement holds.
+        tolerance: The tolerance within which the statement holds.
         seconds: That it took.
         holds: Whether it holds.
         note: Figures found, or the error message.

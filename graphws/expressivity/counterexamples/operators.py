@@ -26,7 +26,7 @@ class EntryComparison:
         output: The model's output on the networks.
         difference: Largest spread of the output within one class of entries, relative to the largest output.
         error: Largest difference to the target, of the first output channel.
-        bound: Below which no model with equal outputs within the classes can bring that error.
+        bound: The error below which no model with equal outputs within the classes can bring that error.
     """
 
     output: Batch
@@ -45,7 +45,7 @@ class OperatorCounterexample:
     """Networks and an equivariant operator v -> v that no operator of a 1-WL bounded model comes close to.
 
     Args:
-        name: Of the counterexample.
+        name: The name of the counterexample.
         statement: What holds, in one line.
         networks: A homogeneous batch in float64, every bias of a layer equal.
         target: The operator.

@@ -30,7 +30,7 @@ class NetworkPair:
     """Two networks that are not equal up to a permutation of hidden neurons.
 
     Args:
-        name: Of the counterexample.
+        name: The name of the counterexample.
         statement: What holds, in one line.
         networks: The two, as a homogeneous batch in float64.
         explanation: What, why, and with which numbers.
@@ -149,8 +149,8 @@ def distinct_biases(pair: NetworkPair, biases: Sequence[float] | None = None) ->
     """The same weights in general position: distinct biases in every hidden layer, the same in both networks.
 
     Args:
-        pair: Of :func:`prop_6_2` or :func:`regular_pair`.
-        biases: Of the neurons of each hidden layer; by default 1 / (n + 1), .., n / (n + 1), which is .2, .4, .6, .8
+        pair: A pair that :func:`prop_6_2` or :func:`regular_pair` gives.
+        biases: The neurons' biases, layer by layer; by default 1 / (n + 1), .., n / (n + 1), which is .2, .4, .6, .8
             for the smallest pair.
 
     Raises:

@@ -31,7 +31,7 @@ class ReluPieces:
     """Zooming out on a zigzag: f -> f(tri_c(x)) takes Z_n to Z_{cn}, n pieces to c n.
 
     Args:
-        name: Of the counterexample.
+        name: The name of the counterexample.
         statement: What holds, in one line.
         networks: Z_n, one network (1, n, 1) in float64.
         factor: c.

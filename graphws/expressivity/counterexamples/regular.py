@@ -48,9 +48,9 @@ def regular_networks(
     """Networks (1, n, m, 1) with these matrices as W_2, ones as W_1 and W_3, in float64.
 
     Args:
-        matrices: Of one size [m, n].
+        matrices: Matrices of one size [m, n].
         beta: Every bias.
-        activation: Of the hidden layers.
+        activation: The activation of the hidden layers.
         biases: Those of the neurons of each hidden layer instead, for m = n.
 
     Raises:

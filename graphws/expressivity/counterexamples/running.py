@@ -23,7 +23,7 @@ class Separation:
     """What a model says of the two members of a pair.
 
     Args:
-        outputs: Of shape [2, F]: a functional's vectors; of an equivariant model's outputs, the values of every group
+        outputs: Values of shape [2, F]: a functional's vectors; of an equivariant model's outputs, those of every group
             and block in sorted order, which permutations leave as they are.
         difference: The largest difference, relative to the largest output.
     """

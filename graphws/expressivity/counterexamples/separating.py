@@ -39,7 +39,7 @@ def separating_dws(architecture: Architecture | Sequence[int]) -> DWS:
     :func:`separator_value`.
 
     Args:
-        architecture: Of MLPs with two hidden layers and biases, or their widths.
+        architecture: Architecture of MLPs with two hidden layers and biases, or their widths.
 
     Raises:
         ValueError: If there are not two hidden layers.

@@ -120,7 +120,7 @@ def hessian_trace(inputs: Tensor, targets: Tensor | None = None) -> Target[Tenso
     time grow with the square of the number of parameters.
 
     Args:
-        inputs: Of shape [M, d_0].
+        inputs: Inputs of shape [M, d_0].
         targets: y of shape [M, d_L]; by default zero, which makes it the curvature of the squared output.
     """
 

@@ -28,8 +28,8 @@ class TargetKind:
     """One of the four kinds of targets of arXiv 2602.01083, Def. 4.1, and what its theorems say of 1-WL bounded models.
 
     Args:
-        name: Of the kind.
-        maps: From what to what; f is the function of a network, v its parameters.
+        name: The name of the kind.
+        maps: A text that says from what to what it maps; f is the function of a network, v its parameters.
         universal_everywhere: Whether all continuous targets of the kind are approximated on every compact set.
         everywhere: The statement that says so, or denies it.
         universal_in_general_position: Whether they are on compact sets in general position.
@@ -72,8 +72,8 @@ class Target(Generic[Value]):
     """A target that can be computed, to be used as a label.
 
     Args:
-        name: With the values it was made with.
-        kind: Of the four.
+        name: The name, with the values it was made with.
+        kind: One of the four kinds.
         compute: From a batch to a functional's vectors [B, k]; to the values [B, M, d_L] of the wanted functions at M
             given points, for an operator on functions; or to a Batch of one channel, for an operator on weights.
     """

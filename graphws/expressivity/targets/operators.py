@@ -33,7 +33,7 @@ def image_operation(
 
     Args:
         operation: A key of :data:`~graphws.image_operations.IMAGE_OPERATIONS`.
-        coordinates: Of the pixels, row by row, [H * W, 2].
+        coordinates: The coordinates of the pixels, row by row, [H * W, 2].
         shape: H and W.
         pixel_range: Lowest and highest pixel value.
 
@@ -88,7 +88,7 @@ def loss_gradient(inputs: Tensor, targets: Tensor) -> Target[Batch]:
     r"""The gradient of 1/M sum_m |f_v(x_m) - y_m|^2 / 2 in every weight and bias.
 
     Args:
-        inputs: Of shape [M, d_0].
+        inputs: Inputs of shape [M, d_0].
         targets: y of shape [M, d_L], the same for all networks.
     """
 
@@ -112,7 +112,7 @@ def magnitude_mask(share: float, per: Literal["layer", "network"] = "layer") -> 
     Weights as large as the smallest that is kept are all kept, so that the mask does not depend on their order.
 
     Args:
-        share: Of the weights that are pruned, at least 0 and below 1; rounded down to whole weights.
+        share: The share of the weights that are pruned, at least 0 and below 1; rounded down to whole weights.
         per: Whether shares are those of each layer or of the whole network.
 
     Raises:
