@@ -39,7 +39,7 @@ def pass_on(net: Network, input: Value, *args: Any, **kwargs: Any) -> Value:
     return replace(signal(net, input), sole=input.sole and net.alone)
 
 
-for _name in ("clone", "contiguous", "detach", "requires_grad", "to", "identity"):
+for _name in ("clone", "contiguous", "detach", "requires_grad", "to", "cast_to", "identity"):
     RULES[_name] = pass_on
 
 
@@ -91,7 +91,17 @@ KEPT = (
     *("bool", "int", "long", "short", "char", "byte", "signbit", "i0", "round_to", "dynamic_round"),
 )
 RULES |= dict.fromkeys(KEPT, keep)
-ENTRYWISE = {*ACTIVATIONS, *KEPT, "clone", "contiguous", "detach", "to", "identity", *DROPOUTS}  # each entry by itself
+ENTRYWISE = {
+    *ACTIVATIONS,
+    *KEPT,
+    "cast_to",
+    "clone",
+    "contiguous",
+    "detach",
+    "to",
+    "identity",
+    *DROPOUTS,
+}  # each entry by itself
 ENTRYWISE -= {"dynamic_round"}  # by the least and the largest of all
 
 

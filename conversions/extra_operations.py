@@ -13,6 +13,7 @@ from torch.overrides import handle_torch_function, has_torch_function, has_torch
 __all__ = [
     "EXTRA_OPERATIONS",
     "SAME_PADDING",
+    "cast_to",
     "centred",
     "depth_to_space",
     "dynamic_round",
@@ -103,6 +104,13 @@ def dynamic_round(input: Tensor) -> Tensor:
     return ((whole - zero) * scale).detach() + (input - input.detach())
 
 
+def cast_to(input: Tensor, dtype: torch.dtype) -> Tensor:
+    """In another dtype, which is a step of the program even where the recorded signal has it already."""
+    if has_torch_function_unary(input):
+        return handle_torch_function(cast_to, (input,), input, dtype)
+    return input.to(dtype)
+
+
 def depth_to_space(input: Tensor, factor: int) -> Tensor:
     """Channels as positions, those of one channel C apart: [B, r * r * C, H, W] as [B, C, r * H, r * W]."""
     if has_torch_function_unary(input):
@@ -119,4 +127,5 @@ EXTRA_OPERATIONS: dict[str, Callable[..., Any]] = {
     "round_to": round_to,
     "dynamic_round": dynamic_round,
     "depth_to_space": depth_to_space,
+    "cast_to": cast_to,
 }

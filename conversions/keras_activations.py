@@ -39,6 +39,10 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "hard_tanh": F.hardtanh,
     "log_sigmoid": F.logsigmoid,
     "tanh_shrink": F.tanhshrink,
+    "sparse_plus": lambda x: F.relu(x - 1.0) + torch.square(x.clamp(-1.0, 1.0) + 1.0) / 4.0,
+    "sparse_sigmoid": lambda x: (x.clamp(-1.0, 1.0) + 1.0) / 2.0,
+    "glu": lambda x: F.glu(x, -1),
+    "squareplus": lambda x: (x + torch.sqrt(torch.square(x) + 4.0)) / 2.0,
     "hard_shrink": F.hardshrink,
     "soft_shrink": F.softshrink,
 }

@@ -17,7 +17,15 @@ __all__ = ["ArraysOf", "KerasNetwork", "build"]
 
 MODELS = ("Sequential", "Functional", "Model")
 MODULE_STEPS = 100  # that making a module counts, in visits
+WHOLE = ("int8", "uint8", "int16", "int32", "int64")  # dtypes
 EXECUTES = ("Lambda", "TFOpLambda", "SlicingOpLambda")
+REFUSED = {
+    ("LSTM", "GRU", "SimpleRNN", "Bidirectional", "RNN", "ConvLSTM1D", "ConvLSTM2D", "CuDNNLSTM", "CuDNNGRU"): (
+        "a recurrent cell"
+    ),
+    ("MultiHeadAttention", "Attention", "AdditiveAttention", "GroupedQueryAttention"): "attention",
+}
+EVERYWHERE = ("Dense", "Activation", "Dropout", "ReLU", "LeakyReLU", "ELU", "Softmax")  # read the last axis alone
 OWN_MODULES = ("keras", "tf_keras", "tensorflow")
 
 ArraysOf = Callable[[tuple[str, ...], str, str, Sequence[str]], Mapping[str, Tensor]]
@@ -50,24 +58,29 @@ class KerasNetwork(nn.Module):
         calls: The calls in an order in which each reads earlier ones.
         inputs: The tensors that stand for the model's inputs.
         outputs: The tensors that it returns.
-        shape: Its input's shape, without the batch axis; None where the configuration does not say it, or for one size.
+        shapes: Its inputs' shapes, without the batch axis; None where the configuration does not say one.
+        dtypes: Names of the dtypes of inputs that hold whole numbers; empty for the others.
     """
 
     def __init__(
         self,
         parts: Mapping[str, nn.Module],
         calls: Sequence[Call],
-        inputs: Source,
+        inputs: Sequence[Source],
         outputs: Sequence[Source],
-        shape: tuple[int | None, ...] | None,
+        shapes: Sequence[tuple[int | None, ...] | None],
+        dtypes: Sequence[str] = ("",),
     ) -> None:
         super().__init__()
         for name, part in parts.items():
             self.add_module(name.replace(".", "_"), part)
-        self.parts, self.calls, self.inputs, self.outputs, self.shape = dict(parts), calls, inputs, outputs, shape
+        self.parts, self.calls, self.inputs, self.outputs = dict(parts), calls, inputs, outputs
+        self.shapes, self.dtypes = shapes, dtypes
 
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
-        values: dict[Source, Any] = {self.inputs: x}
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        if len(inputs) != len(self.inputs):
+            raise ValueError(f"a model of {len(self.inputs)} inputs is called with {len(inputs)}")
+        values: dict[Source, Any] = dict(zip(self.inputs, inputs, strict=True))
         for call in self.calls:
             given = [values[source] if isinstance(source, Source) else source for source in call.inputs]
             returned = self.parts[call.name](*given)
@@ -87,7 +100,7 @@ def build(model: Mapping[str, Any], arrays_of: ArraysOf, version: str, above: tu
         above: Names of the models that this one is in.
 
     Raises:
-        ValueError: If a layer is custom, executes code, or is not understood, or the model has several inputs.
+        ValueError: If a layer is custom, executes code, or is not understood.
         KeyError, TypeError, IndexError, AttributeError: If the configuration lacks what Keras writes.
     """
     config = model["config"]
@@ -133,10 +146,52 @@ def _part(entry: Mapping[str, Any], names: tuple[str, ...], place: str, arrays_o
             return arrays_of(deeper, f"{place}/layers/{at}", kind, wanted)
 
         return build(entry, inner, version, names)
+    if kind == "TimeDistributed":
+        return _at_each_time(config, names, place, arrays_of, version)
+    for kinds, what in REFUSED.items():
+        if kind in kinds:
+            raise ValueError(f"{where} is of class {kind!r}, {what}; networks with them are not read yet")
     if kind not in LAYERS:
         raise ValueError(f"{where} is of class {kind!r}, which is not understood (custom layers are not run)")
     arrays = arrays_of(names, place, kind, weight_names(kind, config))
     return KerasLayer("/".join(names), kind, config, arrays, version)
+
+
+class EachTime(nn.Module):
+    """A layer or model applied to each entry along the first axis of its input: that axis is one of positions.
+
+    Args:
+        part: What is applied.
+    """
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = part
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dim() < 3:
+            raise ValueError(
+                f"TimeDistributed reads a signal of shape {list(x.shape[1:])}; expected a time axis and more"
+            )
+        if isinstance(self.part, KerasLayer) and self.part.kind in EVERYWHERE:
+            result: Tensor = self.part(x)
+            return result
+        y = self.part(x.flatten(0, 1))
+        return y.unflatten(0, (x.size(0), x.size(1)))
+
+
+def _at_each_time(
+    config: Mapping[str, Any], names: tuple[str, ...], place: str, arrays_of: ArraysOf, version: str
+) -> EachTime:
+    """The layer in a TimeDistributed one, whose arrays stand under its own name."""
+    inner = config["layer"]
+    if inner["class_name"] == "TimeDistributed":
+        raise ValueError(f"layer {'/'.join(names)!r} is a TimeDistributed in another, which is not understood")
+
+    def arrays(_: tuple[str, ...], at: str, kind: str, wanted: Sequence[str]) -> Mapping[str, Tensor]:
+        return arrays_of(names, f"{place}/layer", kind, wanted)
+
+    return EachTime(_part(inner, (*names, str(inner["config"]["name"])), place, arrays, version))
 
 
 # ---- which layer reads which
@@ -155,30 +210,38 @@ def _chain(config: Any, layers: Sequence[Mapping[str, Any]], parts: Mapping[str,
     options: Mapping[str, Any] = {} if isinstance(config, list) else config
     shape = _input_shape(layers[0]["config"]) or _input_shape(options)
     start = previous = Source("", 0)
+    dtype = _dtype(layers[0]["config"]) if layers[0]["class_name"] in ("InputLayer", "Embedding") else ""
     calls = []
     for name in parts:
         calls.append(Call(name, 0, (previous,)))
         previous = Source(name, 0)
     first = next(iter(parts.values()))
-    if shape is None and isinstance(first, KerasNetwork):
-        shape = first.shape
-    return KerasNetwork(parts, calls, start, [previous], shape)
+    if shape is None and isinstance(first, KerasNetwork) and len(first.shapes) == 1:
+        shape = first.shapes[0]
+    return KerasNetwork(parts, calls, [start], [previous], [shape], [dtype])
+
+
+def _dtype(config: Mapping[str, Any]) -> str:
+    """The dtype of an input that holds whole numbers, empty for others."""
+    given = config.get("dtype")
+    return given if isinstance(given, str) and given in WHOLE else ""
 
 
 def _graph(
     config: Mapping[str, Any], layers: Sequence[Mapping[str, Any]], parts: Mapping[str, nn.Module]
 ) -> KerasNetwork:
     ends = [_sources(config[key]) for key in ("input_layers", "output_layers")]
-    if len(ends[0]) != 1:
-        raise ValueError(f"the model has {len(ends[0])} inputs, an input network has one")
-    inputs, kinds = ends[0][0], {str(name): entry for name, entry in zip(parts, layers, strict=True)}
+    inputs, kinds = ends[0], {str(name): entry for name, entry in zip(parts, layers, strict=True)}
+    if not inputs:
+        raise ValueError("the model has no input")
     calls: dict[Source, Call] = {}
     for name, entry in kinds.items():
         for number, node in enumerate(entry.get("inbound_nodes") or ()):
             calls[Source(name, number)] = Call(name, number, _arguments(name, node))
     order = _in_order([Source(end.name, end.call) for end in ends[1]], calls, inputs)
-    shape = _input_shape(kinds[inputs.name]["config"])
-    return KerasNetwork(parts, [calls[source] for source in order], inputs, ends[1], shape)
+    own = [kinds[source.name]["config"] for source in inputs]
+    shapes, dtypes = [_input_shape(config) for config in own], [_dtype(config) for config in own]
+    return KerasNetwork(parts, [calls[source] for source in order], inputs, ends[1], shapes, dtypes)
 
 
 def _sources(value: Any) -> list[Source]:
@@ -199,7 +262,7 @@ def _arguments(name: str, node: Any) -> tuple[Any, ...]:
         given = [{"class_name": "__keras_tensor__", "config": {"keras_history": entry[:3]}} for entry in entries]
         options = [entry[3] for entry in entries if len(entry) > 3 and entry[3]]
     for named in options:
-        odd = {key: value for key, value in named.items() if value is not None and (key, value) != ("training", False)}
+        odd = {key for key, value in named.items() if not _nothing(value) and (key, value) != ("training", False)}
         if odd:
             raise ValueError(f"layer {name!r} is called with options {sorted(odd)}, which are not understood")
     found: list[Any] = []
@@ -218,13 +281,18 @@ def _arguments(name: str, node: Any) -> tuple[Any, ...]:
     return tuple(found)
 
 
-def _in_order(ends: Sequence[Source], calls: Mapping[Source, Call], inputs: Source) -> list[Source]:
+def _nothing(value: Any) -> bool:
+    """Whether an option is left open, for one input or for each of several."""
+    return value is None or (isinstance(value, list) and all(entry is None for entry in value))
+
+
+def _in_order(ends: Sequence[Source], calls: Mapping[Source, Call], inputs: Sequence[Source]) -> list[Source]:
     """The calls that the outputs need, each behind those it reads."""
-    start, done, order = Source(inputs.name, inputs.call), set[Source](), list[Source]()
+    starts, done, order = {Source(source.name, source.call) for source in inputs}, set[Source](), list[Source]()
     open_calls, pending = set[Source](), list(ends)
     while pending:
         source = pending[-1]
-        if source == start or source in done:
+        if source in starts or source in done:
             pending.pop()
             continue
         if source not in calls:
@@ -232,7 +300,7 @@ def _in_order(ends: Sequence[Source], calls: Mapping[Source, Call], inputs: Sour
                 f"call {source.call} of layer {source.name!r} is read, which the configuration does not have"
             )
         needed = [Source(end.name, end.call) for end in calls[source].inputs if isinstance(end, Source)]
-        missing = [end for end in needed if end != start and end not in done]
+        missing = [end for end in needed if end not in starts and end not in done]
         if not missing:
             order.append(pending.pop())
             done.add(source)

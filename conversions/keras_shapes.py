@@ -131,6 +131,22 @@ def _reshape(part: KerasLayer, x: Tensor) -> Tensor:
     return unflatten_last(x, tuple(shape))
 
 
+@layer("RepeatVector")
+def _repeat(part: KerasLayer, x: Tensor) -> Tensor:
+    (count,) = part.sizes("n", 1)
+    if x.dim() != 2:
+        raise part.error(f"expected one axis, found {list(x.shape[1:])}")
+    return x.unsqueeze(1).expand(x.size(0), count, x.size(1))
+
+
+@layer("Embedding", weights={"embeddings": ""})
+def _embedding(part: KerasLayer, x: Tensor) -> Tensor:
+    if part.config.get("mask_zero"):
+        raise part.error("mask_zero is not understood")
+    table = part.array("embeddings", part.config["input_dim"], part.config["output_dim"])
+    return F.embedding(x if not x.is_floating_point() else x.to(torch.int64), table)  # type: ignore[arg-type]
+
+
 @layer("Permute")
 def _permute(part: KerasLayer, x: Tensor) -> Tensor:
     return x.permute(0, *part.config["dims"])

@@ -13,6 +13,7 @@ from conversions.onnx_integers import INTEGERS, is_whole, on_whole
 from conversions.onnx_limits import check_constant
 from conversions.onnx_nodes import Graph, Node
 from conversions.onnx_operations import OPERATORS
+from conversions.onnx_patterns import wrapping_left_out
 from conversions.onnx_shapes import SHAPES
 from conversions.onnx_spatial import SPATIAL
 from conversions.program import EXTRA
@@ -47,7 +48,7 @@ def _prepared(graph: Graph, signals: set[str], taken: set[str], batch: int | Non
         batch: Size of the batch axis that the model fixes, if it does.
         inner: Whether it is in a node, and perhaps never run: what is unknown in it is an error when it is.
     """
-    nodes = _fused_silu(_fused_group_norm(_needed(graph.nodes, graph.outputs), graph), graph)
+    nodes = wrapping_left_out(_fused_silu(_fused_group_norm(_needed(graph.nodes, graph.outputs), graph), graph))
     out = []
     for node in _needed(nodes, graph.outputs):
         if not inner:
@@ -65,7 +66,10 @@ def _prepared(graph: Graph, signals: set[str], taken: set[str], batch: int | Non
         }
         fixed = batch if reads else None
         out.append(replace(node, name=name, attributes=attributes, batch=fixed, reads_signal=reads, signals=which))
-    return replace(graph, nodes=tuple(out))
+    met = {name for node in out if node.reads_signal or node.operator in INTEGERS for name in node.inputs}
+    alone = {name for name, value in graph.tensors.items() if value.numel() == 1} - met  # none of the weights
+    tensors = {name: value.clone() if name in alone else value for name, value in graph.tensors.items()}
+    return replace(graph, nodes=tuple(out), tensors=tensors)
 
 
 def check_known(node: Node) -> None:

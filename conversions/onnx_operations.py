@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from conversions.extra_operations import cast_to
 from conversions.onnx_nodes import DTYPES, Node, Operator, numbers, registering
 
 __all__ = ["OPERATORS"]
@@ -196,6 +197,8 @@ def softmax(node: Node, x: Tensor) -> Tensor:
 @operator("Cast", "CastLike")
 def cast(node: Node, x: Tensor, like: Tensor | None = None) -> Tensor:
     dtype = DTYPES.get(node.get("to", 0)) if like is None else like.dtype
-    if dtype is None or (node.reads_signal and not dtype.is_floating_point):
+    if dtype is None:
         raise node.error(f"a cast to {dtype or node.get('to', 0)} is not understood")
+    if node.follows(0):  # whatever the dtype that it is recorded in
+        return cast_to(x, dtype)
     return x if x.dtype == dtype else x.to(dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,8 @@ from conversions.wording import first_line
 __all__ = ["dims_of", "onnx_package", "parsed"]
 
 CORE = ("", "ai.onnx")  # names of ONNX's own set of operators
-NEVER_WEIGHTS = (torch.int64, torch.bool)  # sizes, axes, indices, conditions: numbers of the program
+NEVER_WEIGHTS = (torch.int64, torch.bool)
+READ_WHOLE = re.compile("Linear|Integer|^(Cast|Transpose|Identity|Reshape)$")  # operators that read weights in 8 bits
 
 
 def onnx_package() -> Any:
@@ -60,7 +62,8 @@ def _body(proto: Any, state: dict[str, Tensor], version: int, above: str) -> tup
     if proto.sparse_initializer:
         raise ValueError("sparse initializers are not understood")
     own: dict[str, Tensor] = {tensor.name: _tensor(tensor, tensor.name) for tensor in proto.initializer}
-    numbers = {name for name, value in own.items() if value.dtype in NEVER_WEIGHTS}
+    whole = {name for node in proto.node if READ_WHOLE.search(node.op_type) for name in node.input}
+    numbers = {name for name, value in own.items() if _is_number(value, name in whole)}
     nodes = []
     for index, node in enumerate(proto.node):
         domain = "" if node.domain in CORE else f"{node.domain}."
@@ -69,13 +72,18 @@ def _body(proto: Any, state: dict[str, Tensor], version: int, above: str) -> tup
         attributes = {entry.name: _attribute(entry, name, state, version, where) for entry in node.attribute}
         if not domain and node.op_type == "Constant" and node.output:
             value = own[node.output[0]] = _constant(attributes, name)
-            if value.numel() == 1 or value.dtype in NEVER_WEIGHTS:
+            if value.numel() == 1 or _is_number(value, node.output[0] in whole):
                 numbers.add(node.output[0])
             continue
         operator = f"{domain}{node.op_type}"
         nodes.append(Node(name, operator, tuple(node.input), tuple(node.output), attributes, version))
     state.update({name if name not in state else f"{above}{name}": value for name, value in own.items()})
     return tuple(nodes), {name: value.clone() if name in numbers else value for name, value in own.items()}
+
+
+def _is_number(value: Tensor, whole: bool) -> bool:
+    """Whether a tensor is none of weights: sizes, axes, indices, tokens, conditions."""
+    return not value.is_floating_point() and (value.dtype in NEVER_WEIGHTS or not whole)
 
 
 def _attribute(entry: Any, node: str, state: dict[str, Tensor], version: int, above: str) -> Any:

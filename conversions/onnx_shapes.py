@@ -74,7 +74,19 @@ def unsqueeze(node: Node, x: Tensor, axes: Tensor | None = None) -> Tensor:
 
 @operator("Concat")
 def concat(node: Node, *inputs: Tensor) -> Tensor:
-    return inputs[0] if len(inputs) == 1 else torch.cat(inputs, node.get("axis", 0))
+    if len(inputs) == 1:
+        return inputs[0]
+    axis, at = node.get("axis", 0), [i for i in range(len(inputs)) if node.follows(i)]
+    ends = [value for value in (*inputs[: at[0]], *inputs[at[-1] + 1 :]) if value.numel()] if at else []
+    if not ends or not all(value.is_floating_point() and bool((value == value.flatten()[0]).all()) for value in ends):
+        return torch.cat(inputs, axis)
+    x = torch.cat(inputs[at[0] : at[-1] + 1], axis) if len(at) > 1 else inputs[at[0]]
+    outer = [0, 0] * (x.dim() - 1 - axis % x.dim())
+    for value in ends[: sum(inputs[i].numel() > 0 for i in range(at[0]))][::-1]:  # padding, for any number of inputs
+        x = F.pad(x, [*outer, value.shape[axis], 0], value=float(value.flatten()[0]))
+    for value in ends[sum(inputs[i].numel() > 0 for i in range(at[0])) :]:
+        x = F.pad(x, [*outer, 0, value.shape[axis]], value=float(value.flatten()[0]))
+    return x
 
 
 @operator("Split")
@@ -95,8 +107,12 @@ def slices(node: Node, x: Tensor, *inputs: Tensor | None) -> Tensor:
     axes = list(range(len(starts))) if axes is None else axes
     keys = [slice(None)] * x.dim()
     for axis, start, end, step in zip(axes, starts, ends, steps or [1] * len(starts), strict=True):
-        if step < 1:
-            raise node.error(f"a step of {step} is not understood")
+        if step == 0:
+            raise node.error("a step of 0 is not understood")
+        if step < 0:  # the same entries of the axis turned round, where entry i is entry -1 - i
+            first, last = None if start >= ENDLESS else -1 - start, None if end <= -ENDLESS else -1 - end
+            x, keys[axis] = x.flip(axis), slice(first, last, -step)
+            continue
         keys[axis] = slice(None) if (start, step) == (0, 1) and end >= ENDLESS else slice(start, end, step)
     return x if all(key == slice(None) for key in keys) else x[tuple(keys)]
 

@@ -215,7 +215,10 @@ def real_argument(value: Any, scope: Scope) -> Any:
         constant = torch.frombuffer(raw, dtype=dtype) if raw else torch.empty(0, dtype=dtype)
         constant = constant.reshape(value["shape"]).to(scope.like.device)
         constant = constant.expand(scope.rows, *constant.shape[1:]) if "rows" in value else constant
-        return constant.to(scope.like.dtype) if constant.is_floating_point() and constant.dim() else constant
+        half = constant.dtype in (torch.float16, torch.bfloat16)  # of a network that casts by itself
+        return (
+            constant.to(scope.like.dtype) if constant.is_floating_point() and constant.dim() and not half else constant
+        )
     if "slice" in value:
         return slice(*real_argument(value["slice"], scope))
     return ... if "ellipsis" in value else getattr(torch, value["type"])

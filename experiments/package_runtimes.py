@@ -36,6 +36,7 @@ SIZES = {  # of inputs that their files leave open, where the usual ones are no 
     "ch_ppocr_mobile_v2.0_cls_mobile.onnx": (48, 192),
 }
 HIGHEST = {"model.onnx": 256}  # of whole-number inputs; else 10
+TOKENS = ("deepcut.onnx", "oskut-deepcut.onnx", "oskut-tl-deepcut-tnhc.onnx", "oskut-tl-deepcut-ws.onnx")  # as reals
 Outputs = list[Tensor]
 
 
@@ -195,7 +196,7 @@ def _examples(proto: Any, path: Path) -> list[Tensor]:
                 size = open_sides[position] if position >= 0 else 64
             dims[i] = size if size > 0 else sides[i]
         kind = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-        if kind.kind in "iu":
+        if kind.kind in "iu" or path.name in TOKENS:
             drawn = torch.randint(0, HIGHEST.get(path.name, 10), dims, generator=generator)
             found.append(torch.from_numpy(drawn.numpy().astype(kind)))
         else:

@@ -179,10 +179,54 @@ def permuted() -> Any:
     return _sequential((4, 5, 3), L.Conv2D(6, 2), L.Permute((3, 1, 2)), L.Flatten(), L.Dense(4))
 
 
+def two_inputs() -> Any:
+    """A signal and a vector, joined late; two outputs."""
+    signal, vector = L.Input((12, 2), name="signal"), L.Input((3,), name="vector")
+    x = L.Conv1D(6, 3, padding="causal", activation="relu")(signal)
+    x = L.GlobalAveragePooling1D()(x)
+    joined = L.Concatenate()([x, L.Dense(5, activation="tanh")(vector)])
+    return keras.Model([signal, vector], [L.Dense(4)(joined), L.Dense(2, activation="softmax")(joined)])
+
+
+def inner_of_two() -> Any:
+    """A model of two inputs in another."""
+    first, second = L.Input((6,)), L.Input((6,))
+    inner = keras.Model([first, second], L.Add()([L.Dense(5)(first), L.Dense(5)(second)]))
+    inputs = L.Input((4,))
+    x = L.Dense(6, activation="relu")(inputs)
+    return keras.Model(inputs, L.Dense(3)(inner([x, L.Dense(6)(x)])))
+
+
+def timed() -> Any:
+    """The same layers at each time."""
+    return _sequential(
+        (5, 8, 8, 2),
+        L.TimeDistributed(L.Conv2D(4, 3, activation="relu")),
+        L.TimeDistributed(L.GlobalAveragePooling2D()),
+        L.TimeDistributed(L.Dense(6, activation="relu")),
+        L.Conv1D(3, 2),
+    )
+
+
+def merges() -> Any:
+    inputs = L.Input((9, 9, 2))
+    a, b, c = (L.Conv2D(4, 3, activation="relu")(inputs) for _ in range(3))
+    x = L.Minimum()([L.Maximum()([a, b]), c])
+    x = L.Average()([x, L.Subtract()([a, L.Multiply()([b, c])])])
+    x = L.Cropping2D(((1, 0), (0, 2)))(L.ZeroPadding2D(1)(L.UpSampling2D(2)(x)))
+    return keras.Model(inputs, L.Dense(3)(L.GlobalMaxPooling2D()(L.SeparableConv2D(5, 2)(x))))
+
+
+def repeated() -> Any:
+    return _sequential(
+        (4,), L.Dense(6, activation="elu"), L.RepeatVector(5), L.Conv1D(3, 2), L.GlobalAveragePooling1D()
+    )
+
+
 MODELS: dict[str, Callable[[], Any]] = {
     build.__name__: build
     for build in (
         lenet, strided, mobile, unet, transposed, norms, perceptron, residual, sequence, volume, nested, shared,
-        channels_first, any_size, generator, narrow, permuted,
+        channels_first, any_size, generator, narrow, permuted, two_inputs, inner_of_two, timed, merges, repeated,
     )
 }  # fmt: skip

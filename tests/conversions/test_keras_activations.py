@@ -23,7 +23,7 @@ def _layer(kind: str, version: str = "3.15.1", **config: Any) -> torch.nn.Module
     return build(model, lambda *_: {}, version)
 
 
-X = torch.linspace(-7.0, 7.0, 57).view(3, 19)
+X = torch.linspace(-7.0, 7.0, 54).view(3, 18)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)

@@ -59,7 +59,7 @@ def _tensor(name: str = "x") -> dict[str, Any]:
 def test_merges(kind: str, arguments: list[Any], expected: Any) -> None:
     network = build(_model(kind, {}, [{"args": arguments, "kwargs": {}}]), lambda *_: {}, "3")
     x = torch.randn(2, 3)
-    assert network.shape == (3,)
+    assert network.shapes[0] == (3,)
     torch.testing.assert_close(network(x), expected(x))
 
 
@@ -99,4 +99,4 @@ def test_what_does_not_fit_is_named(model: dict[str, Any], message: str) -> None
 
 def _run(model: dict[str, Any]) -> Any:
     network = build(model, lambda *_: {}, "3")
-    return network(torch.zeros(1, *(network.shape or ())))
+    return network(torch.zeros(1, *(network.shapes[0] or ())))

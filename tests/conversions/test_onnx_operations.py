@@ -142,8 +142,8 @@ BAD = {
     "training": ([node("BatchNormalization", ["a", "s", "s", "s", "s"], ["b"], training_mode=1)], "training_mode=1"),
     "even_lrn": ([node("LRN", ["a"], ["b"], size=2)], "even size"),
     "slope": ([node("PRelu", ["a", "five"], ["b"])], "not one a channel"),
-    "cast": ([node("Cast", ["a"], ["b"], to=7)], "a cast to torch.int64"),
-    "step": ([node("Slice", ["a", "i", "j", "i", "k"], ["b"])], "a step of -1"),
+    "cast": ([node("Cast", ["a"], ["b"], to=8)], "a cast to 8"),
+    "step": ([node("Slice", ["a", "i", "j", "i", "j"], ["b"])], "a step of 0"),
     "unknown_torch": ([node("Det", ["a"], ["b"])], "operator Det.*not understood|Det"),
     "huge": ([node("ConstantOfShape", ["n"], ["c"]), node("Add", ["a", "c"], ["b"])], "is too large"),
 }

@@ -43,6 +43,12 @@ SHAPES: dict[str, tuple[list[Any], dict[str, Any], int, int]] = {
         [node("Slice", ["a", "s", "e", "i", "t"], ["b"])],
         {"s": ints(0, -4), "e": ints(99, -1), "i": ints(2, 3), "t": ints(2, 1)}, 4, 18,
     ),
+    "slice_back": (
+        [node("Slice", ["a", "s", "e", "ax", "t"], ["b"])],
+        {"s": ints(-2, 5), "e": ints(-(2**63), 0), "ax": ints(2, 3), "t": ints(-1, -2)},
+        4,
+        18,
+    ),
     "slice_nothing": ([node("Slice", ["a", "s", "e"], ["b"])], {"s": ints(0), "e": ints(2**62)}, 4, 18),
     "slice_old": ([node("Slice", ["a"], ["b"], starts=[1], ends=[3], axes=[3])], {}, 4, 9),
     "transpose": (
