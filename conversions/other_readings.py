@@ -21,6 +21,7 @@ from conversions.layers import WEIGHT_WORD, At, Part, follows, other_layout
 __all__ = ["other_reading"]
 
 OPPOSITES = {"decoder", "dec", "up", "generator", "gen"}  # where convolutions are often transposed
+FACTORS = ({"a", "b"}, {"u", "v"}, {"down", "up"}, {"left", "right"})  # names of the parts of a product
 # lists of these do not run one after the other, or not without a sum
 BESIDE = re.compile(
     r"\w*blocks?|heads?|towers?|models|nets|networks|members?|ensemble|critics?|actors?|streams?|paths?|views?"
@@ -45,6 +46,7 @@ def other_reading(parts: Sequence[Part]) -> str | None:
     return (
         _in_other_layout(parts)
         or _transposed(weighted)
+        or _factors(weighted)
         or _in_parallel(weighted, kinds)
         or _joined_otherwise([path_of(part.key) for part in weighted], kinds)
     )
@@ -83,6 +85,18 @@ def _transposed(weighted: Sequence[Part]) -> str | None:
         and any(word in OPPOSITES for name in path_of(part.key) for word in letters_of(name))
     ]
     return f"these may be convolutions or transposed ones: {_listed(found)}" if found else None
+
+
+def _factors(weighted: Sequence[Part]) -> str | None:
+    """Whether two layers may be the factors of one weight of low rank, with nothing between them."""
+    for first, second in pairwise(weighted):
+        paths = [path_of(part.key) for part in (first, second)]
+        names = {path[-1].lower() for path in paths if path}
+        narrow = first.size[0] < min(first.inputs, second.size[0])  # the second times the first
+        turned = first.inputs == second.size[0] < first.size[0]  # the first times the second
+        if (narrow or turned) and names in FACTORS and paths[0][:-1] == paths[1][:-1]:
+            return f"these may be the two factors of one weight of low rank: {_listed([first, second])}"
+    return None
 
 
 def _in_parallel(weighted: Sequence[Part], kinds: Sequence[Kind]) -> str | None:

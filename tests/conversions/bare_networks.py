@@ -27,6 +27,9 @@ def state_of(text: str) -> dict[str, Tensor]:
 
 
 NO_CHAINS = {
+    "factors U and V": "fc.U:8x2 fc.V:2x8",
+    "factors A and B": "fc.A:2x8 fc.B:8x2",
+    "a layer of low rank": "fc1:16x8 fc2.down:2x16 fc2.up:16x2 fc3:4x16",
     "resnet blocks": (
         "conv1:8x3x3x3 layer1.0.conv1:8x8x3x3 layer1.0.conv2:8x8x3x3 layer1.1.conv1:8x8x3x3 "
         "layer1.1.conv2:8x8x3x3 fc:4x8"
