@@ -168,7 +168,9 @@ def _two(net: Network, a: Value, b: Value, kind: str) -> Value:
     if not a.segments and not b.segments:
         return same_axes(net, replace(a, unread=a.unread and b.unread, reduced=(*a.reduced, *b.reduced)))
     if not a.segments or not b.segments:  # a number an input, or a map of positions: no neurons of its own
-        known = a if a.segments else b
+        known, other = (a, b) if a.segments else (b, a)
+        if other.shape[known.axis or 0] > 1:
+            raise net.error("positions of one stand where the other has channels")
         return _broadcast(net, replace(known, sole=False))
     _check_aligned(net, a, b)
     if a.channels < b.channels:
@@ -236,7 +238,7 @@ def _check_aligned(net: Network, a: Value, b: Value) -> None:
     orders = [
         [(atom.kind, atom.size if atom.kind == "p" else 0) for atom in value.dims[value.axis or 0] if atom.size != 1]
         for value in (a, b)
-        if value.channels > 1
+        if value.channels > 1 or value.shape[value.axis or 0] > 1
     ]
     if len(orders) == 2 and orders[0] != orders[1]:
         raise net.error("channels and positions that stand on one axis in different orders do not meet")

@@ -46,7 +46,7 @@ class _Piece:
 def natural_axis(net: Network, value: Value, avoid: Sequence[int] = ()) -> int:
     """The axis along which the fewest pairs of a channel and a neuron stand; none of some, where there is another."""
     own = entries_of(net, value)
-    _, at, _ = one_input(net, own)
+    _, at, _ = one_input(net, own, value.shape)
     nodes = own.nodes
     for axis in range(nodes.ndim):
         if (nodes == nodes.take([0], axis)).all() or axis == at:
@@ -105,7 +105,7 @@ def _single(net: Network, value: Value, own: Entries) -> Value:
     node = int(own.nodes.flat[0])
     if node < 0:
         raise net.error("it reads constants alone")
-    _, at, pattern = one_input(net, own)
+    _, at, pattern = one_input(net, own, value.shape)
     dims = [_positions(size, pattern if i == at else None) for i, size in enumerate(own.nodes.shape)]
     ones = [i for i, size in enumerate(own.nodes.shape) if size == 1]
     channel = ones[0] if ones else min(1, len(dims) - 1)
@@ -124,7 +124,7 @@ def _positions(size: int, pattern: np.ndarray | None) -> tuple[Atom, ...]:
 
 
 def _table(net: Network, value: Value, own: Entries, axis: int) -> _Table:
-    one, at, pattern = one_input(net, own)
+    one, at, pattern = one_input(net, own, value.shape)
     if at == axis:
         raise net.error(f"axis {axis} of {list(value.shape)} runs over the batch")
     nodes, places = (np.moveaxis(part, axis, 0).reshape(part.shape[axis], -1) for part in (one.nodes, one.places))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -122,7 +122,9 @@ def entrywise(net: Network, value: Value) -> Value:
     """What changes the entries of a value one by one, all in the same way."""
     own = entries_of(net, value)
     first = net.new_places(None, int(own.places.max()) + 1)
-    places = np.where(own.nodes < 0, own.places, own.places + first)
+    places = own.places + first
+    for constant in np.unique(own.places[own.nodes < 0]).tolist():  # another one now
+        places[(own.nodes < 0) & (own.places == constant)] = net.number_of((net.label_of_operation, constant))
     return _told(net.shape, Entries(own.nodes, places, own.rows))
 
 
@@ -153,8 +155,8 @@ def moved(net: Network, run: Callable[..., Any], args: Sequence[Any], kwargs: di
         if isinstance(leaf, (Stored, Computed)):
             raise net.unknown("of a signal and a tensor of the state dict")
         if isinstance(leaf, Rows):
-            leaf = leaf.one.expand(2, *leaf.one.shape[1:])
-        if isinstance(leaf, Tensor) and (leaf.is_floating_point() or name in JOINING):
+            known.append(_constants(net, leaf.one.expand(2, *leaf.one.shape[1:]), each=True))
+        elif isinstance(leaf, Tensor) and (leaf.is_floating_point() or name in JOINING):
             known.append(_constants(net, leaf))
         elif isinstance(leaf, Value):
             known.append(entries_of(net, leaf))
@@ -176,33 +178,48 @@ def moved(net: Network, run: Callable[..., Any], args: Sequence[Any], kwargs: di
     joined = [np.concatenate([getattr(own, name).reshape(-1) for own in known]) for name in ("nodes", "places", "rows")]
     shapes = net.operation.shapes if net.operation else ()
     told = [Entries(*(part[found.long().numpy()] for part in joined)) for found in results]
-    for entries in told:
-        one_input(net, entries)
+    for entries, shape in zip(told, shapes, strict=True):
+        one_input(net, entries, shape)
     return [_told(shape, entries) for shape, entries in zip(shapes, told, strict=True)]
 
 
-def one_input(net: Network, own: Entries) -> tuple[Entries, int, np.ndarray]:
+def one_input(net: Network, own: Entries, shape: Sequence[int]) -> tuple[Entries, int, np.ndarray]:
     """The entries of one input, the axis that holds the inputs, and which of two each of its indices belongs to.
+
+    Args:
+        net: The network being read.
+        own: The entries of two inputs.
+        shape: As it was recorded.
 
     Raises:
         UnknownError: If the inputs lie on no one axis, or differ.
     """
-    for axis, size in enumerate(own.rows.shape):
-        lines = np.moveaxis(own.rows, axis, 0).reshape(size, -1)
+    for axis, pattern in _patterns(own.rows, shape):
+        both = [
+            Entries(*(part.compress(pattern == row, axis) for part in (own.nodes, own.places, own.rows)))
+            for row in (0, 1)
+        ]
+        if (both[0].nodes == both[1].nodes).all() and (both[0].places == both[1].places).all():
+            return both[0], axis, pattern
+    raise net.error("it picks or mixes inputs of the batch")
+
+
+def _patterns(rows: np.ndarray, shape: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+    """Axes that may hold two inputs, and which of them each index belongs to."""
+    unknown = bool((rows < 0).all())  # constants alone, whose axis the recorded shape says
+    for axis, (size, recorded) in enumerate(zip(rows.shape, shape, strict=True)):
+        if size % 2 or recorded * 2 != size * BATCH:
+            continue
+        lines = np.moveaxis(rows, axis, 0).reshape(size, -1)
         high, low = lines.max(1), np.where(lines < 0, 2, lines).min(1)
         told = low < 2
-        if size % 2 or not (high == low)[told].all() or {*low[told].tolist()} != {0, 1}:
+        if not unknown and (not (high == low)[told].all() or {*low[told].tolist()} != {0, 1}):
             continue
         for inner in (d for d in range(size // 2, 0, -1) if (size // 2) % d == 0):
             pattern = np.arange(size) // inner % 2
             if (pattern == low)[told].all():
-                parts = [
-                    Entries(*(part.compress(pattern == row, axis) for part in (own.nodes, own.places, own.rows)))
-                    for row in (0, 1)
-                ]
-                if (parts[0].nodes == parts[1].nodes).all() and (parts[0].places == parts[1].places).all():
-                    return parts[0], axis, pattern
-    raise net.error("it picks or mixes inputs of the batch")
+                yield axis, pattern
+                break
 
 
 def _is_leaf(value: Any) -> bool:
@@ -215,8 +232,10 @@ def _padding(named: str, args: Sequence[Any], kwargs: dict[str, Any]) -> float:
     return float(value) if isinstance(value, (int, float)) else 0.0
 
 
-def _constants(net: Network, tensor: Tensor) -> Entries:
+def _constants(net: Network, tensor: Tensor, *, each: bool = False) -> Entries:
+    """The entries of a constant, which has a row for each of two inputs, or none of its own."""
     values = tensor.detach().double().cpu().numpy()
     numbers = np.vectorize(net.number_of, otypes=[np.int64])(values) if values.size else values.astype(np.int64)
     none = np.full(values.shape, -1)
-    return Entries(none, numbers, none)
+    rows = np.broadcast_to(np.arange(2).reshape(2, *[1] * (values.ndim - 1)), values.shape) if each else none
+    return Entries(none, numbers, rows)

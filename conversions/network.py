@@ -16,7 +16,9 @@ from graphws.components import EdgeBlock, Input, NodeGroup, TensorSpec
 
 __all__ = ["Network", "UnknownError"]
 
-READ = ("groups", "blocks", "specs", "labels", "input_axes", "vocabularies")  # fields that rules add to
+READ = (  # fields that rules add to
+    *("groups", "blocks", "specs", "labels", "input_axes", "vocabularies", "group_names", "block_names"),
+)
 
 
 class UnknownError(ValueError):
@@ -53,7 +55,7 @@ class Network:
     operation: Recorded | None = None
     places: dict[int, tuple[int, object]] = field(default_factory=dict)  # of values by their id, and the value
     next_place: int = 0
-    constants: dict[float, int] = field(default_factory=dict)  # their numbers
+    constants: dict[object, int] = field(default_factory=dict)  # their numbers
     group_names: dict[str, int] = field(init=False, default_factory=dict)  # and the last number behind each
     block_names: dict[str, int] = field(init=False, default_factory=dict)
 
@@ -92,9 +94,9 @@ class Network:
             self.places[key] = first, kept
         return first
 
-    def number_of(self, constant: float) -> int:
+    def number_of(self, constant: object) -> int:
         """A number for a constant, the same for the same."""
-        return self.constants.setdefault(float(constant), -1 - len(self.constants))
+        return self.constants.setdefault(constant, -1 - len(self.constants))
 
     def mark(self) -> dict[str, Any]:
         """What has been read so far, to come back to."""

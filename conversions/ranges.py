@@ -23,7 +23,7 @@ def concatenate(net: Network, tensors: Any, dim: int = 0, **kwargs: Any) -> Valu
     tensors = [tensor for tensor in tensors if tensor.shape[axis] > 0] or tensors
     known = next((tensor for tensor in tensors if tensor.segments), None)
     if known is not None and known.axis != axis:
-        if any((tensor.segments, tensor.axis) != (known.segments, known.axis) for tensor in tensors):
+        if any(_lies(tensor) != _lies(known) for tensor in tensors):
             raise net.error("a concatenation along positions of different neurons is not understood")
         return keep(net, known)
     values = [net.decide(tensor, axis) for tensor in tensors]
@@ -33,6 +33,12 @@ def concatenate(net: Network, tensors: Any, dim: int = 0, **kwargs: Any) -> Valu
     dims = list(values[0].dims)
     dims[axis] = (Atom("c", sum(value.channels for value in values)),)
     return Value(tuple(dims), segments)
+
+
+def _lies(value: Value) -> tuple[object, ...]:
+    """Which neurons a value runs over, and how they and positions stand on the axis."""
+    order = [] if value.axis is None else [(atom.kind, atom.size) for atom in value.dims[value.axis] if atom.size != 1]
+    return value.segments, value.axis, order
 
 
 @rule("chunk", "split", "tensor_split", "unbind", "split_with_sizes")
@@ -52,6 +58,18 @@ def divide(net: Network, input: Value, sizes: Any, dim: int = 0) -> tuple[Value,
 def narrow(net: Network, input: Value, dim: int, start: int, length: int) -> Value:
     """A range of one axis."""
     return part_of(net, input, dim % len(signal(net, input).dims), start, start + length)
+
+
+@rule("tensor_unfold")
+def frames(net: Network, input: Value, dimension: int, size: int, step: int) -> Value:
+    """Frames of an axis of the input: the entries of one may become its channels, and frames positions."""
+    axis = dimension % len(signal(net, input).dims)
+    dim = input.dims[axis]
+    if not input.unread or len(dim) != 1 or dim[0].kind != "u" or dim[0].size != dim[0].whole:
+        raise net.unknown()
+    dims = [*input.dims, (Atom("u", size, dim[0].stride, 0, size),)]
+    dims[axis] = (Atom("p", net.shape[axis]),)
+    return replace(input, dims=tuple(dims), sole=False)
 
 
 @rule("getitem")

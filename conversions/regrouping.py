@@ -23,7 +23,7 @@ __all__ = ["applied"]
 
 ARRANGED = (  # they move entries and have no other rule
     *("stack", "hstack", "vstack", "dstack", "column_stack", "select", "tile", "repeat_interleave"),
-    *("pixel_unshuffle", "channel_shuffle", "native_channel_shuffle", "tensor_unfold", "unfold", "rot90", "fliplr"),
+    *("pixel_unshuffle", "channel_shuffle", "native_channel_shuffle", "unfold", "rot90", "fliplr"),
     *("flipud", "diagonal", "take_along_dim", "masked_select", "atleast_2d", "atleast_3d", "block_diag"),
 )
 MOVES = {
@@ -31,7 +31,18 @@ MOVES = {
     *("flatten", "view", "reshape", "unflatten", "unflatten_last", "squeeze", "unsqueeze", "view_as", "reshape_as"),
     *("permute", "transpose", "swapaxes", "movedim", "moveaxis", "t", "T", "mT", "swapdims", "pixel_shuffle"),
     *("cat", "concat", "concatenate", "chunk", "split", "tensor_split", "unbind", "split_with_sizes", "narrow"),
-    *("getitem", "index_select", "roll", "flip", "pad", "expand", "repeat", "expand_as", "broadcast_to"),
+    *(
+        "getitem",
+        "index_select",
+        "tensor_unfold",
+        "roll",
+        "flip",
+        "pad",
+        "expand",
+        "repeat",
+        "expand_as",
+        "broadcast_to",
+    ),
 }
 ARITHMETIC = {  # each entry by itself where the other operands are numbers
     *("add", "radd", "sub", "subtract", "rsub", "mul", "multiply", "rmul", "div", "divide", "true_divide", "rtruediv"),

@@ -203,3 +203,24 @@ def test_what_stays_out_is_said_in_one_sentence(name: str) -> None:
         conversions.to_graph(net.eval(), torch.randn(2, 4, 3))
     assert "not understood yet" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_positions_do_not_meet_channels() -> None:
+    net = Net(
+        lambda m, x: m.b((s := m.a(x).relu().sum(1)) + m.c(s).tanh()),
+        a=nn.Conv1d(2, 3, 1),
+        b=nn.Linear(4, 2),
+        c=nn.Linear(4, 4),
+    )
+    torch.manual_seed(4)
+    assert_exact(drawn(net), torch.randn(3, 2, 4, dtype=torch.float64))
+
+
+def test_constants_that_an_activation_changed_are_others() -> None:
+    def padded(m: Net, x: Tensor) -> Tensor:
+        z = F.silu(F.pad(m.a(x).tanh(), (0, 2), value=0.5))
+        return m.b(torch.cat([z, z.cos()], 1))
+
+    torch.manual_seed(5)
+    net = drawn(Net(padded, a=nn.Linear(2, 3), b=nn.Linear(10, 2)))
+    assert_exact(net, torch.randn(6, 2, dtype=torch.float64))
