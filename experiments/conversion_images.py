@@ -1,4 +1,4 @@
-"""Image networks of the conversion table that divide, shuffle, gate and join channels: detectors, attention, upscaling."""
+"""Image networks of the conversion table that divide, shuffle, gate and join channels."""
 
 from __future__ import annotations
 

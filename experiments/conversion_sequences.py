@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -20,7 +22,7 @@ class PANN(nn.Module):
             nn.Sequential(
                 nn.Conv2d(a, b, 3, 1, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU(), nn.Conv2d(b, b, 3, 1, 1), nn.ReLU()
             )
-            for a, b in zip(sizes, sizes[1:], strict=False)
+            for a, b in pairwise(sizes)
         )
         self.one, self.last = nn.Linear(sizes[-1], sizes[-1]), nn.Linear(sizes[-1], 527)
 
@@ -151,9 +153,7 @@ class DeepSets(nn.Module):
         super().__init__()
         size = max(4, int(256 * width))
         sizes = [3, size, size, size]
-        self.own, self.all = (
-            nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False)) for _ in range(2)
-        )
+        self.own, self.all = (nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes)) for _ in range(2))
         self.last = nn.Sequential(nn.Linear(size, size), nn.Tanh(), nn.Linear(size, 40))
 
     def forward(self, x: Tensor) -> Tensor:
