@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["PANN", "CharCNN", "Columns", "DeepSets", "FrameNet", "PointNet", "TextCNN", "TextRecogniser", "WaveNet"]
+__all__ = ["SEQUENCES"]
 
 
 class PANN(nn.Module):
@@ -178,3 +179,16 @@ class PointNet(nn.Module):
         y = self.first(x.transpose(1, 2))
         largest = torch.max(self.more(y), 2, keepdim=True)[0].view(len(x), -1, 1).repeat(1, 1, x.size(1))
         return self.last(torch.cat([largest, y], 1)).transpose(2, 1).log_softmax(-1)
+
+
+SEQUENCES: dict[str, tuple[Callable[[float], nn.Module], tuple[int, ...], int]] = {
+    "audio CNN (PANN)": (PANN, (1, 96, 64), 0),
+    "frames of a waveform": (FrameNet, (4096,), 0),
+    "WaveNet": (WaveNet, (300,), 0),
+    "CRNN without its recurrent part": (TextRecogniser, (1, 32, 100), 0),
+    "TextCNN": (TextCNN, (20,), 5000),
+    "CharCNN": (CharCNN, (128,), 70),
+    "embedded categories": (Columns, (3,), 7),
+    "DeepSets": (DeepSets, (20, 3), 0),
+    "PointNet with labels of points": (PointNet, (50, 3), 0),
+}

@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 import conversions
+from experiments.conversion_images import IMAGES
 from experiments.conversion_networks import IMAGE, NETWORKS
+from experiments.conversion_sequences import SEQUENCES
 from graphws.graph import NetGraph
 from graphws.symmetry import Symmetry
 
@@ -35,6 +37,7 @@ PACKAGES: dict[str, dict[str, Any]] = {
     "TextNet": {},
     "HGNetV2": {},
     "DINOv3ConvNext": {},
+    "PPLCNet": {},
     "Bit": {},
     "Levit": {"image_size": 224},
     "Cvt": {},
@@ -83,14 +86,21 @@ def same_bits(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool
 
 
 @torch.no_grad()
-def row(name: str, make: Callable[[], nn.Module], shape: tuple[int, ...]) -> tuple[str, ...]:
-    """One row: conversion timed in float32, execution and permutation measured in float64."""
+def row(name: str, make: Callable[[], nn.Module], shape: tuple[int, ...], tokens: int = 0) -> tuple[str, ...]:
+    """One row: conversion timed in float32, execution and permutation measured in float64.
+
+    Args:
+        name: Of the network.
+        make: Makes it.
+        shape: Of one input.
+        tokens: The whole numbers below this one are its inputs; 0 where they are real.
+    """
     torch.manual_seed(0)
     module = drawn(make())
     parameters = sum(value.numel() for value in module.parameters())
     start = time.perf_counter()
     try:
-        graph = conversions.to_graph(module, torch.randn(1, *shape))
+        graph = conversions.to_graph(module, inputs(1, shape, tokens))
         back = conversions.to_state_dict(graph)
     except ValueError as error:
         return name, f"{parameters:,}", f"refused: {error}", *[""] * 5
@@ -98,7 +108,7 @@ def row(name: str, make: Callable[[], nn.Module], shape: tuple[int, ...]) -> tup
     exact = same_bits(back, module.state_dict())
     share = conversions.report(graph).share
     del graph, back
-    executed, permuted, factors = errors(module.double(), shape)
+    executed, permuted, factors = errors(module.double(), inputs(2, shape, tokens, torch.float64))
     facts = (
         f"{100 * share:.4g}%",
         f"{executed:.1e}",
@@ -109,9 +119,15 @@ def row(name: str, make: Callable[[], nn.Module], shape: tuple[int, ...]) -> tup
     return name, f"{parameters:,}", *facts, f"{seconds:.2f}"
 
 
-def errors(module: nn.Module, shape: tuple[int, ...]) -> tuple[float, float, int]:
+def inputs(count: int, shape: tuple[int, ...], tokens: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """So many random inputs."""
+    if tokens:
+        return torch.randint(0, tokens, (count, *shape))
+    return torch.randn(count, *shape, dtype=dtype)
+
+
+def errors(module: nn.Module, x: Tensor) -> tuple[float, float, int]:
     """Of the execution from the graph, of the module with a permuted state dict; factors of the symmetry group."""
-    x = torch.randn(2, *shape, dtype=torch.float64)
     expected = first(module(x))
     graph: NetGraph = conversions.to_graph(module, x)
     executed = difference(first(conversions.execute(graph, x)), expected)
@@ -129,9 +145,10 @@ def main() -> None:
     options = parser.parse_args()
     chosen = [name.strip() for name in options.only.split(",") if name.strip()]
     print("| " + " | ".join(HEADER) + " |\n|" + "---|" * len(HEADER))
-    for name, (make, shape) in NETWORKS.items():
+    for name, (make, shape, *tokens) in (NETWORKS | IMAGES | SEQUENCES).items():
         if not chosen or name in chosen:
-            print("| " + " | ".join(row(name, lambda make=make: make(options.width), shape)) + " |", flush=True)
+            cells = row(name, lambda make=make: make(options.width), shape, *tokens)
+            print("| " + " | ".join(cells) + " |", flush=True)
     for name, config in PACKAGES.items() if options.packages else ():
         if not chosen or name in chosen:
             shape = (3, 224, 224) if config.get("image_size") == 224 else IMAGE
