@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import torch
@@ -119,7 +119,7 @@ def _names(module: nn.Module, count: int) -> list[str]:
 
 
 def _named(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
-    """The tensors in an argument, each with the way to it; in the order in which torch flattens them."""
+    """The tensors in an argument or a result, each with the way to it; in the order in which torch flattens them."""
     if isinstance(value, Tensor):
         yield name, value
     elif isinstance(value, Mapping):
@@ -128,6 +128,9 @@ def _named(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
     elif isinstance(value, (tuple, list)):
         for i, entry in enumerate(value):
             yield from _named(f"{name}.{i}" if name else str(i), entry)
+    elif is_dataclass(value) and not isinstance(value, type):
+        for own in fields(value):
+            yield from _named(f"{name}.{own.name}" if name else own.name, getattr(value, own.name))
 
 
 def _batched(named: Sequence[tuple[str, Tensor]]) -> tuple[Input, ...]:

@@ -47,7 +47,8 @@ def execute(g: NetGraph, *inputs: Any) -> Any:
             or as a mapping by name. Of the graph's dtype and device.
 
     Returns:
-        Tensor: Outputs of shape [.., d_L], or what the program returns (a tuple of tensors where they are several).
+        Tensor: Outputs of shape [.., d_L], or the tensors that the program returns (a tuple where they are several, in
+            the order in which the module returns them; one that it returns twice is there twice).
 
     Raises:
         ValueError: If the graph is no single network of one channel, a block is a convolution, or ``x`` has another

@@ -279,8 +279,7 @@ def _returned(module: nn.Module, call: Arguments, tensors: Sequence[Tensor]) -> 
 def _compare_program(module: nn.Module, graph: NetGraph, call: Arguments, tensors: Sequence[Tensor]) -> None:
     """Raise ValueError unless the program gives what the module gives on its example."""
     returned = _returned(module, call, tensors)
-    leaves = torch.utils._pytree.tree_leaves(list(returned.values()) if isinstance(returned, Mapping) else returned)
-    expected = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+    expected = tensors_in(returned)
     with torch.no_grad():
         outputs = execute(graph, *tensors)
     found = list(outputs) if isinstance(outputs, tuple) else [outputs]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from conversions.calls import Arguments
+from conversions.calls import Arguments, tensors_in
 from conversions.limits import check_call, check_input, check_results
 from conversions.naming import NUMBERS, last_line, line_of, name_of, place_of
 from conversions.numbers import Expression, Number, Sizes, entry, followed, is_followed, leaves_of, mapped
@@ -392,8 +392,7 @@ class Recorder(TorchFunctionMode):
 
     def _outputs(self, value: Any) -> tuple[int, ...]:
         """The numbers of the returned tensors that the operations gave."""
-        leaves = value.values() if isinstance(value, Mapping) else [value]
-        found = [leaf for leaf in tree_leaves(list(leaves)) if isinstance(leaf, Tensor)]
+        found = tensors_in(value)
         name = type(self.module).__name__
         if any(id(leaf) in self.stale or (leaf.is_meta and id(leaf) not in self.numbers) for leaf in found):
             raise ValueError(f"the forward of {name} returns a tensor whose computation was not followed")
@@ -401,7 +400,7 @@ class Recorder(TorchFunctionMode):
         numbers = [self.numbers[id(leaf)] for leaf in found if self.numbers.get(id(leaf), 0) >= inputs]
         if not numbers:
             raise ValueError(f"the forward of {name} returns no tensor that it computes from its input")
-        return tuple(dict.fromkeys(numbers))
+        return tuple(numbers)
 
     def _explained(self, error: Exception, shapes: Sequence[tuple[int, ...]]) -> ValueError:
         if isinstance(error, StatedError):

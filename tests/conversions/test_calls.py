@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -198,3 +199,42 @@ def test_execute_says_what_it_takes() -> None:
         conversions.execute(graph, signal, vector[:2])
     with pytest.raises(ValueError, match="expected inputs signal, vector; found signal, other"):
         conversions.execute(graph, {"signal": signal, "other": vector})
+
+
+@dataclass
+class Pair:
+    first: Tensor
+    second: Tensor
+
+
+RETURNED: dict[str, tuple[Callable[[Tensor, Tensor], Any], int]] = {  # and how many tensors
+    "one twice": (lambda h, y: (y, y), 2),
+    "one twice in a list": (lambda h, y: [y, h, y], 3),
+    "a mapping": (lambda h, y: {"h": h, "y": y}, 2),
+    "a dataclass": (lambda h, y: Pair(h, y), 2),
+    "nested": (lambda h, y: (h, {"pair": Pair(y, h), "rest": [y]}), 4),
+}
+
+
+@pytest.mark.parametrize("name", RETURNED)
+def test_all_that_a_module_returns_comes_back_in_its_order(name: str, tmp_path: Path) -> None:
+    function, count = RETURNED[name]
+
+    class Several(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(2, 8), nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> Any:
+            h = torch.relu(self.a(x))
+            return function(h, self.b(h))
+
+    module, x = Several(), torch.rand(5, 2)
+    graph = conversions.to_graph(module, x)
+    conversions.save(graph, tmp_path / "net.safetensors")
+    for own in (graph, conversions.to_graph(tmp_path / "net.safetensors")):
+        found = conversions.execute(own, x)
+        expected = conversions.calls.tensors_in(module(x))
+        assert len(found) == len(expected) == count
+        for a, b in zip(found, expected, strict=True):
+            torch.testing.assert_close(a, b)
