@@ -1,13 +1,12 @@
 """Trained files that public packages ship: read, run from the graph, permuted, given back.
 
 python -m experiments.package_files FOLDER               # every ONNX and Keras file in the packages of a folder
-python -m experiments.package_files FOLDER --modules     # checkpoints of torch too, with their packages' own modules
 python -m experiments.package_files FOLDER --only magika,nudenet
 
-FOLDER holds unpacked wheels or is a site-packages folder. Nothing is installed or downloaded. Only --modules runs code
-of the packages (of those that experiments/package_modules.py lists). The oracle of a file is onnxruntime, Keras or the
-module; errors are relative to the largest output. *Itself* is how much the runtime differs from itself: onnxruntime
-with and without graph optimisation, Keras and modules on a batch and on one input at a time.
+FOLDER holds unpacked wheels or is a site-packages folder. Nothing is installed or downloaded, and no code of the
+packages is run. The oracle of a file is onnxruntime or Keras; errors are relative to the largest output. *Itself* is how
+much the runtime differs from itself: onnxruntime with and without graph optimisation, Keras on a batch and on one input
+at a time.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from experiments.package_runtimes import Row, measured_keras, measured_module, measured_onnx
+from experiments.package_runtimes import Row, measured_keras, measured_onnx
 
 KERAS = (".h5", ".hdf5", ".keras")
 CLOSE = 1e-5
@@ -46,36 +45,23 @@ def files(place: Path, shared: bool, name: str) -> list[Path]:
     return sorted(path for path in found if path.is_file() and path.stat().st_size > 3000)
 
 
-def jobs(folder: Path, only: set[str], modules: bool) -> Iterator[tuple[str, str, str]]:
-    """(package, file, what to build): one for each row."""
+def jobs(folder: Path, only: set[str]) -> Iterator[tuple[str, str]]:
+    """(package, file): one for each row."""
     known = list(packages(folder))
     shared = len({place for _, place in known}) < len(known)
     for name, place in known:
-        if only and name.split(" ")[0] not in only:
-            continue
-        for path in files(place, shared, name):
-            yield name, str(path), ""
-        if modules:
-            from experiments.package_modules import MODULES
-
-            for pattern, recipe in MODULES.get(name.split(" ")[0], {}).items():
-                for path in sorted(place.rglob(pattern)):
-                    yield name, str(path), recipe.__name__
+        if not only or name.split(" ")[0] in only:
+            yield from ((name, str(path)) for path in files(place, shared, name))
 
 
-def one(package: str, path: str, recipe: str) -> Row:
+def one(path: str) -> Row:
     """Measure one file."""
-    if recipe:
-        from experiments import package_modules
-
-        place = next(place for place in Path(path).parents if list(place.glob("*.dist-info")))
-        return measured_module(*getattr(package_modules, recipe)(place, Path(path)), Path(path))
     return (measured_keras if path.endswith(KERAS) else measured_onnx)(Path(path))
 
 
-def apart(job: tuple[str, str, str]) -> Row:
+def apart(job: tuple[str, str]) -> Row:
     """Measure one file in a process of its own, for a limited time."""
-    command = [sys.executable, "-m", "experiments.package_files", "--job", json.dumps(job)]
+    command = [sys.executable, "-m", "experiments.package_files", "--job", job[1]]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
         return Row(**json.loads(done.stdout.splitlines()[-1]))
@@ -86,7 +72,7 @@ def apart(job: tuple[str, str, str]) -> Row:
         return Row(kind="failed", reason=lines[-1])
 
 
-def cells(job: tuple[str, str, str], row: Row) -> list[str]:
+def cells(job: tuple[str, str], row: Row) -> list[str]:
     """One line of the table."""
     megabytes = f"{Path(job[1]).stat().st_size / 2**20:.1f}"
     start = [job[0], Path(job[1]).name, megabytes, row.kind]
@@ -106,18 +92,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", help="unpacked wheels, or a site-packages folder")
     parser.add_argument("--only", default="", help="names of packages, separated by commas")
-    parser.add_argument("--modules", action="store_true", help="import the packages' modules for checkpoints of torch")
     parser.add_argument("--job", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.job:
-        print(json.dumps(vars(one(*json.loads(options.job)))))
+        print(json.dumps(vars(one(options.job))))
         return
     if options.folder is None or not options.folder.is_dir():
         parser.error(f"expected a folder of packages, found {options.folder}")
     only = {name.strip() for name in options.only.split(",") if name.strip()}
     print("| " + " | ".join(HEADER) + " |\n|" + "---|" * len(HEADER))
     rows: list[Any] = []
-    for job in jobs(options.folder, only, options.modules):
+    for job in jobs(options.folder, only):
         rows.append(apart(job))
         print("| " + " | ".join(cells(job, rows[-1])) + " |", flush=True)
     counted = [row for row in rows if row.kind == "network"]

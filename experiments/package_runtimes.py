@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 import conversions
 from graphws.graph import NetGraph
 from graphws.symmetry import permute
 
-__all__ = ["Row", "measured_keras", "measured_module", "measured_onnx"]
+__all__ = ["Row", "measured_keras", "measured_onnx"]
 
 RECURRENT = ("LSTM", "GRU", "RNN", "DynamicQuantizeLSTM")
 SIDES = {3: (256,), 4: (64, 64), 5: (16, 64, 64)}  # of open axes behind the second, by rank
@@ -263,35 +263,3 @@ def _places(model: Any, above: str = "") -> list[tuple[str, Any]]:
         else:
             found += [(f"{above}{layer.name}/{weight.name}", weight) for weight in layer.weights]
     return found
-
-
-# ---- torch
-
-
-def measured_module(module: nn.Module, inputs: Sequence[Any], path: Path) -> Row:
-    """A row of a checkpoint, by the module of its package."""
-    module.eval()
-    before = {name: value.detach().clone() for name, value in module.state_dict().items()}
-    tensors = [leaf for leaf in tree_leaves(list(inputs)) if isinstance(leaf, Tensor)]
-    kinds = {type(part).__name__ for part in module.modules()}
-
-    def run(given: Sequence[Any]) -> Outputs:
-        with torch.no_grad():
-            return _list(module(*given))
-
-    def runs(state: Mapping[str, Tensor] | None) -> Sequence[Outputs]:
-        if state is not None:
-            module.load_state_dict(state)
-            return [run(inputs)]
-        double = [
-            value.double() if isinstance(value, Tensor) and value.is_floating_point() else value for value in inputs
-        ]
-        first = run(inputs)
-        module.double()
-        again = run(double)
-        module.float()
-        module.load_state_dict(before)
-        return [first, again]
-
-    kind = "recurrent" if kinds & set(RECURRENT) else "attention" if "MultiheadAttention" in kinds else "network"
-    return measured(module, tensors, lambda graph: before, runs, kind)
