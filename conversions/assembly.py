@@ -104,7 +104,10 @@ def checked_state(source: Mapping[str, object], where: str) -> dict[str, Tensor]
         if not isinstance(value, Tensor):
             continue
         if torch.nn.parameter.is_lazy(value) or value.is_meta:
-            raise ValueError(f"tensor {key!r} of {where} has no values yet (lazy, or on the meta device)")
+            raise ValueError(
+                f"tensor {key!r} of {where} has no values yet (lazy, or on the meta device); run "
+                "the module once on an input, or load its weights first"
+            )
         if value.layout != torch.strided or value.is_quantized:
             raise ValueError(f"tensor {key!r} of {where} must be dense, found {value.dtype} of layout {value.layout}")
         _check_extent(key, value, where)

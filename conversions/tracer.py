@@ -57,6 +57,12 @@ def architecture_of(
     return read(recording_of(module, state, inputs), state)
 
 
+ALONE: dict[tuple[type[nn.Module], ...], str] = {  # modules that are no network of neurons, and what they are
+    (nn.RNNBase, nn.RNNCellBase): "a recurrent cell",
+    (nn.MultiheadAttention,): "attention",
+}
+
+
 def recording_of(module: nn.Module, state: Mapping[str, Tensor], inputs: Sequence[int] | Arguments | None) -> Recording:
     """A forward pass of a module.
 
@@ -68,6 +74,9 @@ def recording_of(module: nn.Module, state: Mapping[str, Tensor], inputs: Sequenc
     Raises:
         ValueError: If the forward can't be recorded, or the shape is ambiguous.
     """
+    for kinds, what in ALONE.items():
+        if isinstance(module, kinds):
+            raise ValueError(f"the module is {what} ({type(module).__name__}), which is not understood yet")
     return record(module, inputs, state, MODULES) if inputs is not None else _inferred(module, state)
 
 

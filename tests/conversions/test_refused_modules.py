@@ -73,3 +73,18 @@ def test_a_model_called_on_a_module_names_the_converter() -> None:
             GMN(hidden_channels=4, num_layers=1, out_channels=1)(source)
     with pytest.raises(ValueError, match=r"graph 1 must be a NetGraph, found Sequential; conversions\.to_graph"):
         Batch.from_graphs([conversions.to_graph(net), net])
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (nn.LSTM(3, 4), r"the module is a recurrent cell \(LSTM\), which is not understood yet"),
+        (nn.GRUCell(3, 4), r"the module is a recurrent cell \(GRUCell\)"),
+        (nn.MultiheadAttention(4, 2), r"the module is attention \(MultiheadAttention\)"),
+        (nn.Sequential(nn.LazyLinear(4)), "has no values yet .*run the module once on an input"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_cells_attention_and_lazy_modules_are_named(module: nn.Module, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        conversions.to_graph(module)
