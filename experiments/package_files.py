@@ -4,9 +4,9 @@ python -m experiments.package_files FOLDER               # every ONNX and Keras 
 python -m experiments.package_files FOLDER --only magika,nudenet
 
 FOLDER holds unpacked wheels or is a site-packages folder. Nothing is installed or downloaded, and no code of the
-packages is run. The oracle of a file is onnxruntime or Keras; errors are relative to the largest output. *Itself* is how
-much the runtime differs from itself: onnxruntime with and without graph optimisation, Keras on a batch and on one input
-at a time.
+packages is run. The oracle of a file is onnxruntime or Keras; errors are relative to the largest output. *Itself* is
+how much the runtime differs from itself: onnxruntime with and without graph optimisation, Keras on a batch and on one
+input at a time.
 """
 
 from __future__ import annotations
