@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from conversions.budget import current
+from conversions.hdf5_heaps import check_heaps
 
 __all__ = ["Saved", "opened"]
 
@@ -160,6 +161,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
 
 
 def _legacy(path: Path) -> Saved:
+    check_heaps(path)
     with _h5py().File(path, "r") as file:
         if "model_config" not in file.attrs:
             raise ValueError("it has no model_config: no Keras model, or its weights alone (model.save writes both)")

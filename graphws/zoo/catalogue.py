@@ -40,7 +40,7 @@ class Catalogue:
         self.path, self.allow_nonfinite = Path(path), allow_nonfinite
         self.manifest: dict[str, Any] = read_manifest(path)
         self.architectures: tuple[Architecture, ...] = tuple(
-            architecture_of(self.manifest, i) for i in range(len(self.manifest["architectures"]))
+            architecture_of(self.manifest, i, folder=self.path) for i in range(len(self.manifest["architectures"]))
         )
         self.convention: str = self.manifest["convention"]
         self.count: int = self.manifest["count"]

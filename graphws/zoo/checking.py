@@ -24,7 +24,7 @@ def verify_zoo(path: str | Path) -> list[str]:
         ValueError: If the zoo is unfinished or its manifest damaged.
     """
     folder, manifest = Path(path), read_manifest(path)
-    architectures = [architecture_of(manifest, i) for i in range(len(manifest["architectures"]))]
+    architectures = [architecture_of(manifest, i, folder=folder) for i in range(len(manifest["architectures"]))]
     problems: list[str] = []
     for entry in manifest["shards"]:
         problems += _shard_problems(folder, entry, network_shapes(entry, architectures))

@@ -78,8 +78,13 @@ def write_manifest(folder: str | Path, fields: Mapping[str, Any]) -> None:
     write_text(Path(folder) / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
 
 
-def architecture_of(manifest: Mapping[str, Any], index: int = 0) -> Architecture:
+def architecture_of(manifest: Mapping[str, Any], index: int = 0, *, folder: str | Path) -> Architecture:
     """An architecture of the manifest.
+
+    Args:
+        manifest: What the zoo's manifest says.
+        index: Place of the architecture in it.
+        folder: Folder of the zoo, for errors.
 
     Raises:
         ValueError: If it is none.
@@ -87,7 +92,8 @@ def architecture_of(manifest: Mapping[str, Any], index: int = 0) -> Architecture
     try:
         return Architecture.from_json(json.dumps(manifest["architectures"][index]))
     except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
-        raise ValueError(f"damaged manifest: architecture {index}: {shown(error)}") from None
+        place = Path(folder) / MANIFEST
+        raise ValueError(f"{place}: damaged manifest: architecture {index}: {shown(error)}") from None
 
 
 def data_hash_of(manifest: Mapping[str, Any]) -> str:
