@@ -244,7 +244,7 @@ class TestBadArguments:
     def test_networks(self):
         other, graph = ARCHITECTURES["three layers"], random_graph(SMALL)
         self.fails("^expected a radius or networks as the domain, found an empty list$", domain=[])
-        self.fails("^graph 0 must be a NetGraph, found str$", domain="ball")
+        self.fails("^graph 0 must be a NetGraph, found str; conversions.to_graph makes one", domain="ball")
         mixed = [random_graph(SMALL), random_graph(other)]
         self.fails("^expected networks of one architecture, found a batch of 2", domain=mixed)
         differ = "^the model, the architecture and the domain differ: .*2-3-1.* and .*2-2-3-1"
