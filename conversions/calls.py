@@ -106,7 +106,7 @@ def _bound(module: nn.Module, example: Any) -> tuple[tuple[Any, ...], dict[str, 
     if isinstance(example, Mapping):
         found = f"values named {', '.join(map(repr, example))}"
     raise ValueError(
-        f"example_input must be what forward{signature} of {type(module).__name__} takes (a tensor, a tuple of its "
+        f"example_input must be what forward({', '.join(signature.parameters)}) of {type(module).__name__} takes (a tensor, a tuple of its "
         f"arguments or a mapping by their names); found {found}"
     )
 

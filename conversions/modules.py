@@ -25,6 +25,10 @@ from graphws.graph import NetGraph
 __all__ = ["module_graph"]
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 5e-2, torch.bfloat16: 5e-2}  # largest output = 1
+NO_EXAMPLE = (
+    "no example_input was given, so inputs were tried that its first layer may take: pass one that the network takes "
+    "(of whole numbers where they are tokens)"
+)
 
 
 def module_graph(module: nn.Module, example_input: Any = None, *, allow_nonfinite: bool = False) -> NetGraph:
@@ -34,9 +38,11 @@ def module_graph(module: nn.Module, example_input: Any = None, *, allow_nonfinit
         return _module_graph(module, example_input, allow_nonfinite)
     except ValueError as error:
         computed = computed_weight(module)
-        if computed is None:
-            raise
-        raise ValueError(computed) from error
+        if computed is not None:
+            raise ValueError(computed) from error
+        if isinstance(error, UnfitError) and example_input is None:
+            raise UnfitError(f"{error}; {NO_EXAMPLE}") from error
+        raise
 
 
 def _module_graph(module: nn.Module, example_input: Any, allow_nonfinite: bool) -> NetGraph:

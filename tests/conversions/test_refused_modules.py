@@ -88,3 +88,11 @@ def test_a_model_called_on_a_module_names_the_converter() -> None:
 def test_cells_attention_and_lazy_modules_are_named(module: nn.Module, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         conversions.to_graph(module)
+
+
+def test_a_guessed_input_that_does_not_fit_asks_for_an_example() -> None:
+    net = nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 2))
+    with pytest.raises(ValueError, match="no example_input was given, so .* whole numbers where they are tokens"):
+        conversions.to_graph(net)
+    tokens = torch.randint(5, (2, 3))
+    torch.testing.assert_close(conversions.execute(conversions.to_graph(net, tokens), tokens), net(tokens))
