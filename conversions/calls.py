@@ -105,9 +105,10 @@ def _bound(module: nn.Module, example: Any) -> tuple[tuple[Any, ...], dict[str, 
     found = f"{len(example)} values" if isinstance(example, (tuple, list)) else f"one {type(example).__name__}"
     if isinstance(example, Mapping):
         found = f"values named {', '.join(map(repr, example))}"
+    taken = f"forward({', '.join(signature.parameters)}) of {type(module).__name__}"
     raise ValueError(
-        f"example_input must be what forward({', '.join(signature.parameters)}) of {type(module).__name__} takes (a tensor, a tuple of its "
-        f"arguments or a mapping by their names); found {found}"
+        f"example_input must be what {taken} takes (a tensor, a tuple of its arguments or a mapping by their names); "
+        f"found {found}"
     )
 
 
