@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from conversions.elementwise import keep, plain
+from conversions.entries import total_of
 from conversions.network import Network
 from conversions.operations import rule, same_axes
 from conversions.recording import Computed, Rows, Stored
@@ -115,8 +116,13 @@ def _with_constant(net: Network, value: Value, constant: Tensor) -> None:
 
 def _with_tensor(net: Network, value: Value, tensor: Stored, kind: str) -> Value:
     """Scaled or shifted by a tensor of the state dict: new neurons, joined one to one."""
+    if value.reduced and len(value.dims) == 1 and math.prod(tensor.shape) == 1:
+        return _number(net, value, tensor, kind)
     if value.axis is None:
         value = net.decide(value, 1 if len(value.dims) > 2 else -1)
+    spread = _spread(net, value, tensor, kind)
+    if spread is not None:
+        return spread
     axis = value.axis or 0
     sizes, layout = _fitted(net, value, tensor, axis)
     first = value.segments[0].group
@@ -130,6 +136,35 @@ def _with_tensor(net: Network, value: Value, tensor: Stored, kind: str) -> Value
     group = net.group(tensor.key, value.channels)
     net.diagonal(tensor.key, value, tensor, kind, group, kernel=sizes, layout=layout)
     return same_axes(net, Value(value.dims, (net.whole(group),)))
+
+
+def _number(net: Network, value: Value, tensor: Stored, kind: str) -> Value:
+    """One number a row, reduced over neurons, by a tensor of one entry: a neuron, which no axis runs over."""
+    if len(tensor.shape) > 1:
+        raise net.error(f"a tensor of shape {list(tensor.shape)} does not fit {list(value.shape)}")
+    total = total_of(net, value)
+    group = net.group(tensor.key, 1)
+    net.diagonal(tensor.key, total, tensor, kind, group)
+    return replace(value, reduced=(net.whole(group),))
+
+
+def _spread(net: Network, value: Value, tensor: Stored, kind: str) -> Value | None:
+    """One neuron by a vector of the state dict: it is read by as many neurons as the vector has entries.
+
+    None where the value has several neurons, or the tensor is no vector along their axis.
+    """
+    axis, shape = value.axis or 0, (1,) * (len(value.dims) - len(tensor.shape)) + tensor.shape
+    size = math.prod(shape)
+    alone = value.channels == 1 and math.prod(value.shape[axis : axis + 1]) == 1
+    if not alone or size == 1 or len(shape) != len(value.dims) or shape[axis] != size or tensor.order:
+        return None
+    group = net.group(tensor.key, size, bias=tensor if kind == "shift" else None)
+    joining = "identity" if kind == "shift" else kind
+    index = net.block(f"{tensor.key}.{joining}", value.segments[0], net.whole(group), (), 1, joining)
+    if kind == "scale":
+        net.place(tensor, "weight", index, "kernel_first")
+    dims = (*value.dims[:axis], (Atom("c", size),), *value.dims[axis + 1 :])
+    return _broadcast(net, Value(dims, (net.whole(group),)))
 
 
 def _fitted(net: Network, value: Value, tensor: Stored, axis: int) -> tuple[list[int], str]:

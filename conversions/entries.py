@@ -15,7 +15,7 @@ from conversions.network import Network
 from conversions.passes import BATCH, Batch, Computed, Rows, Stored
 from conversions.values import GROUP, Atom, Entries, Segment, Value, input_dims
 
-__all__ = ["entries_of", "entrywise", "moved", "one_input"]
+__all__ = ["entries_of", "entrywise", "moved", "one_input", "total_of"]
 
 JOINING = ("cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack", "column_stack")
 LARGEST = 1 << 25  # entries that are told one by one
@@ -34,7 +34,7 @@ def entries_of(net: Network, value: Value) -> Entries:
     if value.unread:
         value = _read(net, value)
     if not value.segments:
-        value = _total(net, value)
+        value = total_of(net, value)
     return _spread(net, value)
 
 
@@ -97,14 +97,14 @@ def _total_of_input(net: Network, value: Value) -> Value:
     whole = Value(input_dims(own, BATCH), unread=True, source=value.source)
     neurons = _read(net, whole) if value.source in net.input_axes else net.decide(whole, net.meeting % len(whole.dims))
     dims = [tuple(atom if atom.kind == "b" else Atom("p", atom.size) for atom in dim) for dim in value.dims]
-    return _total(net, Value(tuple(dims), reduced=neurons.segments))
+    return total_of(net, Value(tuple(dims), reduced=neurons.segments))
 
 
 def _chosen(atom: Atom, channels: Atom | None) -> Atom:
     return Atom("c", atom.size) if atom is channels else atom if atom.kind == "b" else Atom("p", atom.size)
 
 
-def _total(net: Network, value: Value) -> Value:
+def total_of(net: Network, value: Value) -> Value:
     """A value that is reduced over neurons as a neuron of its own, which reads them all."""
     if not value.reduced:
         raise net.error(f"{list(value.shape)} runs over no neurons")

@@ -79,7 +79,8 @@ def cells(job: tuple[str, str], row: Row) -> list[str]:
     if row.reason:
         return [*start, f"refused: {row.reason}", *[""] * 5]
     numbers = [f"{value:.1e}" for value in (row.execute, row.itself, row.permuted)]
-    return [*start, f"{100 * row.share:.4g}%", *numbers, "exact" if row.exact else "NOT EXACT", f"{row.seconds:.1f}"]
+    share = f"{100 * row.share:.4g}%{', infinite constants let through' if row.infinite else ''}"
+    return [*start, share, *numbers, "exact" if row.exact else "NOT EXACT", f"{row.seconds:.1f}"]
 
 
 def right(row: Row) -> bool:

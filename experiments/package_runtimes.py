@@ -53,6 +53,7 @@ class Row:
         permuted: Difference that a permuted state dict makes in the runtime.
         exact: Whether the state dict comes back bit for bit.
         seconds: To the graph.
+        infinite: Whether it holds NaN or infinite constants, which were let through.
     """
 
     kind: str = "network"
@@ -63,6 +64,7 @@ class Row:
     permuted: float = float("nan")
     exact: bool = False
     seconds: float = 0.0
+    infinite: bool = False
 
 
 def difference(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
@@ -101,7 +103,7 @@ def measured(
     start = time.perf_counter()
     example = inputs[0] if len(inputs) == 1 else tuple(inputs)
     try:
-        graph = conversions.to_graph(source, example)
+        graph, infinite = _graph(source, example)
     except (ValueError, OSError) as error:
         reason = str(error)
         if "of two signals" in reason and "matmul" in reason:
@@ -124,7 +126,18 @@ def measured(
         permuted=difference(runs(moved)[0], first),
         exact=exact,
         seconds=seconds,
+        infinite=infinite,
     )
+
+
+def _graph(source: Any, example: Any) -> tuple[NetGraph, bool]:
+    """The graph of a file, and whether NaN or infinite constants (as a maximum begins with) were let through."""
+    try:
+        return conversions.to_graph(source, example), False
+    except ValueError as error:
+        if "allow_nonfinite" not in str(error):
+            raise
+    return conversions.to_graph(source, example, allow_nonfinite=True), True
 
 
 def _matching(found: Outputs, given: Outputs) -> Outputs:

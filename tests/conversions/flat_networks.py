@@ -48,6 +48,51 @@ flat(
 flat("distance to zero", lambda m, y: y.norm(dim=1, keepdim=True), 1, sizes=(8,))
 flat("sum read by a layer", lambda m, y: torch.cat([y.sum(1, keepdim=True), y], 1), 9, sizes=(8,))
 
+# ---- layer norms written out: one number a row, scaled by scalars of the state dict, read by all neurons
+
+
+def scalar() -> Tensor:
+    """A buffer of one number."""
+    return torch.tensor(0.25, dtype=torch.float64)
+
+
+def written_out(m: Net, y: Tensor) -> Tensor:
+    """A layer norm of all axes but the first, by sums to one number a row."""
+    axes, behind = tuple(range(1, y.dim())), (-1, *[1] * (y.dim() - 1))
+    mean, square = y.sum(axes) * m.r, (y * y).sum(axes) * m.r
+    spread = (square - mean * mean).square().reshape(behind) + 1e-6
+    return (y - mean.reshape(behind)) * (spread.rsqrt() * m.g) + m.h
+
+
+def vector(*shape: int, start: float = 0.5) -> nn.Parameter:
+    """Eight different numbers."""
+    return nn.Parameter(torch.linspace(start, 2, 8).view(shape))
+
+
+flat("layer norm written out", written_out, 8, sizes=(8,), r=scalar(), g=vector(8), h=vector(8, start=-1))
+flat("layer norm written out, rows", written_out, 8, sizes=(8,), r=scalar(), g=vector(1, 8), h=vector(8, start=-1))
+flat(
+    "layer norm written out, expanded",  # the same number at every neuron: a smaller symmetry is found
+    lambda m, y: y - (y.sum(1) * m.r).reshape(-1, 1).expand(y.shape),
+    8,
+    r=scalar(),
+)
+flat("a number a row, divided by", lambda m, y: y / ((y * y).sum(1) / m.r + 1)[:, None], 8, sizes=(8,), r=scalar())
+flat("a number a row, shifted", lambda m, y: y * ((y * y).mean(1) + m.r)[:, None], 8, sizes=(8,), r=scalar())
+flat("a number a row, and a vector", lambda m, y: y * (m.g - y.sum(1, keepdim=True)), 8, sizes=(8,), g=vector(8))
+flat("a vector by a number a row", lambda m, y: y + m.g / (y.cos().sum(1)[:, None] + 9), 8, sizes=(8,), g=vector(8))
+inputs(
+    "layer norm of images written out",
+    lambda m, x: m.b(written_out(m, m.a(x).tanh())),
+    IMAGE,
+    (8,),
+    a=nn.Conv2d(3, 8, 3),
+    b=nn.Conv2d(8, 2, 1),
+    r=scalar(),
+    g=vector(8, 1, 1),
+    h=vector(8, 1, 1, start=-1),
+)
+
 # ---- several scales, several outputs
 
 

@@ -95,7 +95,7 @@ def inputs(
     forward: Callable[..., object],
     shape: tuple[int, ...],
     sizes: tuple[int, ...] | None = None,
-    **parts: nn.Module,
+    **parts: nn.Module | nn.Parameter | Tensor,
 ) -> None:
     """A case: an operation on the input."""
     NETWORKS[name] = Case(lambda: Net(forward, **deepcopy(parts)), shape, sizes)
