@@ -116,7 +116,7 @@ def _with_constant(net: Network, value: Value, constant: Tensor) -> None:
 
 def _with_tensor(net: Network, value: Value, tensor: Stored, kind: str) -> Value:
     """Scaled or shifted by a tensor of the state dict: new neurons, joined one to one."""
-    if value.reduced and len(value.dims) == 1 and math.prod(tensor.shape) == 1:
+    if (value.reduced or value.unread) and len(value.dims) == 1 and math.prod(tensor.shape) == 1:
         return _number(net, value, tensor, kind)
     if value.axis is None:
         value = net.decide(value, 1 if len(value.dims) > 2 else -1)
@@ -145,7 +145,7 @@ def _number(net: Network, value: Value, tensor: Stored, kind: str) -> Value:
     total = total_of(net, value)
     group = net.group(tensor.key, 1)
     net.diagonal(tensor.key, total, tensor, kind, group)
-    return replace(value, reduced=(net.whole(group),))
+    return Value(value.dims, reduced=(net.whole(group),))
 
 
 def _spread(net: Network, value: Value, tensor: Stored, kind: str) -> Value | None:

@@ -106,6 +106,9 @@ def _chosen(atom: Atom, channels: Atom | None) -> Atom:
 
 def total_of(net: Network, value: Value) -> Value:
     """A value that is reduced over neurons as a neuron of its own, which reads them all."""
+    if value.unread:
+        net.chosen = net.chosen or value.source not in net.input_axes
+        return _total_of_input(net, value)
     if not value.reduced:
         raise net.error(f"{list(value.shape)} runs over no neurons")
     name = f"{net.label_of_operation}.total"

@@ -82,6 +82,24 @@ flat("a number a row, shifted", lambda m, y: y * ((y * y).mean(1) + m.r)[:, None
 flat("a number a row, and a vector", lambda m, y: y * (m.g - y.sum(1, keepdim=True)), 8, sizes=(8,), g=vector(8))
 flat("a vector by a number a row", lambda m, y: y + m.g / (y.cos().sum(1)[:, None] + 9), 8, sizes=(8,), g=vector(8))
 inputs(
+    "an input by its own number a row",
+    lambda m, x: m.b(m.a(x / ((x * x).sum((1, 2)) * m.r.square() + 1)[:, None, None]).tanh()),
+    (5, 3),
+    (6,),
+    a=nn.Linear(3, 6),
+    b=nn.Linear(6, 2),
+    r=scalar(),
+)
+inputs(
+    "an image by its own number a row",
+    lambda m, x: m.b(m.a(x / ((x * x).sum((1, 2, 3)) * m.r.square() + 1)[:, None, None, None]).tanh()),
+    IMAGE,
+    (6,),
+    a=nn.Conv2d(3, 6, 3),
+    b=nn.Conv2d(6, 2, 1),
+    r=scalar(),
+)
+inputs(
     "layer norm of images written out",
     lambda m, x: m.b(written_out(m, m.a(x).tanh())),
     IMAGE,
