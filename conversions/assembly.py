@@ -108,6 +108,8 @@ def checked_state(source: Mapping[str, object], where: str) -> dict[str, Tensor]
                 f"tensor {key!r} of {where} has no values yet (lazy, or on the meta device); run "
                 "the module once on an input, or load its weights first"
             )
+        if value.is_nested:
+            raise ValueError(f"tensor {key!r} of {where} is a nested tensor, of several shapes; expected one shape")
         if value.layout != torch.strided or value.is_quantized:
             raise ValueError(f"tensor {key!r} of {where} must be dense, found {value.dtype} of layout {value.layout}")
         _check_extent(key, value, where)

@@ -18,6 +18,7 @@ from graphws.graph import NetGraph
 __all__ = ["PREFIXES", "Unwrapped", "prefix_of", "to_checkpoint", "unwrap"]
 
 PREFIXES = ("module.", "_orig_mod.", "model.")  # what data parallelism, torch.compile and wrappers put before keys
+USUAL = ("state_dict", "model_state_dict", "model")  # keys that name the network's state dict beyond doubt
 DEEPEST_STATE = 8  # levels down to which a state dict is looked for
 
 
@@ -126,21 +127,29 @@ def _path(content: Any, where: str, key: str | None) -> tuple[Any, ...]:
     """Where in a checkpoint the state dict is; () for its root."""
     if key is not None:
         return _named(content, where, key)
-    if _has_matrix(content):
-        return ()
     found = list(_states(content, _has_matrix)) or list(_states(content, _has_tensor))
-    found = [path for path in found if path] or found
-    if len(found) > 1:
-        more = " and others" if len(found) > LISTED else ""
-        places = " and ".join(map(_place, found[:LISTED])) + more
-        name = ".".join(map(str, found[0]))
-        raise ValueError(
-            f"{where} holds {len(found)} state dicts, {places}; name the one that is meant: key={name!r} in Python, "
-            f"--key {name} on the command line"
-        )
+    nested = [path for path in found if path]
+    if _has_matrix(content) and nested:  # a matrix stands beside them
+        usual = [path for path in nested if len(path) == 1 and path[0] in USUAL]
+        if len(usual) != 1:
+            raise ValueError(f"{where} holds tensors and beside them {_choice(nested)}")
+        nested = usual
+    if len(nested) > 1:
+        raise ValueError(f"{where} holds {_choice(nested)}")
+    found = nested or found
     if not found and isinstance(content, Mapping) and any(map(_is_optimiser, content.values())):
         raise ValueError(f"{where} holds the state of an optimiser and no state dict of a network")
     return found[0] if found else ()
+
+
+def _choice(paths: Sequence[tuple[Any, ...]]) -> str:
+    """The places of state dicts, and how one is chosen."""
+    more, plural = " and others" if len(paths) > LISTED else "", "s" if len(paths) > 1 else ""
+    places, name = " and ".join(map(_place, paths[:LISTED])) + more, ".".join(map(str, paths[0]))
+    return (
+        f"{len(paths)} state dict{plural}, {places}; name the one that is meant: key={name!r} in Python, "
+        f"--key {name} on the command line"
+    )
 
 
 def _named(content: Any, where: str, key: str) -> tuple[Any, ...]:

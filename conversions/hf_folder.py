@@ -10,18 +10,25 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_module_registration_hook
 
 from conversions.assembly import LISTED, assemble, checked_state
+from conversions.budget import LARGEST, checked_integer
 from conversions.files import read
 from conversions.filling import as_filed, fill
+from conversions.limits import Metered
 from conversions.modules import module_graph
 from conversions.shards import WHOLE
 from conversions.tracer import architecture_of
+from conversions.wording import first_line
 from graphws.graph import NetGraph
 
 __all__ = ["read_folder"]
 
 CONFIG = "config.json"
+SIZES = ("num_labels", "num_hidden_layers", "hidden_size", "vocab_size")  # that every class takes, listed or not
+LONGEST_LIST = 1000  # sizes of the parts of a model, one for each
+FEWEST_MODULES, MODULES_A_TENSOR = 1000, 16  # that a model may have: some, and for each tensor of its weights
 IMAGE = (3, 224)  # channels and side, where neither the config nor an example says
 
 
@@ -49,8 +56,10 @@ def read_folder(path: Path, example_input: Tensor | None, allow_nonfinite: bool)
             f"{' and '.join(missing)}, holds {found}"
         )
     config = _config(path / CONFIG)
-    module = _module(config, path)
-    filled = fill(module, read(path).state, str(path))
+    kind = _class(config, path)
+    state = read(path).state
+    module = _built(kind, config, path, FEWEST_MODULES + MODULES_A_TENSOR * len(state))
+    filled = fill(module, state, str(path))
     return as_filed(_graph(module, config, path, example_input, allow_nonfinite), filled)
 
 
@@ -76,8 +85,8 @@ def _config(path: Path) -> dict[str, Any]:
     return config
 
 
-def _module(config: Mapping[str, Any], path: Path) -> nn.Module:
-    """A module of the class that the config names, with weights to be replaced."""
+def _class(config: Mapping[str, Any], path: Path) -> Any:
+    """The class that the config names, of the installed package."""
     names = config.get("architectures")
     if not isinstance(names, list) or len(names) != 1 or not isinstance(names[0], str):
         raise ValueError(f"{path / CONFIG}: expected one class name under 'architectures', found {names!r}")
@@ -93,14 +102,48 @@ def _module(config: Mapping[str, Any], path: Path) -> nn.Module:
     found = config.get("model_type")
     if found != settings.model_type:
         raise ValueError(f"{path / CONFIG}: {names[0]} is of model type {settings.model_type!r}, found {found!r}")
+    return kind
+
+
+def _built(kind: Any, config: Mapping[str, Any], path: Path, most: int) -> nn.Module:
+    """A module of the class with the config's sizes, of at most so many modules, with weights to be replaced."""
+    settings = kind.config_class
     plain = {name: value for name, value in config.items() if name not in ("auto_map", "torch_dtype", "dtype")}
+    made = 0
+
+    def count(parent: nn.Module, name: str, module: nn.Module | None) -> None:
+        nonlocal made
+        made += 1
+        if made > most:
+            raise ValueError(f"its sizes make more than {most:,} modules, more than its weights can fill")
+
     try:
-        with torch.random.fork_rng(devices=[]):
-            module: nn.Module = kind(settings.from_dict(plain))
+        _check_numbers(plain, {*settings().to_dict(), *SIZES})
+        with torch.random.fork_rng(devices=[]), Metered():
+            hook = register_module_module_registration_hook(count)
+            try:
+                module: nn.Module = kind(settings.from_dict(plain))
+            finally:
+                hook.remove()
     except Exception as error:  # of any kind, as the settings have it
-        text = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{path / CONFIG}: can't build {names[0]} from it: {type(error).__name__}: {text}") from None
+        text = "" if type(error) is ValueError else f"{type(error).__name__}: "
+        text = f"can't build {kind.__name__} from it: {text}{first_line(error)}"
+        raise ValueError(f"{path / CONFIG}: {text}") from None
     return module.eval()
+
+
+def _check_numbers(config: Mapping[str, Any], known: set[str]) -> None:
+    """Raise ValueError if a whole number of the settings that a model reads is out of range, or a list too long."""
+    stack = [(name, value) for name, value in config.items() if name in known]
+    while stack:
+        name, value = stack.pop()
+        if isinstance(value, int) and not isinstance(value, bool):
+            checked_integer(value, name, -LARGEST, LARGEST)
+        elif isinstance(value, dict):
+            stack += [(name, entry) for entry in value.values()]
+        elif isinstance(value, list):
+            checked_integer(len(value), f"the length of {name}", 0, LONGEST_LIST)
+            stack += [(name, entry) for entry in value]
 
 
 def _image(config: Mapping[str, Any], path: Path) -> tuple[int, ...]:

@@ -15,11 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from conversions.budget import current
 from conversions.naming import name_of
 
-__all__ = ["Trial", "check_call", "check_input", "check_results"]
+__all__ = ["Metered", "Trial", "check_call", "check_input", "check_results"]
 
 LARGEST = 1_000_000  # a kernel size, stride, dilation, number of groups, scale
 LARGEST_PADDING = 1 << 26
@@ -114,3 +116,27 @@ def _without_values(value: Any) -> Any:
         return value
     with torch._C.DisableTorchFunction():
         return value.to("meta")
+
+
+class Metered(TorchDispatchMode):
+    """Takes the memory of each tensor that is made from the budget of the file, before it is made."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if any(entry.alias_info is None for entry in func._schema.returns):  # neither a view nor in place
+            current().take(_bytes_made(func, args, kwargs), "a tensor of it")
+        return func(*args, **kwargs)
+
+
+def _bytes_made(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+    """What the results of an operation take, found on tensors without values; 0 where torch can't say."""
+    try:
+        bare_args, bare_kwargs = tree_map(_without_values, (args, kwargs))
+        if any(argument.name == "device" for argument in func._schema.arguments):
+            bare_kwargs["device"] = torch.device("meta")
+        results = tree_leaves(func(*bare_args, **bare_kwargs))
+        return sum(leaf.numel() * leaf.element_size() for leaf in results if isinstance(leaf, Tensor))
+    except (RuntimeError, NotImplementedError):  # it depends on values, is sparse, or does not run at all
+        return 0

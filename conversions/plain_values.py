@@ -17,7 +17,7 @@ from torch import Tensor
 
 from conversions.budget import current
 
-__all__ = ["LEFT_OUT", "PLAIN", "PLAIN_DICT", "admitted", "copied"]
+__all__ = ["LEFT_OUT", "PLAIN", "REPLACED", "admitted", "copied"]
 
 PLAIN = (
     *(bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, np.generic, np.dtype),
@@ -25,7 +25,11 @@ PLAIN = (
     *(decimal.Decimal, fractions.Fraction, uuid.UUID, pathlib.PurePath, range, slice),
 )
 LEFT_OUT = object()
-PLAIN_DICT = "graphws.defaultdict"  # what a defaultdict is called where it is read as a dict
+REPLACED = {  # names in a pickle that torch reads in its own way, and what they are called where they are read in ours
+    "collections defaultdict": "graphws.defaultdict",  # which torch makes and fills none
+    "builtins bytearray": "graphws.bytearray",  # which torch makes of any length
+    "__builtin__ bytearray": "graphws.bytearray",
+}
 LONGEST_RANGE = 1_000_000
 DEEPEST = 20  # levels of nesting that are kept
 NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")  # before version 2, and since
@@ -53,7 +57,8 @@ def admitted() -> list[tuple[Callable[..., Any], str]]:
         (frozenset, "builtins.frozenset"),
         (_range, "builtins.range"),
         (slice, "builtins.slice"),
-        (_dict, PLAIN_DICT),
+        (_dict, REPLACED["collections defaultdict"]),
+        (_bytes, REPLACED["builtins bytearray"]),
         (_list, "collections.deque"),
         (np.ndarray, "numpy.ndarray"),
         (np.dtype, "numpy.dtype"),
@@ -91,6 +96,12 @@ def _dict(factory: object = None, *entries: object) -> dict[Any, Any]:
     if entries:
         raise ValueError("expected a defaultdict whose entries follow it")
     return {}
+
+
+def _bytes(content: object = b"") -> bytearray:
+    if not isinstance(content, bytes):
+        raise ValueError(f"expected a bytearray of bytes, found one of {content!r:.60}")
+    return bytearray(content)
 
 
 def _list(entries: object = (), length: object = None) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import mmap
 import pickle
 import pickletools
 import re
@@ -16,7 +17,8 @@ import torch
 from torch import Tensor
 
 from conversions.budget import current
-from conversions.plain_values import PLAIN_DICT, admitted
+from conversions.limits import Metered
+from conversions.plain_values import REPLACED, admitted
 from conversions.wording import first_line
 
 __all__ = ["load_tensors"]
@@ -39,26 +41,32 @@ def load_tensors(path: Path) -> Any:
     _check_archive(path)
     try:
         with path.open("rb") as file:  # by its name torch would take a file for one of safetensors
-            content = _loaded(file)
+            replaced = _names_any(file)
+            content = None if replaced else _loaded(file)
     except pickle.UnpicklingError as error:
-        if "defaultdict" not in str(error):
-            raise ValueError(_unpickling(path, str(error))) from None
-        content = _with_plain_dicts(path)
+        raise ValueError(_unpickling(path, str(error))) from None
     except Exception as error:  # of any kind, as the bytes have it
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise ValueError(f"{path} is no checkpoint of torch.save, or corrupt or truncated: {reason}") from None
+    content = _with_names_replaced(path) if replaced else content
     _check_tensors(path, content)
     return content
 
 
+def _names_any(file: BinaryIO) -> bool:
+    """Whether a pickle names what is read under another name."""
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return any(content.find(_named(name)) >= 0 for name in REPLACED)
+
+
 def _loaded(file: BinaryIO) -> Any:
-    with warnings.catch_warnings(), torch.serialization.safe_globals(admitted()):  # type: ignore[arg-type]
+    with warnings.catch_warnings(), Metered(), torch.serialization.safe_globals(admitted()):  # type: ignore[arg-type]
         warnings.simplefilter("ignore")  # what a foreign archive looks like is said by the error
         return torch.load(file, map_location="cpu", weights_only=True)
 
 
-def _with_plain_dicts(path: Path) -> Any:
-    """The content of a file whose defaultdicts are read as dicts: torch's unpickler makes the former and fills none."""
+def _with_names_replaced(path: Path) -> Any:
+    """The content of a file that names what torch's unpickler would make in its own way."""
     content = path.read_bytes()
     current().take(2 * len(content), "a copy of it")
     try:
@@ -78,21 +86,29 @@ def _with_plain_dicts(path: Path) -> Any:
 
 
 def _renamed(content: bytes) -> bytes:
-    """Pickles, one behind the other, in which each name of a defaultdict is that of what stands for it."""
-    stream, places = io.BytesIO(content), []
+    """Pickles, one behind the other, in which each name of REPLACED is that of what stands for it."""
+    stream = io.BytesIO(content)
+    places: list[tuple[int, str]] = []
     try:
         while True:
             start = stream.tell()
-            found = [(op.name, argument, position) for op, argument, position in pickletools.genops(stream)]
-            places += [p for name, argument, p in found if name == "GLOBAL" and argument == "collections defaultdict"]
+            for op, argument, position in pickletools.genops(stream):
+                if op.name == "GLOBAL" and argument in REPLACED and position is not None:
+                    places.append((position, str(argument)))
             if stream.tell() == start:
                 break
     except ValueError:  # behind the last pickle, where the bytes of tensors begin
         pass
-    for position in reversed([place for place in places if place is not None]):
-        end = position + len(b"ccollections\ndefaultdict\n")
-        content = content[:position] + f"c{PLAIN_DICT.replace('.', chr(10))}\n".encode() + content[end:]
+    for position, name in reversed(places):
+        content = content[:position] + _named(REPLACED[name]) + content[position + len(_named(name)) :]
+    if any(_named(name) in content for name in REPLACED):  # behind what no pickle of torch.save holds
+        raise ValueError("it names a container where torch.save writes none")
     return content
+
+
+def _named(name: str) -> bytes:
+    """The instruction of a pickle that names a class."""
+    return f"c{name}\n".replace(".", "\n").replace(" ", "\n").encode()
 
 
 def _unpickling(path: Path, text: str) -> str:

@@ -126,6 +126,10 @@ def test_what_is_neither_tensor_nor_plain_is_left_out_and_named() -> None:
         ),
         ({"state": {0: {"step": 1}}, "param_groups": []}, "it is the state of an optimiser; read the file that holds"),
         ({"optimizer": {"state": {}, "param_groups": [{"lr": 0.1}]}}, "state of an optimiser and no state dict"),
+        (
+            {"net": {"w": torch.ones(2, 2)}, "confusion": torch.eye(3)},
+            r"holds tensors and beside them 1 state dict, \['net'\]; name the one that is meant: key='net'",
+        ),
         ({"w": np.ones((2, 2))}, r"holds NumPy arrays \('w'\); .* torch.from_numpy"),
     ],
 )
@@ -152,6 +156,13 @@ def test_a_single_state_dict_is_found_under_any_key(content: dict[Any, Any]) -> 
     found = unwrap(content, "it")
     assert list(found.state) == ["w"]
     assert "taken from" in found.notes[0]
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model"])
+def test_a_matrix_may_stand_beside_a_state_dict_under_a_usual_key(key: str) -> None:
+    found = unwrap({key: NETWORK, "confusion": torch.eye(3)}, "it")
+    assert list(found.state) == ["w"]
+    assert torch.equal(found.shell["confusion"], torch.eye(3))
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,11 @@ def test_half_precision_keeps_its_bits(folder: Path) -> None:
         ({"image_size": "big"}, "expected num_channels and image_size"),
         ({"hidden_sizes": [8, 32]}, "does not fit ResNetForImageClassification: of another shape"),
         ({"depths": [1, 2]}, "does not fit ResNetForImageClassification: missing"),
+        ({"depths": [10**6, 1]}, "its sizes make more than [0-9,]+ modules"),
+        ({"depths": [1] * 5000, "hidden_sizes": [4] * 5000}, "the length of [a-z_]+ must be a whole number"),
+        ({"hidden_sizes": [8, 10**6]}, "a tensor of it would take .* that a file of this size may take"),
+        ({"num_labels": 10**9}, "num_labels must be a whole number from -1,000,000 to 1,000,000, found 1000000000"),
+        ({"num_channels": 2**62}, "num_channels must be a whole number"),
     ],
 )
 def test_what_does_not_fit_is_named(folder: Path, change: dict[str, Any], message: str) -> None:
@@ -77,6 +82,12 @@ def test_what_does_not_fit_is_named(folder: Path, change: dict[str, Any], messag
     with pytest.raises(ValueError, match=message) as caught:
         conversions.to_graph(folder)
     assert "\n" not in str(caught.value)
+
+
+def test_settings_that_no_model_reads_may_be_large(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "seed": 2**40}))
+    assert conversions.to_graph(folder).architecture.num_edges > 0
 
 
 def test_other_tensors_and_other_files_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import conversions
-from conversions.limits import Trial, check_call, check_input, check_results
+from conversions.budget import reading
+from conversions.limits import Metered, Trial, check_call, check_input, check_results
 from conversions.program import run
 from graphws.components import Step
 
@@ -93,3 +95,19 @@ def test_the_kernel_is_never_reached() -> None:
     assert done.returncode != 0
     with pytest.raises(ValueError, match="out of range"):
         check_call("max_pool1d", [torch.ones(1, 4, 8), 2**63 - 1], {})
+
+
+def test_what_is_made_is_taken_from_the_budget_before(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"x")
+    with pytest.raises(ValueError, match=r"would take 4.0 TiB, of the 32.0 MiB"), reading(path), Metered():
+        torch.empty(2**40)
+    with reading(path) as budget, Metered():
+        before = budget.memory
+        x = torch.ones(256, 4)
+        x.view(-1).add_(1)
+        assert before - budget.memory == 4096
+        x + 1
+        assert before - budget.memory == 8192
+    with Metered():
+        assert torch.ones(2**24).numel() == 2**24

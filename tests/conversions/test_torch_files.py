@@ -10,6 +10,7 @@ import fractions
 import multiprocessing
 import pathlib
 import uuid
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,7 @@ class Reduced:
         Reduced(fractions.Fraction, "1e1000000000"),
         Reduced(getattr, state, "__globals__"),
         Reduced(pathlib.Path.home),
+        Reduced(bytearray, 2**31 - 1),
     ],
 )
 def test_calls_that_make_no_plain_value_are_refused(tmp_path: Path, value: Any) -> None:
@@ -107,6 +109,34 @@ def test_calls_that_make_no_plain_value_are_refused(tmp_path: Path, value: Any) 
     with pytest.raises(ValueError, match=r"a\.pt") as caught:
         conversions.to_graph(tmp_path / "a.pt")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [torch.Tensor, torch.DoubleTensor])
+def test_a_tensor_without_numbers_is_refused_before_it_is_made(tmp_path: Path, kind: Any) -> None:
+    torch.save({"state_dict": state(), "value": Reduced(kind, 2**30)}, tmp_path / "a.pt")
+    with pytest.raises(ValueError, match=r"a\.pt .*: a tensor of it would take [48]\.0 GiB"):
+        conversions.to_graph(tmp_path / "a.pt")
+
+
+def test_containers_named_behind_what_torch_does_not_write_are_refused(tmp_path: Path) -> None:
+    # a text that is no UTF-8 ends the search for names; what stands behind it is seen all the same
+    name = b"cbuiltins\nbytearray\n"
+    torch.save({"state_dict": state(), "value": bytearray(b"ab")}, tmp_path / "good.pt")
+    notes = conversions.to_graph(tmp_path / "good.pt").remainder.notes
+    assert any("left out, neither tensor nor plain value: ['value'] (bytearray)" in note for note in notes)
+    with zipfile.ZipFile(tmp_path / "a.pt", "w") as archive:
+        archive.writestr("a/data.pkl", b"\x80\x02X\x01\x00\x00\x00\xff" + name + b"J\xff\xff\xff\x7f\x85R.")
+        archive.writestr("a/version", "3\n")
+    with pytest.raises(ValueError, match="names a container where torch.save writes none"):
+        conversions.to_graph(tmp_path / "a.pt")
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_tensors_of_several_shapes_are_named(tmp_path: Path) -> None:
+    several = torch.nested.nested_tensor([torch.ones(2, 2), torch.ones(3, 2)])
+    torch.save({"0.weight": several}, tmp_path / "a.pt")
+    with pytest.raises(ValueError, match="tensor '0.weight' of .* is a nested tensor"):
+        conversions.to_graph(tmp_path / "a.pt")
 
 
 def test_expanded_tensors_are_refused(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def main(samples: str, first: int, step: int, count: int) -> None:
 
 def _placed(scratch: Path, name: str, sample: Path, content: bytes) -> Path:
     """The mutated file, with what lies beside it."""
-    if sample.parent.name in ("zoo", "sharded"):
+    if sample.parent.name in ("zoo", "sharded", "model_folder"):
         shutil.copytree(sample.parent, scratch / sample.parent.name)
         path = scratch / sample.parent.name / sample.name
     else:

@@ -127,16 +127,28 @@ def _tables(folder: Path) -> None:
     pq.write_table(table, folder / "table.parquet")
 
 
+def _model_folder(folder: Path) -> None:
+    import transformers
+
+    sizes = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"}
+    config = transformers.ResNetConfig(**sizes, num_labels=3, image_size=32)
+    transformers.ResNetForImageClassification(config).eval().save_pretrained(folder / "model_folder")
+    text = json.loads((folder / "model_folder" / "config.json").read_text())
+    full = {**config.to_dict(), "architectures": text["architectures"]}
+    (folder / "model_folder" / "config.json").write_text(json.dumps(full, default=str))
+
+
 def write_samples(folder: Path) -> dict[str, Path]:
     """Write a sound file of each format.
 
     Returns:
         dict: What is mutated, by its name; a zoo's and a sharded checkpoint's files lie beside it.
     """
-    for write in (_torch_files, _safetensors_files, _onnx_files, _keras_files, _tables):
+    for write in (_torch_files, _safetensors_files, _onnx_files, _keras_files, _tables, _model_folder):
         write(folder)
     files = {path.name: path for path in sorted(folder.iterdir()) if path.is_file() and path.name != "table.parquet"}
     files["index.json"] = folder / "sharded" / "model.safetensors.index.json"
+    files["config.json"] = folder / "model_folder" / "config.json"
     files["manifest.json"] = folder / "zoo" / "manifest.json"
     files["zoo.parquet"] = next((folder / "zoo").glob("*.parquet"))
     return files
@@ -149,6 +161,10 @@ def _read_zoo(path: Path) -> None:
     verify_zoo(path.parent)
     zoo = open_mixed(path.parent)
     list(zoo.graphs(range(min(2, len(zoo)))))
+
+
+def _read_model_folder(path: Path) -> None:
+    conversions.to_graph(path.parent)
 
 
 def _read_images(path: Path) -> None:
@@ -166,6 +182,7 @@ def _read_labels(path: Path) -> None:
 READERS: dict[str, Callable[[Path], Any]] = {
     "manifest.json": _read_zoo,
     "zoo.parquet": _read_zoo,
+    "config.json": _read_model_folder,
     "images.npz": _read_images,
     "labels.csv": _read_labels,
 }  # all others are networks
