@@ -7,9 +7,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from conversions.assembly import listing
 from conversions.layer_names import Path, branched, letters_of, path_of
-from conversions.layers import WEIGHT_WORD, Part
+from conversions.layers import WEIGHT_WORD, Part, listed
 
 __all__ = ["registered_twice", "seems_branched"]
 
@@ -30,20 +29,16 @@ def seems_branched(parts: Sequence[Part]) -> str | None:
     paths = {part: path_of(part.key) for part in parts}
     beside = [part for part, path in paths.items() if branched(path)]
     if beside:
-        return f"these layers seem to stand on branches: {_listed(beside)}"
+        return f"these layers seem to stand on branches: {listed(beside)}"
     weighted = [part for part in parts if part.kind != "norm"]
     odd = [part for part in weighted if not WEIGHT_WORD.search(part.key)]
     if odd and (len(odd) < len(weighted) or len({letters_of(".".join(paths[part])) for part in odd}) > 1):
-        return f"these are no weights by their names: {_listed(odd)}"
+        return f"these are no weights by their names: {listed(odd)}"
     by_path = sorted(weighted, key=paths.__getitem__)
     inside = [a for a, b in pairwise(by_path) if paths[b][: len(paths[a])] == paths[a]]
     if inside:
-        return f"other weights stand in the modules of these: {_listed(inside)}"
+        return f"other weights stand in the modules of these: {listed(inside)}"
     return _side_by_side([paths[part] for part in weighted])
-
-
-def _listed(parts: Sequence[Part]) -> str:
-    return listing((part.key, part.size) for part in parts)
 
 
 def _side_by_side(paths: Sequence[Path]) -> str | None:

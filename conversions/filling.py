@@ -62,7 +62,7 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], where: str) -> Filled:
     _check_fit(module, {key: value for key, value in own.items() if key not in absent}, state, where)
     with torch.no_grad():
         for key, value in own.items():
-            value.copy_(state.get(key, torch.zeros_like(value)))
+            value.copy_(state[key]) if key in state else value.zero_()
     changed = [key for key, value in own.items() if key in state and not same_bits(value, state[key])]
     if changed:
         raise ValueError(f"{where}: {type(module).__name__} ties tensors that differ in the file: {_listed(changed)}")

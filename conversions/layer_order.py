@@ -7,8 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
-from conversions.assembly import listing
-from conversions.layers import At, Part, follows, other_layout
+from conversions.layers import At, Part, follows, listed, other_layout
 from conversions.unread import MODULE
 
 __all__ = ["chains", "in_number_order", "ordered_parts"]
@@ -29,7 +28,7 @@ def ordered_parts(parts: Sequence[Part], ordered: bool) -> tuple[list[Part], boo
     as_given = ordered and gap is None
     if as_given and in_number_order(part.key for part in parts):
         return _checked(parts), True
-    shapes = listing((part.key, part.size) for part in parts)
+    shapes = listed(parts)
     linear = all(part.kind == "linear" for part in parts)
     if ordered and linear and not as_given and chains([other_layout(part) for part in parts]):
         raise ValueError(

@@ -12,7 +12,7 @@ from itertools import pairwise
 from conversions.assembly import FLOATS, Signature, listing
 from conversions.unread import MODULE, known_kind
 
-__all__ = ["WEIGHT_WORD", "At", "Part", "follows", "other_layout", "parts_of", "side_of"]
+__all__ = ["WEIGHT_WORD", "At", "Part", "follows", "listed", "other_layout", "parts_of", "side_of"]
 
 WEIGHT_WORD = re.compile(r"(?<![A-Za-z])(weights?|kernels?|W|w)(?![A-Za-z])")
 BIAS_WORDS = {
@@ -238,3 +238,8 @@ def follows(part: Part, at: At | None) -> At | None:
 def other_layout(part: Part) -> Part:
     """The layer whose weight is read as [*kernel, in, out], as JAX and Keras store it."""
     return part if part.kind == "norm" else replace(part, size=(part.size[-1], part.size[-2], *part.size[:-2]))
+
+
+def listed(parts: Sequence[Part]) -> str:
+    """Keys and shapes of layers for an error message."""
+    return listing((part.key, part.size) for part in parts)

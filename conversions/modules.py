@@ -18,6 +18,7 @@ from conversions.rules import FUNCTIONS, METHODS, MODULES
 from conversions.signals import Call, Named, Signal, State
 from conversions.tracer import read, recording_of
 from conversions.tracing import IN_PLACE, Trace, evaluation, trace
+from conversions.wording import first_line
 from graphws.activation import Activation
 from graphws.architecture import Architecture
 from graphws.graph import NetGraph
@@ -278,7 +279,7 @@ def _returned(module: nn.Module, call: Arguments, tensors: Sequence[Tensor]) -> 
         with torch.no_grad(), evaluation(module):
             return call.on(module, tensors)
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
-        text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        text = first_line(error)
         raise UnfitError(f"the module does not run on example_input: {text}") from error
 
 

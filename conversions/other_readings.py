@@ -13,10 +13,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
-from conversions.assembly import listing
 from conversions.layer_names import LAYERS, LISTS, Path, letters_of, numbers_of, path_of, place_of
 from conversions.layer_order import chains
-from conversions.layers import WEIGHT_WORD, At, Part, follows, other_layout
+from conversions.layers import WEIGHT_WORD, At, Part, follows, listed, other_layout
 
 __all__ = ["other_reading"]
 
@@ -29,10 +28,6 @@ BESIDE = re.compile(
 )
 
 Kind = tuple[int, int]  # channels and axes of positions of a signal
-
-
-def _listed(parts: Sequence[Part]) -> str:
-    return listing((part.key, part.size) for part in parts)
 
 
 def other_reading(parts: Sequence[Part]) -> str | None:
@@ -72,7 +67,7 @@ def _in_other_layout(parts: Sequence[Part]) -> str | None:
     alone = len(weighted) == 1 and not words & {"kernel", "kernels"}
     if alone or words & {"weight", "weights"} or not lengths or not chains(other):
         return None
-    return f"these weights may be [out, in] or, as JAX and Keras store them, [in, out]: {_listed(weighted)}"
+    return f"these weights may be [out, in] or, as JAX and Keras store them, [in, out]: {listed(weighted)}"
 
 
 def _transposed(weighted: Sequence[Part]) -> str | None:
@@ -84,7 +79,7 @@ def _transposed(weighted: Sequence[Part]) -> str | None:
         and part.size[0] == part.size[1] > 1
         and any(word in OPPOSITES for name in path_of(part.key) for word in letters_of(name))
     ]
-    return f"these may be convolutions or transposed ones: {_listed(found)}" if found else None
+    return f"these may be convolutions or transposed ones: {listed(found)}" if found else None
 
 
 def _factors(weighted: Sequence[Part]) -> str | None:
@@ -95,7 +90,7 @@ def _factors(weighted: Sequence[Part]) -> str | None:
         narrow = first.size[0] < min(first.inputs, second.size[0])  # the second times the first
         turned = first.inputs == second.size[0] < first.size[0]  # the first times the second
         if (narrow or turned) and names in FACTORS and paths[0][:-1] == paths[1][:-1]:
-            return f"these may be the two factors of one weight of low rank: {_listed([first, second])}"
+            return f"these may be the two factors of one weight of low rank: {listed([first, second])}"
     return None
 
 

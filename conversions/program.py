@@ -21,6 +21,7 @@ from conversions.normalisation import batch_norm, instance_norm
 from conversions.numbers import evaluated
 from conversions.operations import RULES
 from conversions.passes import EXPECT, Batch, Made, Number, Recorded, Recording, Ref, Rows, Stored
+from conversions.wording import first_line
 from graphws.components import Step
 
 __all__ = ["UNRUNNABLE", "Scope", "SizeError", "encode", "function_of", "real_argument", "run"]
@@ -155,7 +156,7 @@ def run(
             check_call(step.operation, args, kwargs)
             result = function_of(step.operation)(*args, **kwargs)
         except UNRUNNABLE as error:
-            text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            text = first_line(error)
             raise SizeError(f"step {position} ({step.operation}) does not run: {text}") from error
         results = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
         if len(results) != len(data["results"]):

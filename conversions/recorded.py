@@ -19,6 +19,7 @@ from conversions.numbers import evaluated
 from conversions.passes import BATCH, EXPECT, Batch, Made, Number, Recorded, Recording, Ref, Rows, Stored, made_from
 from conversions.program import UNRUNNABLE, Scope, function_of, real_argument
 from conversions.tracer import read
+from conversions.wording import first_line
 from graphws.architecture import Architecture, Input, Step, TensorSpec
 
 __all__ = ["recorded_architecture", "twins"]
@@ -187,7 +188,7 @@ def _operation(position: int, step: Step, replay: _Replay) -> Recorded:
         result = function_of(step.operation)(*plain_args, **plain_kwargs)
         check_results(step.operation, result, BATCH)
     except UNRUNNABLE as error:
-        text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        text = first_line(error)
         raise ValueError(f"{place} ({step.operation!r}) does not run: {text}") from None
     results = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
     numbers = tuple(data["results"])

@@ -6,7 +6,6 @@ import inspect
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -27,10 +26,10 @@ from conversions.passes import (
     Recording,
     Ref,
     StatedError,
-    Stored,
     UnfitError,
     made_from,
 )
+from conversions.state_tensors import StateTensors
 from conversions.tracing import evaluation
 from conversions.watch import OF_SHAPES, RefusedError, Watch, memory_of
 
@@ -38,7 +37,6 @@ __all__ = ["Recorder"]
 
 ON_VALUES = (*NUMBERS, "item", "tolist", "numpy", "nonzero", "is_nonzero", "equal")
 CASTS = ("to", "float", "double", "half", "bfloat16", "type", "type_as", "cpu", "cuda")
-SMALL = (torch.int8, torch.uint8, torch.int16, torch.uint16, torch.int32)  # whole numbers that weights may be kept in
 MEASURES = ("size", "shape", "numel", "nelement", "len", "stride")  # what a tensor says of its sizes
 RANDOM = ("rand", "randn", "randint", "randperm", "normal", "bernoulli", "multinomial", "poisson", "uniform", "random")
 
@@ -67,11 +65,7 @@ class Recorder(TorchFunctionMode):
         self.inside_leaf = False
         self.expected: set[Expression] = set()
         self.made: dict[int, tuple[int, Made]] = {}  # memory, and what is computed from the state dict, by the id
-        self.stored: dict[tuple[int, int], str] = {}
-        self.casts: dict[tuple[int, int], tuple[str | None, str]] = {}  # of the state dict, in another dtype
-        self.alive_casts: list[Tensor] = []  # whose addresses are not given out again
-        for key, value in state.items():
-            self.stored.setdefault(_address(value), key)
+        self.tensors = StateTensors(state, self.watch)
 
     def record(self, call: Arguments, count: int) -> Recording:
         """Run the module on so many inputs, in the arguments that a call puts them into.
@@ -122,7 +116,7 @@ class Recorder(TorchFunctionMode):
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         check_call(name, args, kwargs)
         if not any(id(tensor) in self.numbers for tensor in tensors):
-            return self._without_signals(func, name, tensors, given)
+            return self._without_signals(func, name, tensors, given, (args, kwargs))
         if name in MEASURES:
             return self._measured(name, args[0], *args[1:], **kwargs)
         if name in ("device", "is_meta", "is_cpu"):
@@ -178,7 +172,9 @@ class Recorder(TorchFunctionMode):
             for axis, size in enumerate(signal.shape):
                 self.expect(("size", self.numbers.get(id(signal), 0), axis), size)
 
-    def _without_signals(self, func: Callable[..., Any], name: str, tensors: list[Tensor], given: Any) -> Any:
+    def _without_signals(
+        self, func: Callable[..., Any], name: str, tensors: list[Tensor], given: Any, plain: Any
+    ) -> Any:
         """Run an operation on constants, for its values."""
         if any(tensor.is_meta for tensor in tensors):
             raise RefusedError(f"{name} reads a tensor whose computation was not followed")
@@ -186,7 +182,7 @@ class Recorder(TorchFunctionMode):
             raise RefusedError(f"{name} draws random numbers")
         if name in ("tolist", "numpy", "__array__"):
             self.watch.check_numbers(tensors)
-        args, kwargs = mapped(lambda leaf: leaf.value if is_followed(leaf) else leaf, given)
+        args, kwargs = plain
         if name == "item" and tensors[0].numel() == 1:
             with self.watch.inside(silent=True):
                 found, expression = func(*args, **kwargs), entry(tensors[0], self.state)
@@ -195,22 +191,11 @@ class Recorder(TorchFunctionMode):
         if name == "embedding" and len(args) > 1 and self._in_turn(*args[:2]):
             return args[1]
         result = func(*args, **kwargs)
-        if name in (*CASTS, "centred") and self._note_cast(result, *tensors):
+        if name in (*CASTS, "centred") and self.tensors.note_cast(result, *tensors):
             return result
         if not self._make(func, name, given, result):
             self._expect_sizes(given)
         return result
-
-    def _note_cast(self, result: object, source: Tensor, zero: Tensor | None = None) -> bool:
-        """Whether a result is a tensor of the state dict in a floating dtype: it is noted under its other address."""
-        known = self.casts.get(_address(source), (self.stored.get(_address(source)), ""))[0]
-        small = source.is_floating_point() or source.dtype in SMALL
-        if known is None or not isinstance(result, Tensor) or not result.is_floating_point() or not small:
-            return False
-        if result.stride() == source.stride() and _address(result) != _address(source):
-            self.alive_casts.append(result)
-            self.casts[_address(result)] = (known, "" if zero is None else self.stored[_address(zero)])
-        return True
 
     def _in_turn(self, numbers: Tensor, table: Tensor) -> bool:
         """Whether all rows of a table are looked up, one after the other (as of places), so that it stays as it is."""
@@ -227,7 +212,7 @@ class Recorder(TorchFunctionMode):
                     del self.made[other]
         if in_place or not isinstance(result, Tensor) or id(result) in self.made:
             return False
-        if self.watch.origin(result) is None or self._stored(result) is not None:
+        if self.watch.origin(result) is None or self.tensors.find(result) is not None:
             return False
         args, kwargs = mapped(self._ingredient, given)
         base = made_from(name, (args, kwargs), result.numel())
@@ -310,7 +295,7 @@ class Recorder(TorchFunctionMode):
             return Ref(self.numbers[id(value)])
         if value.is_meta:
             raise RefusedError("reads a tensor whose computation was not followed")
-        found = self._stored(value)
+        found = self.tensors.find(value)
         if found is not None:
             return found
         if id(value) in self.made:
@@ -318,30 +303,6 @@ class Recorder(TorchFunctionMode):
         key = self.watch.origin(value)
         with self.watch.inside(silent=True):
             return Computed(key) if key is not None else value.detach().clone()
-
-    def _stored(self, value: Tensor) -> Stored | None:
-        """A tensor of the state dict, where these are its entries in some order."""
-        key = self.stored.get(_address(value)) if value.numel() else None
-        if key is None and value.numel() and _address(value) in self.casts:
-            key, zero = self.casts[_address(value)]
-            found = self._ordered(key, value)  # type: ignore[arg-type]
-            return found and replace(found, cast=str(value.dtype).removeprefix("torch."), zero=zero)
-        return None if key is None or value.dtype != self.state[key].dtype else self._ordered(key, value)
-
-    def _ordered(self, key: str, value: Tensor) -> Stored | None:
-        """How a tensor's axes follow from those of the tensor of the state dict whose entries it has."""
-        own, shape = self.state[key], tuple(value.shape)
-        if shape == own.shape and value.stride() == own.stride():
-            return Stored(key, shape)
-        if not own.is_contiguous():
-            return None
-        with self.watch.inside(silent=True):
-            if value.dim() == 2 and shape == own.shape[::-1] and value.t().is_contiguous():
-                return Stored(key, shape, transposed=True)  # a row too, which is contiguous both ways
-            if value.is_contiguous():
-                return Stored(key, shape)
-            order = _order(value)
-        return Stored(key, shape, order=order) if order else None
 
     def path(self) -> str:
         """The module an operation stands in, and its line in the source."""
@@ -426,15 +387,5 @@ def without_values(value: Any) -> Any:
     return value.to("meta") if isinstance(value, Tensor) and not value.is_meta else value
 
 
-def _address(value: Tensor) -> tuple[int, int]:
-    return value.data_ptr(), value.numel()
-
-
 def _extent(value: Tensor) -> tuple[object, ...]:
     return value.storage_offset(), value.shape, value.stride(), value.dtype
-
-
-def _order(value: Tensor) -> tuple[int, ...]:
-    """How a permuted tensor's axes follow from those of its contiguous entries; empty where it is none."""
-    axes = sorted(range(value.dim()), key=lambda i: (value.shape[i] > 1, -value.stride()[i]))
-    return tuple(axes.index(i) for i in range(value.dim())) if value.permute(axes).is_contiguous() else ()

@@ -60,7 +60,10 @@ def merged(path: Path, read: Callable[[Path], dict[str, Tensor]]) -> dict[str, T
         OSError: If a shard is missing.
     """
     places = _places(path) if is_index(path) else None
-    names = list(dict.fromkeys(places.values())) if places is not None else _counted(path)
+    expected: dict[str, set[str]] = {}
+    for key, name in (places or {}).items():
+        expected.setdefault(name, set()).add(key)
+    names = list(expected) if places is not None else _counted(path)
     missing = [name for name in names if not (path.parent / name).is_file()]
     if missing:
         raise FileNotFoundError(f"{path}: {len(missing)} of {len(names)} parts are missing: {_named(missing)}")
@@ -70,7 +73,7 @@ def merged(path: Path, read: Callable[[Path], dict[str, Tensor]]) -> dict[str, T
             current().grow(file_size(path.parent / name))
         part = read(path.parent / name)
         if places is not None:
-            _check_part(path, name, {key for key, where in places.items() if where == name}, part)
+            _check_part(path, name, expected[name], part)
         twice = [key for key in part if key in state]
         if twice:
             raise ValueError(f"{path}: tensor {twice[0]!r} stands in two parts, the second is {name}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -119,7 +118,6 @@ class BulkReader:
     def _read_one(self, row: int, path: Path, header: bytes, found: _Found) -> None:
         """Convert one file; what goes wrong is its reason."""
         try:
-            _check_regular(path)
             graph = self.convert(path)
             if self.strict and (assumed := guesses(graph)):
                 raise ValueError("; ".join(assumed))
@@ -170,13 +168,6 @@ class _Found:
         self.pieces.setdefault(architecture, []).append(piece)
         for note in notes:
             self.notes[note] += len(piece[0])
-
-
-def _check_regular(path: Path) -> None:
-    """Refuse what is neither file nor folder: opening a pipe or a device may wait, or never end."""
-    mode = path.stat().st_mode
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise ValueError("it is a pipe, socket or device, no file")
 
 
 def _split_safetensors(path: Path, templates: Mapping[bytes, Template | None]) -> tuple[bytes, bytes]:
