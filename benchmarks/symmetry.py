@@ -31,7 +31,7 @@ from graphws.models import (
     StatNN,
 )
 from graphws.report import print_table, rich_table
-from graphws.testing import equivariance_error, invariance_error, random_graph
+from graphws.testing.equivariance import equivariance_error, invariance_error, random_graph
 
 RELU, SINE = (graphws.Architecture.mlp([2, 32, 32, 1], name) for name in ("relu", "sine"))
 OPERATORS: dict[str, Callable[[], nn.Module]] = {

@@ -2,11 +2,11 @@
 
 from conversions.assembly import to_state_dict
 from conversions.check import check_architecture
-from conversions.checkpoints import to_checkpoint
 from conversions.convert import to_graph
 from conversions.execution import execute
 from conversions.export import to_networkx
-from conversions.files import save
+from conversions.files.checkpoints import to_checkpoint
+from conversions.files.disk import save
 from conversions.registry import register
 from conversions.reporting import Report, report
 

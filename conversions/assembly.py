@@ -10,11 +10,11 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from graphws.activation import Activation
-from graphws.architecture import Architecture, TensorSpec
-from graphws.batch import Batch
-from graphws.graph import NetGraph, Remainder
-from graphws.layouts import edges_of, write_edges
+from graphws.types.activation import Activation
+from graphws.types.architecture import Architecture, TensorSpec
+from graphws.types.batch import Batch
+from graphws.types.graph import NetGraph, Remainder
+from graphws.types.layouts import edges_of, write_edges
 
 __all__ = [
     "FLOATS",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from graphws.components import Input
+from graphws.types.components import Input
 
 __all__ = ["Arguments", "arranged", "like", "tensors_in"]
 

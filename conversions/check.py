@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from graphws.architecture import Architecture
-from graphws.graph import NetGraph
+from graphws.types.architecture import Architecture
+from graphws.types.graph import NetGraph
 
 __all__ = ["check_architecture"]
 

@@ -12,17 +12,17 @@ import torch
 from torch import nn
 
 from conversions.assembly import assemble, signature, tied_names
+from conversions.bare.sequential import Told, inferred
 from conversions.budget import reading
 from conversions.calls import tensors_in
 from conversions.check import check_architecture
-from conversions.checkpoints import unwrap
 from conversions.execution import execute
-from conversions.files import Checkpoint, read, read_graph
+from conversions.files.checkpoints import unwrap
+from conversions.files.disk import Checkpoint, read, read_graph
 from conversions.modules import module_graph
-from conversions.sequential import Told, inferred
-from graphws.activation import Activation
-from graphws.architecture import Architecture
-from graphws.graph import NetGraph
+from graphws.types.activation import Activation
+from graphws.types.architecture import Architecture
+from graphws.types.graph import NetGraph
 
 __all__ = ["to_graph"]
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from conversions.assembly import check_single, tensors_of, widened
 from conversions.calls import arranged, tensors_in
 from conversions.program import SizeError, run
-from graphws.architecture import Architecture
-from graphws.graph import NetGraph
+from graphws.types.architecture import Architecture
+from graphws.types.graph import NetGraph
 
 __all__ = ["execute"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import networkx as nx
 
 from conversions.assembly import check_single
-from graphws.graph import NetGraph
+from graphws.types.graph import NetGraph
 
 __all__ = ["to_networkx"]
 

@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from conversions.budget import current
-from conversions.naming import name_of
+from conversions.trace.naming import name_of
 
 __all__ = ["Metered", "Trial", "check_call", "check_input", "check_results"]
 

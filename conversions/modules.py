@@ -12,16 +12,16 @@ from torch import Tensor, fx, nn
 from conversions.assembly import Layer, assemble, chain, checked_state, signature
 from conversions.calls import Arguments, tensors_in
 from conversions.execution import execute
-from conversions.passes import UnfitError
 from conversions.refused_modules import check_readable, computed_weight
-from conversions.rules import FUNCTIONS, METHODS, MODULES
-from conversions.signals import Call, Named, Signal, State
-from conversions.tracer import read, recording_of
-from conversions.tracing import IN_PLACE, Trace, evaluation, trace
+from conversions.rules.tracer import read, recording_of
+from conversions.trace.fx_rules import FUNCTIONS, METHODS, MODULES
+from conversions.trace.fx_signals import Call, Named, Signal, State
+from conversions.trace.passes import UnfitError
+from conversions.trace.tracing import IN_PLACE, Trace, evaluation, trace
 from conversions.wording import first_line
-from graphws.activation import Activation
-from graphws.architecture import Architecture
-from graphws.graph import NetGraph
+from graphws.types.activation import Activation
+from graphws.types.architecture import Architecture
+from graphws.types.graph import NetGraph
 
 __all__ = ["module_graph"]
 

@@ -18,11 +18,11 @@ from conversions.calls import like
 from conversions.extra_operations import EXTRA_OPERATIONS
 from conversions.limits import check_call
 from conversions.normalisation import batch_norm, instance_norm
-from conversions.numbers import evaluated
-from conversions.operations import RULES
-from conversions.passes import EXPECT, Batch, Made, Number, Recorded, Recording, Ref, Rows, Stored
+from conversions.rules.operations import RULES
+from conversions.trace.numbers import evaluated
+from conversions.trace.passes import EXPECT, Batch, Made, Number, Recorded, Recording, Ref, Rows, Stored
 from conversions.wording import first_line
-from graphws.components import Step
+from graphws.types.components import Step
 
 __all__ = ["UNRUNNABLE", "Scope", "SizeError", "encode", "function_of", "real_argument", "run"]
 

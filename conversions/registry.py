@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from conversions.operations import RULES, Rule
 from conversions.program import EXTRA
+from conversions.rules.operations import RULES, Rule
 
 __all__ = ["MODULES", "register"]
 
@@ -19,10 +19,10 @@ def register(what: type[nn.Module] | str, run: Callable[..., Any] | None = None)
     """A decorator: the rule of an operation, or of a module class that is read as one operation.
 
     The rule is called as ``rule(net, *arguments, **arguments)`` with the operation's own arguments: signals are
-    :class:`conversions.values.Value`, tensors of the state dict :class:`conversions.recording.Stored`. For a module
-    class the arguments are those of its call, then its parameters and buffers by their names. It returns the Value (or
-    Values) that come out; ``conversions.operations`` has rules to build on: ``keep`` where neurons stay where they are,
-    ``net.dense`` and ``net.diagonal`` for weights.
+    :class:`conversions.rules.values.Value`, tensors of the state dict :class:`conversions.trace.recording.Stored`. For
+    a module class the arguments are those of its call, then its parameters and buffers by their names. It returns the
+    Value (or Values) that come out; ``conversions.rules.operations`` has rules to build on: ``keep`` where neurons stay
+    where they are, ``net.dense`` and ``net.diagonal`` for weights.
 
     Args:
         what: A module class, or the name of a function of torch.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from graphws.architecture import Architecture
-from graphws.components import TensorSpec
-from graphws.graph import NetGraph
+from graphws.types.architecture import Architecture
+from graphws.types.components import TensorSpec
+from graphws.types.graph import NetGraph
 
 __all__ = ["Entry", "Report", "report"]
 

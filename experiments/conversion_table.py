@@ -20,8 +20,8 @@ import conversions
 from experiments.conversion_images import IMAGES
 from experiments.conversion_networks import IMAGE, NETWORKS
 from experiments.conversion_sequences import SEQUENCES
-from graphws.graph import NetGraph
-from graphws.symmetry import Symmetry
+from graphws.symmetry.permutations import Symmetry
+from graphws.types.graph import NetGraph
 
 SMALL = {"image_size": 64}
 PACKAGES: dict[str, dict[str, Any]] = {

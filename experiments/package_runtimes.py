@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 import conversions
-from graphws.graph import NetGraph
-from graphws.symmetry import permute
+from graphws.symmetry.permutations import permute
+from graphws.types.graph import NetGraph
 
 __all__ = ["Row", "measured_keras", "measured_onnx"]
 

@@ -7,11 +7,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from graphws import equivalence, expressivity, functional, models, nn, output_capacity, symmetry, testing, zoo
-    from graphws.activation import Activation
-    from graphws.architecture import Architecture, EdgeBlock, NodeGroup, TensorSpec
-    from graphws.batch import Batch
-    from graphws.graph import NetGraph
+    from graphws import (
+        equivalence,
+        expressivity,
+        functional,
+        models,
+        nn,
+        output_capacity,
+        symmetry,
+        targets,
+        testing,
+        zoo,
+    )
+    from graphws.types import Activation, Architecture, Batch, EdgeBlock, NetGraph, NodeGroup, TensorSpec
 
 __all__ = [
     "Activation",
@@ -28,12 +36,14 @@ __all__ = [
     "nn",
     "output_capacity",
     "symmetry",
+    "targets",
     "testing",
     "zoo",
 ]
 
-_HOME = {"Activation": "activation", "Batch": "batch", "NetGraph": "graph"}
-_HOME |= dict.fromkeys(("Architecture", "EdgeBlock", "NodeGroup", "TensorSpec"), "architecture")
+_HOME = dict.fromkeys(
+    ("Activation", "Architecture", "Batch", "EdgeBlock", "NetGraph", "NodeGroup", "TensorSpec"), "types"
+)
 
 
 def __getattr__(name: str) -> object:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
 from graphws.engine import fused
-from graphws.grouping import by_structure
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
+from graphws.types.grouping import by_structure
 
 __all__ = ["group_signals", "node_values", "realise", "sine"]
 

@@ -8,12 +8,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
 from graphws.functional import realise
-from graphws.graph import NetGraph
 from graphws.models.common import out_channels_of
-from graphws.topology import topology
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
+from graphws.types.graph import NetGraph
+from graphws.types.topology import topology
 
 __all__ = ["OutputCapacity", "average", "merge", "merged_architecture", "split"]
 

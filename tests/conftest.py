@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from graphws import testing
-from graphws.architecture import Architecture, EdgeBlock, NodeGroup
-from graphws.batch import Batch
-from graphws.graph import NetGraph
+from graphws.types.architecture import Architecture, EdgeBlock, NodeGroup
+from graphws.types.batch import Batch
+from graphws.types.graph import NetGraph
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 torch.set_num_threads(1)

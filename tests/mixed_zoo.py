@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from graphws.architecture import Architecture
+from graphws.types.architecture import Architecture
 from graphws.zoo import MixedZoo, open_mixed
 from graphws.zoo.importing import Candidate, ImportSettings, Reading, Stack, import_networks
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from graphws import Architecture, Batch, EdgeBlock
-from graphws.activation import ACTIVATIONS
 from graphws.functional import node_values, realise
-from graphws.symmetry import permute
-from graphws.testing import random_batch, random_graph
+from graphws.symmetry.permutations import permute
+from graphws.testing.equivariance import random_batch, random_graph
+from graphws.types.activation import ACTIVATIONS
 from tests.reference.mlp import slow_forward
 
 

@@ -5,8 +5,8 @@ from graphws import Architecture, Batch
 from graphws.functional import realise
 from graphws.models import DWS, GMN
 from graphws.output_capacity import OutputCapacity, average, merge, merged_architecture, split
-from graphws.symmetry import Symmetry
-from graphws.testing import assert_equivariant, random_batch, random_graph
+from graphws.symmetry.permutations import Symmetry
+from graphws.testing.equivariance import assert_equivariant, random_batch, random_graph
 
 ARCHITECTURES = [
     Architecture.mlp([2, 32, 32, 1], "sine", output_offset=0.5),

@@ -26,7 +26,7 @@ IMPORTS = {
     "graphws/cli/config.py": "classes below graphws",
     "graphws/cli/networks.py": "--module",
     "graphws/benchmarking/checkouts.py": "bench --source",
-    "conversions/files.py": "readers of conversions",
+    "conversions/files/disk.py": "readers of conversions",
 }
 PROGRAMS = {
     "graphws/cli/runs.py": "graphws",

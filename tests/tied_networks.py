@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
-from graphws.graph import NetGraph
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
+from graphws.types.graph import NetGraph
 
 EIGHT = [[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1], [1, 0, 0, 1]]  # as a graph of 4 + 4 neurons one 8-cycle
 FOURS = [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1]]  # two 4-cycles

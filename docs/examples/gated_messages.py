@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from graphws import Architecture, Batch
 from graphws.models import GMN
 from graphws.nn import collect, spread
-from graphws.testing import assert_equivariant, random_batch, random_graph
+from graphws.testing.equivariance import assert_equivariant, random_batch, random_graph
 
 
 class GatedMessages(nn.Module):

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from graphws import Architecture, Batch
 from graphws.nn import StaticEncoding, reduce, spread, to_nodes
-from graphws.testing import assert_equivariant, random_batch, random_graph
+from graphws.testing.equivariance import assert_equivariant, random_batch, random_graph
 
 
 class MaximumLayer(nn.Module):

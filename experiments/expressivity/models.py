@@ -8,8 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
 from graphws.models import (
     DWS,
     GMN,
@@ -26,6 +24,8 @@ from graphws.models import (
 from graphws.models.common import out_channels_of, symmetry_of
 from graphws.nn.readout import pool_parts
 from graphws.nn.scale_readout import ScaleInvariantReadout
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
 
 __all__ = ["BOUNDED", "MODELS", "Classifier", "Row", "classifier"]
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from graphws.batch import Batch
 from graphws.expressivity.last_layer import solve_last_layer
 from graphws.expressivity.pieces import (
     best_readout,
@@ -21,9 +20,10 @@ from graphws.expressivity.pieces import (
     zigzag,
     zigzag_values,
 )
-from graphws.expressivity.targets.operators import reflected_tiling
 from graphws.models import DWS, GMN
 from graphws.output_capacity import OutputCapacity, average
+from graphws.targets.operators import reflected_tiling
+from graphws.types.batch import Batch
 
 __all__ = ["CAPACITIES", "MODELS", "TARGETS", "Operator", "explicit", "fit_directly", "run"]
 

@@ -12,7 +12,7 @@ from torch import nn
 from experiments.expressivity.models import classifier
 from experiments.expressivity.zoos import Zoo, rows_of, standard
 from graphws.models import Aligned
-from graphws.symmetry import permute
+from graphws.symmetry.permutations import permute
 
 __all__ = ["Budget", "evaluate", "readable", "train"]
 

@@ -8,12 +8,12 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
 from graphws.expressivity import general_position, quantise, refine
 from graphws.expressivity.counterexamples.regular import disjoint_circulants, middle_of, regular_networks
 from graphws.models.colour_features import ColourEncoding, rank_features
-from graphws.symmetry import permute
+from graphws.symmetry.permutations import permute
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
 
 __all__ = ["PAIRS", "Zoo", "low_rank_zoo", "ordered_zoo", "pair_zoo", "quantised", "shares", "standard", "with_ranks"]
 

@@ -11,8 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
 from graphws.models import (
     DWS,
     GMN,
@@ -29,6 +27,8 @@ from graphws.models import (
 )
 from graphws.models.cost import Cost, cost
 from graphws.output_capacity import OutputCapacity, average
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
 
 __all__ = ["MODELS", "PUBLISHED", "QUICK", "Case", "editing_case", "model_of", "networks", "published", "stepper"]
 

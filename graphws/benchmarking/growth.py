@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 
-from graphws.architecture import Architecture
 from graphws.benchmarking.cases import WEIGHT_SCALE, Case, editing_case, model_of
 from graphws.benchmarking.memory import anonymous_bytes, in_own_process
 from graphws.benchmarking.timing import alternate
+from graphws.types.architecture import Architecture
 from graphws.zoo import Zoo, write_zoo
 
 __all__ = ["AXES", "ZOO_MODEL", "Growth", "growth_sizes", "log_slope", "measure_growth", "measure_zoo", "point_of"]

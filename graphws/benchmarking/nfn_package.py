@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
 from graphws.benchmarking.cases import Case, networks, stepper
 from graphws.models import num_parameters
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
 
 __all__ = ["PIP", "features_of", "nfn_case", "nfn_network", "require"]
 

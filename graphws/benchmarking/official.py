@@ -12,11 +12,11 @@ import torch
 import torch_geometric.data
 from torch import Tensor, nn
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
 from graphws.benchmarking.cases import Case, networks, stepper
 from graphws.benchmarking.checkouts import Checkout
 from graphws.models import num_parameters
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
 
 __all__ = ["DWSNETS", "NEURAL_GRAPHS", "SCALEGMN", "official_case", "tensors_of"]
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 
-from graphws.architecture import Architecture
 from graphws.benchmarking.cases import Case, editing_case, model_of
 from graphws.benchmarking.hardware import Rates
 from graphws.benchmarking.memory import Memory, peak_memory
 from graphws.benchmarking.timing import Timing, alternate
 from graphws.engine import watched
+from graphws.types.architecture import Architecture
 
 __all__ = ["COLUMNS", "Row", "Setting", "run_suite"]
 

@@ -11,7 +11,7 @@ from graphws.cli.networks import Converter, add_network_options
 from graphws.cli.progress import Progress
 
 if TYPE_CHECKING:  # the command line starts without torch
-    from graphws.batch import Batch
+    from graphws.types.batch import Batch
 
 __all__ = ["register"]
 
@@ -104,14 +104,14 @@ def _open(arguments: argparse.Namespace, rows: list[int]) -> tuple[int, Iterator
 
 
 def _checkpoint(path: Path, arguments: argparse.Namespace, rows: list[int]) -> Iterator[Batch]:
-    from graphws.batch import Batch
+    from graphws.types.batch import Batch
 
     rows.append(0)
     yield Batch.of(Converter.of(arguments)(path))
 
 
 def _zoo(path: Path, total: int, rows: list[int], *, allow_nonfinite: bool) -> Iterator[Batch]:
-    from graphws.batch import Batch
+    from graphws.types.batch import Batch
     from graphws.zoo import Zoo, open_mixed
 
     mixed = open_mixed(path, allow_nonfinite=allow_nonfinite)

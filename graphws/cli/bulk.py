@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from graphws.architecture import Architecture
 from graphws.cli import one_line
 from graphws.cli.networks import guesses
-from graphws.graph import LARGE, NetGraph
-from graphws.layouts import edges_of
+from graphws.types.architecture import Architecture
+from graphws.types.graph import LARGE, NetGraph
+from graphws.types.layouts import edges_of
 from graphws.zoo.importing import Reading, Stack
 
 __all__ = ["BulkReader"]

@@ -64,7 +64,7 @@ def _walk(top: Path, skipped: set[str], refused: dict[str, str], *, links: bool)
         refused: Gets names that are left out, with the reason.
         links: Whether links to folders are among these.
     """
-    from conversions.shards import WHOLE, is_index
+    from conversions.files.shards import WHOLE, is_index
 
     waiting = [(top, "")]
     while waiting:
@@ -112,7 +112,7 @@ def _state(path: Path) -> tuple[int, int]:
         OSError: If it can't be looked at.
         ValueError: If it is no regular file, which may wait or never end when it is read.
     """
-    from conversions.shards import is_index
+    from conversions.files.shards import is_index
 
     files = sorted(entry for entry in path.iterdir() if entry.is_file()) if path.is_dir() else [path]
     if is_index(path):

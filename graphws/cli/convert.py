@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from graphws.cli.networks import Converter, add_network_options
 
 if TYPE_CHECKING:  # the command line starts without torch
-    from graphws.architecture import Architecture
-    from graphws.graph import NetGraph
+    from graphws.types.architecture import Architecture
+    from graphws.types.graph import NetGraph
 
 __all__ = ["register"]
 
@@ -120,7 +120,7 @@ def _rows(arch: Architecture) -> list[list[str]]:
 
 def _symmetry(arch: Architecture) -> str:
     """The symmetry group and its order."""
-    from graphws.symmetry import Symmetry
+    from graphws.symmetry.permutations import Symmetry
 
     symmetry = Symmetry(arch)
     if not symmetry.sizes:

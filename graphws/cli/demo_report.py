@@ -13,9 +13,9 @@ import torch
 from graphws.atomic import write_text
 from graphws.cli.progress import duration
 from graphws.functional import realise
-from graphws.image_operations import apply_operation
 from graphws.report import markdown_table, print_table, read_results, rich_table, rows_of, write_figures
 from graphws.report.rows import model_name
+from graphws.targets.image_operations import apply_operation
 from graphws.tasks import ZooDataModule
 from graphws.zoo import FitSettings, fit_images
 

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import torch
 
-from graphws.architecture import Architecture
 from graphws.benchmarking.hardware import matrix_rate
 from graphws.models.cost import Cost, cost
 from graphws.tasks import Task, ZooDataModule
+from graphws.types.architecture import Architecture
 
 __all__ = ["cost_line", "step_cost"]
 

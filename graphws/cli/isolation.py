@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the command line starts without torch
-    from graphws.architecture import Architecture
+    from graphws.types.architecture import Architecture
     from graphws.zoo.importing import Reading, Stack
 
     Read = Callable[[Sequence[str], Callable[[int], None]], Reading]

@@ -14,9 +14,9 @@ if TYPE_CHECKING:  # the command line starts without torch
     from torch import Tensor, nn
 
     from conversions.assembly import Signature
-    from conversions.filling import Filled
-    from graphws.activation import Activation
-    from graphws.graph import NetGraph
+    from conversions.files.filling import Filled
+    from graphws.types.activation import Activation
+    from graphws.types.graph import NetGraph
 
 __all__ = ["ASSUMED", "Converter", "add_network_options", "build_module", "guesses", "parse_shape"]
 
@@ -133,7 +133,7 @@ class Converter:
         if self.module is not None and self.assume_chain:
             raise ValueError("--assume-chain is for bare state dicts; a module says how its layers are joined")
         if self.activation is not None:
-            from graphws.activation import Activation
+            from graphws.types.activation import Activation
 
             Activation.parse(self.activation)
         self._built = None if self.module is None else build_module(self.module)
@@ -162,8 +162,8 @@ class Converter:
         import conversions
 
         if self._built is not None:
-            from conversions.files import read
-            from conversions.filling import as_filed
+            from conversions.files.disk import read
+            from conversions.files.filling import as_filed
 
             filled = load_strictly(self._built, read(path, self.key).state, str(path))
             return as_filed(self._of_module(self._built), filled)
@@ -185,7 +185,7 @@ class Converter:
         """
         import conversions
         from conversions.assembly import assemble, signature
-        from conversions.filling import same_bits
+        from conversions.files.filling import same_bits
 
         own = module.state_dict()
         known = self._known.setdefault(signature(own), [])
@@ -216,7 +216,7 @@ def guesses(graph: NetGraph) -> list[str]:
 
 
 def load_strictly(module: nn.Module, state: dict[str, Tensor], where: str) -> Filled:
-    """Replace all tensors of a module; see :func:`conversions.filling.fill`."""
-    from conversions.filling import fill
+    """Replace all tensors of a module; see :func:`conversions.files.filling.fill`."""
+    from conversions.files.filling import fill
 
     return fill(module, state, where)

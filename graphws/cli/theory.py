@@ -13,8 +13,8 @@ from graphws.cli.progress import Progress
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from graphws.checks import Check
     from graphws.expressivity.theory import Outcome
+    from graphws.testing.checks import Check
 
 __all__ = ["all_checks", "register"]
 

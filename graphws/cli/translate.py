@@ -108,8 +108,8 @@ def _largest_of(model: nn.Module) -> Any:
     """A stand-in for a model that writes zeros and remembers the largest value it has read."""
     from torch import nn
 
-    from graphws.batch import Batch
     from graphws.models.common import out_channels_of
+    from graphws.types.batch import Batch
 
     class Largest(nn.Module):
         in_channels, out_channels = model.in_channels, out_channels_of(model)
@@ -147,7 +147,7 @@ def _plain(arguments: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: If the architecture is more than widths.
     """
-    from graphws.architecture import Architecture
+    from graphws.types.architecture import Architecture
 
     out = dict(arguments)
     for name, value in arguments.items():

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from graphws.cli.networks import Converter, add_network_options, guesses
 
 if TYPE_CHECKING:  # the command line starts without torch
-    from graphws.activation import Activation
-    from graphws.architecture import Architecture
-    from graphws.graph import NetGraph
+    from graphws.types.activation import Activation
+    from graphws.types.architecture import Architecture
+    from graphws.types.graph import NetGraph
 
 __all__ = ["Run", "load_run", "register"]
 
@@ -73,9 +73,9 @@ def load_run(path: Path) -> Run:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    from graphws.architecture import Architecture
     from graphws.cli.config import build, read_yaml
     from graphws.tasks.common import check_state
+    from graphws.types.architecture import Architecture
 
     for name in ("config.yaml", "result.json", "model.safetensors"):
         if not (path / name).is_file():
@@ -132,9 +132,9 @@ def _edit(arguments: argparse.Namespace) -> None:
     import torch
 
     import conversions
-    from graphws.batch import Batch
-    from graphws.graph import NetGraph, nonfinite
     from graphws.output_capacity import merge, split
+    from graphws.types.batch import Batch
+    from graphws.types.graph import NetGraph, nonfinite
 
     run = load_run(arguments.run_directory)
     if run.task.kind != "edit":
@@ -160,8 +160,8 @@ def _edit(arguments: argparse.Namespace) -> None:
 def _classify(arguments: argparse.Namespace) -> None:
     import torch
 
-    from graphws.batch import Batch
-    from graphws.graph import NetGraph, nonfinite
+    from graphws.types.batch import Batch
+    from graphws.types.graph import NetGraph, nonfinite
 
     run = load_run(arguments.run_directory)
     if run.task.kind != "classification":

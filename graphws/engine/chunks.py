@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from graphws.batch import Batch
+from graphws.types.batch import Batch
 
 __all__ = [
     "CACHE",

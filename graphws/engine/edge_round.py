@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from graphws.batch import Batch
 from graphws.engine.chunks import Part, chunks_of, working_dtype
 from graphws.engine.edge_steps import RoundPlan, RoundResult, Steps
 from graphws.engine.maps import AffineMap, NormedMap, is_matrix
@@ -20,6 +19,7 @@ from graphws.engine.products import add_product, product
 from graphws.engine.registry import applies, definition_of
 from graphws.engine.routes import keeps
 from graphws.engine.second_order import gradients_again
+from graphws.types.batch import Batch
 
 __all__ = ["edge_round", "edge_update"]
 

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from graphws.batch import Batch
 from graphws.engine.chunks import Chunks, Part, Working, chunks_of, working_dtype
 from graphws.engine.maps import AffineMap, NormedMap
 from graphws.engine.normalisation import NormedRows, empty_stats, folded
@@ -18,6 +17,7 @@ from graphws.engine.products import add_product, product
 from graphws.engine.registry import applies, definition_of
 from graphws.engine.routes import keeps
 from graphws.engine.second_order import gradients_again
+from graphws.types.batch import Batch
 
 __all__ = ["edge_statistics"]
 

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from graphws.batch import Batch
 from graphws.engine.chunks import Chunks, DenseChunks, Part, Working
 from graphws.engine.kernels import call, usable
 from graphws.engine.normalisation import NormedRows
 from graphws.engine.products import add_product, product
+from graphws.types.batch import Batch
 
 __all__ = ["ACTIVATIONS", "RoundPlan", "RoundResult", "Steps"]
 

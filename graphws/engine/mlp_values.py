@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphws.activation import Activation
-from graphws.architecture import Architecture
-from graphws.batch import Batch
 from graphws.engine.kernels import call, multiplies, readable
 from graphws.engine.registry import applies, definition_of
 from graphws.engine.second_order import gradients_again
+from graphws.types.activation import Activation
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
 
 __all__ = ["last_sums"]
 

@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from graphws.batch import Batch
 from graphws.engine import products
 from graphws.engine.chunks import Chunks, Part, Working, chunks_of, working_dtype
 from graphws.engine.edge_steps import ACTIVATIONS
 from graphws.engine.registry import applies, definition_of
 from graphws.engine.routes import keeps
 from graphws.engine.second_order import gradients_again
-from graphws.scaling import ScalingKind
+from graphws.symmetry.scaling import ScalingKind
+from graphws.types.batch import Batch
 
 __all__ = ["ScaleEnds", "ScaleMaps", "scale_round"]
 

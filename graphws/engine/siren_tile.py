@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from graphws.architecture import Architecture
+from graphws.types.architecture import Architecture
 
 __all__ = ["SirenTile"]
 

@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
-from graphws.checks import Check, Measured
 from graphws.equivalence.translate import translate
 from graphws.equivalence.translation import Translation, has_bias
-from graphws.graph import NetGraph
 from graphws.models import DWS, GMN, NGGNN
-from graphws.testing import equivariance_error, random_graph
+from graphws.testing.checks import Check, Measured
+from graphws.testing.equivariance import equivariance_error, random_graph
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
+from graphws.types.graph import NetGraph
 
 __all__ = ["CHECKS"]
 

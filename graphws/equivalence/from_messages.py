@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import nn
 
-from graphws.architecture import Architecture
 from graphws.equivalence.from_sets import matrix_of
 from graphws.equivalence.rounds import Embedding, MessageNetwork, Round, Units
 from graphws.equivalence.stack import Matrix
@@ -20,6 +19,7 @@ from graphws.nn.encoding import StaticEncoding
 from graphws.nn.global_state import GlobalState
 from graphws.nn.learned_encoding import LearnedEncoding
 from graphws.nn.message_passing import MessagePassing
+from graphws.types.architecture import Architecture
 
 __all__ = ["network_of", "own_architecture"]
 

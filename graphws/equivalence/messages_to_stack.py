@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from graphws.architecture import Architecture
 from graphws.equivalence.rounds import Embedding, MessageNetwork, Round, Units, eye, placed
 from graphws.equivalence.sites import Layout, layout_of
 from graphws.equivalence.stack import Affine, AffineBuilder, Matrix, Stack, pruned
 from graphws.nn.encoding import block_facts, node_facts
+from graphws.types.architecture import Architecture
 
 __all__ = ["embedded_constants", "stack_of_messages"]
 

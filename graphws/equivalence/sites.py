@@ -6,8 +6,8 @@ import itertools
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from graphws.architecture import Architecture
 from graphws.nn.equivariant_linear import EquivariantLinear, Part, Space
+from graphws.types.architecture import Architecture
 
 __all__ = ["EdgeSite", "Layout", "NodeSite", "layout_of"]
 

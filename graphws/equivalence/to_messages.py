@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import nn
 
-from graphws.architecture import Architecture
 from graphws.equivalence.rounds import Embedding, MessageNetwork, Round, Units, placed
 from graphws.equivalence.stack import Matrix
 from graphws.equivalence.to_sets import Written, construct, set_matrix
@@ -19,6 +18,7 @@ from graphws.nn.encoding import StaticEncoding
 from graphws.nn.global_state import GlobalState
 from graphws.nn.learned_encoding import LearnedEncoding
 from graphws.nn.message_passing import MessagePassing
+from graphws.types.architecture import Architecture
 
 __all__ = ["gmn_of", "ng_gnn_of"]
 

@@ -11,8 +11,6 @@ from typing import cast
 import torch
 from torch import nn
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
 from graphws.equivalence.from_messages import network_of, own_architecture
 from graphws.equivalence.from_sets import stack_of_sets
 from graphws.equivalence.gmn_to_ng import needs_relay, ng_gnn_of_gmn
@@ -25,11 +23,13 @@ from graphws.equivalence.supported import NAMES, check_translatable, name_of
 from graphws.equivalence.to_messages import gmn_of, ng_gnn_of
 from graphws.equivalence.to_sets import Written, dws_of, hnp_nfn_of, np_nfn_of
 from graphws.equivalence.translation import TOLERANCE, Step, Translation, has_bias, largest
-from graphws.graph import NetGraph
 from graphws.models import GMN, NGGNN, Invariant
 from graphws.models.common import channel_pair
 from graphws.nn.equivariant_linear import as_architecture
-from graphws.testing import random_batch
+from graphws.testing.equivariance import random_batch
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
+from graphws.types.graph import NetGraph
 
 __all__ = ["Domain", "translate"]
 

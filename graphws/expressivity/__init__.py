@@ -1,13 +1,14 @@
 """Expressivity of weight-space networks: general position, counterexamples, targets, the map of what is possible."""
 
-from graphws.expressivity import counterexamples, targets
+from graphws import targets
+from graphws.expressivity import counterexamples
 from graphws.expressivity.auditing import Audit, audit
-from graphws.expressivity.canonical import CanonicalForm, SameOrbit, canonical_form, canonize, same_orbit
 from graphws.expressivity.expressivity_map import ExpressivityMap, MapRow, expressivity_map
 from graphws.expressivity.general_position import CRITERIA, GeneralPosition, Tie, general_position
 from graphws.expressivity.quantisation import birthday, quantise, quantised_codes
 from graphws.expressivity.separators import Separated, random_theta, separator
-from graphws.refinement import Refinement, refine
+from graphws.symmetry import CanonicalForm, SameOrbit, canonical_form, canonize, same_orbit
+from graphws.symmetry.refinement import Refinement, refine
 
 map = expressivity_map  # graphws.expressivity.map()
 

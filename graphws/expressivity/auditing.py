@@ -9,10 +9,6 @@ from typing import Any
 
 import torch
 
-from graphws.activation import ACTIVATIONS
-from graphws.architecture import Architecture
-from graphws.batch import Batch
-from graphws.colouring import check_searchable
 from graphws.expressivity.consequences import consequences
 from graphws.expressivity.general_position import (
     CRITERIA,
@@ -23,9 +19,13 @@ from graphws.expressivity.general_position import (
     hidden_layers,
 )
 from graphws.expressivity.quantisation import Scheme, birthday, check_bits, check_scheme, quantised_codes
-from graphws.graph import NetGraph
-from graphws.grouping import by_structure
-from graphws.refinement import check_numbers, chunks_of
+from graphws.symmetry.colouring import check_searchable
+from graphws.symmetry.refinement import check_numbers, chunks_of
+from graphws.types.activation import ACTIVATIONS
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
+from graphws.types.graph import NetGraph
+from graphws.types.grouping import by_structure
 
 __all__ = ["ArchitectureAudit", "Audit", "PrecisionAudit", "Summary", "audit"]
 

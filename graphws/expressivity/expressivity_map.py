@@ -11,8 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from graphws.batch import Batch
-from graphws.expressivity import targets
+from graphws import targets
 from graphws.expressivity.counterexamples import distinct_biases, prop_6_2, prop_7_1, prop_7_3_within
 from graphws.expressivity.counterexamples.operators import OperatorCounterexample
 from graphws.expressivity.counterexamples.pairs import NetworkPair
@@ -20,8 +19,9 @@ from graphws.expressivity.counterexamples.regular import middle_of, regular_netw
 from graphws.expressivity.counterexamples.running import SEPARATED
 from graphws.expressivity.families import FAMILIES, Family, seeded
 from graphws.expressivity.last_layer import solve_last_layer
-from graphws.expressivity.targets import Target, TargetKind
 from graphws.models import Invariant
+from graphws.targets import Target, TargetKind
+from graphws.types.batch import Batch
 
 __all__ = ["ExpressivityMap", "MapRow", "Verdict", "expressivity_map"]
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from graphws.architecture import Architecture
 from graphws.models import DWS, GMN, HNPNFN, NFT, NGGNN, NGT, NPNFN
+from graphws.types.architecture import Architecture
 
 __all__ = ["FAMILIES", "VARIANTS", "Family", "seeded"]
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
-from graphws.colouring import check_searchable, factors_of, row_ranks
-from graphws.graph import NetGraph
-from graphws.grouping import Homogeneous
-from graphws.refinement import as_batch, check_numbers, chunks_of, refine
+from graphws.symmetry.colouring import check_searchable, factors_of, row_ranks
+from graphws.symmetry.refinement import as_batch, check_numbers, chunks_of, refine
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
+from graphws.types.graph import NetGraph
+from graphws.types.grouping import Homogeneous
 
 __all__ = ["CRITERIA", "MEANINGS", "GeneralPosition", "Tie", "general_position", "hidden_layers", "sorted_sum"]
 
@@ -85,8 +85,8 @@ def general_position(networks: NetGraph | Batch | Sequence[NetGraph]) -> General
     In every hidden layer l these are pairwise distinct: GP1 the biases (outside E_A of arXiv 2602.01083); GP2 (bias,
     row sum of W_l, column sum of W_{l+1}); GP3 that with the square norms of row and column; GP4 (bias, sorted row,
     sorted column), rows of W_1 and columns of W_L unsorted, since inputs and outputs are labelled; GP5 the stable
-    colours of :func:`~graphws.refinement.refine`. GP2 to GP5 are as defined here, not taken from the paper. Each tuple
-    is a function of the next, so each criterion implies the next. Sums are those of :func:`sorted_sum`.
+    colours of :func:`~graphws.symmetry.refinement.refine`. GP2 to GP5 are as defined here, not taken from the paper.
+    Each tuple is a function of the next, so each criterion implies the next. Sums are those of :func:`sorted_sum`.
 
     Where a layer has several blocks on one side, each has its sums; kernels count with all taps, and GP4 sorts kernels.
 

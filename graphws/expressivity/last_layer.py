@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from graphws.batch import Batch
+from graphws.types.batch import Batch
 
 __all__ = ["solve_last_layer", "values_of"]
 

@@ -12,10 +12,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
 from graphws.nn.equivariant_linear import EquivariantLinear, Space, parts_of
-from graphws.symmetry import Symmetry
+from graphws.symmetry.permutations import Symmetry
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
 
 __all__ = ["basis_rank", "closed_form", "layer_matrices", "orbit_count", "schur_dimension", "symmetric"]
 

@@ -6,10 +6,10 @@ import torch
 from scipy.optimize import linprog
 from torch import Tensor
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
 from graphws.functional import realise
 from graphws.output_capacity import average
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
 
 __all__ = [
     "best_readout",

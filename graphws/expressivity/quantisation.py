@@ -8,13 +8,13 @@ from typing import Literal, TypeVar, get_args
 import torch
 from torch import Tensor
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
-from graphws.colouring import factors_of
 from graphws.expressivity.general_position import check_channels
-from graphws.graph import NetGraph
-from graphws.grouping import by_structure
-from graphws.refinement import as_batch, check_numbers
+from graphws.symmetry.colouring import factors_of
+from graphws.symmetry.refinement import as_batch, check_numbers
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
+from graphws.types.graph import NetGraph
+from graphws.types.grouping import by_structure
 
 __all__ = ["SCHEMES", "Scheme", "birthday", "check_bits", "check_scheme", "quantise", "quantised_codes"]
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from graphws.batch import Batch
-from graphws.colouring import check_searchable, factors_of
 from graphws.expressivity.general_position import check_channels, hidden_layers, sorted_sum
-from graphws.graph import NetGraph
-from graphws.refinement import check_numbers
-from graphws.symmetry import GroupElement, Symmetry
+from graphws.symmetry.colouring import check_searchable, factors_of
+from graphws.symmetry.permutations import GroupElement, Symmetry
+from graphws.symmetry.refinement import check_numbers
+from graphws.types.batch import Batch
+from graphws.types.graph import NetGraph
 
 __all__ = ["FEATURES", "THETA", "Separated", "neuron_scalars", "random_theta", "separator"]
 

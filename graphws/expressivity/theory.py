@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
-from graphws.checks import Check, Measured
+from graphws.testing.checks import Check, Measured
 
 __all__ = ["COLUMNS", "Outcome", "outcomes_to_json", "run_check", "run_checks", "select"]
 

@@ -9,12 +9,12 @@ import torch
 import torch_geometric.data
 from torch import Tensor, nn
 
-from graphws.alignment import match_weights
-from graphws.architecture import Architecture
-from graphws.batch import Batch
-from graphws.graph import NetGraph
 from graphws.models.common import channel_pair, out_channels_of, repr_with_parameters
 from graphws.nn.equivariant_linear import as_architecture, check_architecture
+from graphws.symmetry.alignment import match_weights
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
+from graphws.types.graph import NetGraph
 
 __all__ = ["Aligned"]
 
@@ -22,9 +22,9 @@ __all__ = ["Aligned"]
 class Aligned(nn.Module):
     """A model without symmetry on networks that are aligned first: the baseline of weight matching.
 
-    Each network is permuted to match a stored reference (:func:`~graphws.alignment.match_weights`, git re-basin, arXiv
-    2209.04836), ``model`` reads it, and an operator's output is permuted back; a functional's is passed on. No gradient
-    flows through the choice of the permutation.
+    Each network is permuted to match a stored reference (:func:`~graphws.symmetry.alignment.match_weights`, git
+    re-basin, arXiv 2209.04836), ``model`` reads it, and an operator's output is permuted back; a functional's is passed
+    on. No gradient flows through the choice of the permutation.
 
     How equivariant it is: exactly, up to rounding, for networks whose optimal assignments are unique, which almost all
     networks' are. Where two assignments are equally good (equal neurons, or a reference with equal neurons) the choice

@@ -9,12 +9,12 @@ import torch
 import torch_geometric.data
 from torch import Tensor, nn
 
-from graphws.batch import Batch
-from graphws.canonical import canonical_elements
-from graphws.graph import NetGraph
-from graphws.grouping import by_structure
 from graphws.models.common import channel_pair, out_channels_of, repr_with_parameters, symmetry_of
-from graphws.refinement import refine
+from graphws.symmetry.canonical import canonical_elements
+from graphws.symmetry.refinement import refine
+from graphws.types.batch import Batch
+from graphws.types.graph import NetGraph
+from graphws.types.grouping import by_structure
 
 __all__ = ["ColourEncoding", "ColourFeatures"]
 
@@ -29,11 +29,11 @@ class ColourFeatures(nn.Module):
     \sqrt{12} ((r + 1/2) / d - 1/2), of mean zero and variance near one, with r their rank from 0 to d - 1 among the d
     neurons of their layer; inputs and outputs get zero. The ranks are those of
 
-    - ``"refine"``: the stable colours (:func:`~graphws.refinement.refine`); neurons of one colour share their mean
-      rank. Exactly equivariant. Message passing could work these colours out, so they add no power in the limit.
-    - ``"ranks"``: the canonical form (:func:`~graphws.canonical.canonize`), which tells the neurons of one colour apart
-      as well. Equivariant up to the automorphisms of a network: exactly so where it has none. Searches where colours
-      tie, network by network.
+    - ``"refine"``: the stable colours (:func:`~graphws.symmetry.refinement.refine`); neurons of one colour share their
+      mean rank. Exactly equivariant. Message passing could work these colours out, so they add no power in the limit.
+    - ``"ranks"``: the canonical form (:func:`~graphws.symmetry.canonical.canonize`), which tells the neurons of one
+      colour apart as well. Equivariant up to the automorphisms of a network: exactly so where it has none. Searches
+      where colours tie, network by network.
 
     Colours are those of the networks themselves (``batch.networks``), also where the weights read are standardised.
     They are constant almost everywhere, so no gradient flows through them.

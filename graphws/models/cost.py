@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
 from graphws.models.common import check_positive
 from graphws.models.observing import Counts, observe
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
 
 __all__ = ["Cost", "LayerCost", "cost"]
 

@@ -7,15 +7,15 @@ import torch.nn.functional as F
 import torch_geometric.data
 from torch import Tensor, nn
 
-from graphws.architecture import NodeGroup
-from graphws.batch import Batch
 from graphws.engine.products import Linear
-from graphws.graph import NetGraph
 from graphws.models.common import channel_pair, check_positive, repr_with_parameters
 from graphws.nn.encoding import StaticEncoding
 from graphws.nn.primitives import takes_dense_route
 from graphws.nn.scale_equivariant import node_mask
 from graphws.nn.taps import pair_batch, read_taps, write_taps
+from graphws.types.architecture import NodeGroup
+from graphws.types.batch import Batch
+from graphws.types.graph import NetGraph
 
 __all__ = ["DeepSets"]
 

@@ -10,12 +10,12 @@ import torch
 import torch_geometric.data
 from torch import Tensor, nn
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
 from graphws.engine.products import Linear
-from graphws.graph import NetGraph
 from graphws.models.common import check_positive, repr_with_parameters
 from graphws.nn.equivariant_linear import as_architecture, check_architecture, parts_of, to_batch, to_parts
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
+from graphws.types.graph import NetGraph
 
 __all__ = ["FlatMLP", "FlatMLPFunctional", "dense_layers"]
 

@@ -10,9 +10,6 @@ import torch
 import torch_geometric.data
 from torch import nn
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
-from graphws.graph import NetGraph
 from graphws.models.common import channel_pair, check_positive, repr_with_parameters
 from graphws.nn.bias_nodes import with_bias_nodes, without_bias_nodes
 from graphws.nn.global_state import GlobalState
@@ -21,6 +18,9 @@ from graphws.nn.message_passing import Aggregation, MessagePassing
 from graphws.nn.primitives import Nonlinearity, layer_norm
 from graphws.nn.sparse_linear import linear
 from graphws.nn.taps import pair_batch, read_taps, write_taps
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
+from graphws.types.graph import NetGraph
 
 __all__ = ["GMN"]
 

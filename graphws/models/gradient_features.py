@@ -8,11 +8,11 @@ import torch
 import torch_geometric.data
 from torch import Tensor, nn
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
-from graphws.graph import NetGraph
 from graphws.models.common import channel_pair, check_positive, out_channels_of, repr_with_parameters, symmetry_of
 from graphws.nn.gradients import compressed, parameter_gradients
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
+from graphws.types.graph import NetGraph
 
 __all__ = ["GradientFeatures"]
 

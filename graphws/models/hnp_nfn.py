@@ -7,9 +7,6 @@ from collections.abc import Sequence
 import torch_geometric.data
 from torch import nn
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
-from graphws.graph import NetGraph
 from graphws.models.common import check_positive, repr_with_parameters
 from graphws.nn.equivariant_block import EquivariantBlock, through
 from graphws.nn.equivariant_linear import (
@@ -21,6 +18,9 @@ from graphws.nn.equivariant_linear import (
     to_parts,
 )
 from graphws.nn.fourier_features import FourierFeatures, feature_pools
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
+from graphws.types.graph import NetGraph
 
 __all__ = ["HNPNFN"]
 

@@ -7,13 +7,13 @@ from typing import cast
 import torch_geometric.data
 from torch import Tensor, nn
 
-from graphws.batch import Batch
-from graphws.graph import NetGraph
 from graphws.models.common import check_positive, out_channels_of, repr_with_parameters, symmetry_of
 from graphws.nn.latent_readout import LatentReadout
 from graphws.nn.readout import Readout
 from graphws.nn.scale_readout import ScaleInvariantReadout
-from graphws.scaling import ScalingKind
+from graphws.symmetry.scaling import ScalingKind
+from graphws.types.batch import Batch
+from graphws.types.graph import NetGraph
 
 __all__ = ["Invariant"]
 

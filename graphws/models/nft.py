@@ -9,15 +9,15 @@ import torch.nn.functional as F
 import torch_geometric.data
 from torch import Tensor, nn
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
 from graphws.engine.products import Linear
-from graphws.graph import NetGraph
 from graphws.models.common import check_positive, repr_with_parameters
 from graphws.nn.equivariant_linear import as_architecture, check_architecture, parts_of
 from graphws.nn.fourier_features import FourierFeatures
 from graphws.nn.io_encoding import IOEncoding, IOEncodingKind
 from graphws.nn.weight_attention import WeightAttention, from_entries, to_entries
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
+from graphws.types.graph import NetGraph
 
 __all__ = ["NFT"]
 

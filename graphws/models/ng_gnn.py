@@ -10,9 +10,6 @@ import torch
 import torch_geometric.data
 from torch import Tensor, nn
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
-from graphws.graph import NetGraph
 from graphws.models.common import channel_pair, check_positive, repr_with_parameters
 from graphws.nn.edge_states import EdgeStates, embedded_states
 from graphws.nn.encoding import StaticEncoding
@@ -23,6 +20,9 @@ from graphws.nn.primitives import Nonlinearity, layer_norm
 from graphws.nn.probes import ProbeFeatures
 from graphws.nn.sparse_linear import linear
 from graphws.nn.taps import pair_batch, read_taps, write_taps
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
+from graphws.types.graph import NetGraph
 
 __all__ = ["NGGNN"]
 

@@ -6,14 +6,14 @@ import torch
 import torch_geometric.data
 from torch import nn
 
-from graphws.batch import Batch
 from graphws.engine.products import Linear
-from graphws.graph import NetGraph
 from graphws.models.common import channel_pair, check_positive, repr_with_parameters
 from graphws.nn.encoding import StaticEncoding
 from graphws.nn.probes import ProbeFeatures
 from graphws.nn.relational_attention import RelationalLayer, pair_layout
 from graphws.nn.taps import pair_batch, read_taps, write_taps
+from graphws.types.batch import Batch
+from graphws.types.graph import NetGraph
 
 __all__ = ["NGT"]
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
 from graphws.models.operator_costs import operator_bytes, operator_flops, touched_bytes
 from graphws.nn.sparse_linear import SparseLinear
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
 
 __all__ = ["LAYER_FLOPS", "Counts", "observe"]
 

@@ -6,13 +6,13 @@ import torch
 import torch_geometric.data
 from torch import Tensor, nn
 
-from graphws.batch import Batch
 from graphws.engine.products import Linear
 from graphws.functional import realise
-from graphws.graph import NetGraph
-from graphws.grouping import by_structure
 from graphws.models.common import check_positive, repr_with_parameters
 from graphws.models.flat_mlp import dense_layers
+from graphws.types.batch import Batch
+from graphws.types.graph import NetGraph
+from graphws.types.grouping import by_structure
 
 __all__ = ["ProbeNet"]
 

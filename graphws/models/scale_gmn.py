@@ -8,16 +8,16 @@ import torch
 import torch_geometric.data
 from torch import Tensor, nn
 
-from graphws.batch import Batch
 from graphws.engine.products import Linear
-from graphws.graph import NetGraph
 from graphws.models.common import channel_pair, check_positive, repr_with_parameters
 from graphws.nn.encoding import StaticEncoding
 from graphws.nn.primitives import check_plain_blocks
 from graphws.nn.reciprocal import reciprocal_edges
 from graphws.nn.scale_equivariant import ReScaleEq, ScaleEq, bounded, check_symmetry, fixed_nodes
 from graphws.nn.scale_message_passing import ScaleMessagePassing
-from graphws.scaling import ScalingKind
+from graphws.symmetry.scaling import ScalingKind
+from graphws.types.batch import Batch
+from graphws.types.graph import NetGraph
 
 __all__ = ["ScaleGMN"]
 

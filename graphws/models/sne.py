@@ -9,15 +9,15 @@ import torch.nn.functional as F
 import torch_geometric.data
 from torch import Tensor, nn
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
 from graphws.engine.products import Linear
-from graphws.graph import NetGraph
-from graphws.grouping import Homogeneous, by_structure
 from graphws.models.common import check_positive, repr_with_parameters
 from graphws.models.flat_mlp import dense_layers
 from graphws.nn.encoding import FREQUENCIES, StaticEncoding, sinusoids
 from graphws.nn.set_encoder import SetEncoder
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
+from graphws.types.graph import NetGraph
+from graphws.types.grouping import Homogeneous, by_structure
 
 __all__ = ["SNE"]
 

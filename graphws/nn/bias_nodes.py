@@ -9,8 +9,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from graphws.architecture import Architecture, EdgeBlock, NodeGroup
-from graphws.batch import Batch
+from graphws.types.architecture import Architecture, EdgeBlock, NodeGroup
+from graphws.types.batch import Batch
 
 __all__ = ["with_bias_nodes", "without_bias_nodes"]
 

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from graphws.batch import Batch
 from graphws.engine.maps import AffineMap
 from graphws.nn.encoding import StaticEncoding
-from graphws.topology import topology
+from graphws.types.batch import Batch
+from graphws.types.topology import topology
 
 __all__ = ["EdgeStates", "embedded_states"]
 

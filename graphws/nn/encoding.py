@@ -10,12 +10,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from graphws.activation import ACTIVATIONS
-from graphws.architecture import Architecture
-from graphws.batch import Batch
-from graphws.components import KINDS
 from graphws.engine.products import Linear
-from graphws.topology import facts_at, starts, topology
+from graphws.types.activation import ACTIVATIONS
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
+from graphws.types.components import KINDS
+from graphws.types.topology import facts_at, starts, topology
 
 __all__ = ["StaticEncoding", "block_facts", "block_of_edge", "group_facts", "node_facts"]
 

@@ -7,11 +7,11 @@ from contextlib import AbstractContextManager, nullcontext
 
 from torch import Tensor, nn
 
-from graphws.architecture import Architecture
 from graphws.nn.equivariant_linear import EquivariantLinear, Shifts
 from graphws.nn.parts import Pools, Space, pool_part
 from graphws.nn.primitives import Pool, layer_norm
 from graphws.nn.set_attention import NeuronAttention
+from graphws.types.architecture import Architecture
 
 __all__ = ["EquivariantBlock", "through"]
 

@@ -11,8 +11,6 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
 from graphws.engine.block_linear import block_linear
 from graphws.engine.folding import fold
 from graphws.engine.products import linear
@@ -20,6 +18,8 @@ from graphws.nn.matrices import read_and_pool, write_and_pool, write_matrix
 from graphws.nn.parts import Part, Pools, Space, parts_of, pool_part, pools_of_pair, to_batch, to_parts
 from graphws.nn.primitives import Pool
 from graphws.nn.sparse_linear import SparseLinear
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
 
 __all__ = ["EquivariantLinear", "Part", "Shifts", "Space", "as_architecture", "parts_of", "to_batch", "to_parts"]
 

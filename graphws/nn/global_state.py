@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from graphws.batch import Batch
 from graphws.nn.primitives import Nonlinearity, layer_norm, nonlinearity
 from graphws.nn.readout import mean_over_parts, pool_parts
 from graphws.nn.sparse_linear import linear
+from graphws.types.batch import Batch
 
 __all__ = ["GlobalState"]
 

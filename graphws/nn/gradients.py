@@ -8,11 +8,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from graphws.activation import Activation
-from graphws.batch import Batch
 from graphws.functional import group_signals
-from graphws.grouping import by_structure
 from graphws.nn.readout import pool_parts, spread_parts
+from graphws.types.activation import Activation
+from graphws.types.batch import Batch
+from graphws.types.grouping import by_structure
 
 __all__ = ["DERIVATIVES", "activation_derivative", "compressed", "parameter_gradients"]
 
@@ -47,7 +47,7 @@ def _mish(z: Tensor, _: float) -> Tensor:
 
 SELU = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717  # scale and alpha of arXiv 1706.02515
 DERIVATIVES: dict[str, Callable[[Tensor, float], Tensor]] = {
-    # a row an activation of graphws.activation: its derivative; where it has a kink, that from the left
+    # a row an activation of graphws.types.activation: its derivative; where it has a kink, that from the left
     "identity": lambda z, _: torch.ones_like(z),
     "relu": lambda z, _: (z > 0).to(z.dtype),
     "tanh": lambda z, _: 1 - torch.tanh(z).square(),

@@ -8,9 +8,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from graphws.architecture import Architecture
 from graphws.nn.encoding import FREQUENCIES, sinusoids
 from graphws.nn.equivariant_linear import Part, Shifts
+from graphws.types.architecture import Architecture
 
 __all__ = ["IOEncoding", "IOEncodingKind"]
 

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from graphws.batch import Batch
 from graphws.engine.products import Linear
 from graphws.nn.encoding import StaticEncoding, block_of_edge
+from graphws.types.batch import Batch
 
 __all__ = ["LatentReadout"]
 

@@ -8,11 +8,11 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
 from graphws.nn.encoding import StaticEncoding
 from graphws.nn.equivariant_linear import as_architecture, check_architecture
-from graphws.topology import topology
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
+from graphws.types.topology import topology
 
 __all__ = ["EncodingKind", "LearnedEncoding", "static_encoding_of"]
 

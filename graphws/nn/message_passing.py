@@ -8,11 +8,11 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from graphws.batch import Batch
 from graphws.engine import fused, recomputed
 from graphws.engine.maps import NormedMap
 from graphws.nn.primitives import Nonlinearity, collect, layer_norm, node_degrees, nonlinearity, spread, to_nodes
 from graphws.nn.sparse_linear import linear
+from graphws.types.batch import Batch
 
 __all__ = ["Aggregation", "MessagePassing", "edge_round", "edge_update"]
 

@@ -10,10 +10,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
 from graphws.nn.matrices import rectified_matrix
 from graphws.nn.primitives import MatrixPools, Pool, pool_dims, pooled_matrix
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
 
 __all__ = ["Part", "Pools", "Space", "parts_of", "pool_part", "pools_of_pair", "to_batch", "to_parts"]
 

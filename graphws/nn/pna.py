@@ -9,15 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
 from graphws.engine import fused, recomputed
 from graphws.engine.maps import AffineMap, NormedMap
 from graphws.engine.products import Linear, linear
 from graphws.nn.edge_states import EdgeStates
 from graphws.nn.message_passing import Map, edge_update
 from graphws.nn.primitives import layer_norm, reduce, spread, wide
-from graphws.topology import facts_at
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
+from graphws.types.topology import facts_at
 
 __all__ = ["PNA", "Neighbourhoods", "edge_statistics", "neighbourhoods"]
 

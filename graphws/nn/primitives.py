@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
-from graphws.topology import facts_at, topology
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
+from graphws.types.topology import facts_at, topology
 
 try:
     from torch_scatter import segment_csr as _segment_csr

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from graphws.batch import Batch
 from graphws.engine.products import Linear
 from graphws.functional import node_values
+from graphws.types.batch import Batch
 
 __all__ = ["ProbeFeatures"]
 

@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from graphws.batch import Batch
 from graphws.engine.products import Linear
 from graphws.nn.encoding import StaticEncoding, block_of_edge
 from graphws.nn.primitives import count_rows
-from graphws.topology import owners, starts, topology
+from graphws.types.batch import Batch
+from graphws.types.topology import owners, starts, topology
 
 __all__ = ["Readout", "mean_over_parts", "pool_parts", "spread_parts"]
 

@@ -7,11 +7,11 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from graphws.architecture import Architecture, NodeGroup
-from graphws.batch import Batch
 from graphws.nn.primitives import node_degrees, sum_edges
 from graphws.nn.scale_equivariant import node_mask
-from graphws.scaling import ScalingKind
+from graphws.symmetry.scaling import ScalingKind
+from graphws.types.architecture import Architecture, NodeGroup
+from graphws.types.batch import Batch
 
 __all__ = ["DAMPING", "reciprocal_edges", "square_sizes"]
 

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from graphws.batch import Batch
 from graphws.engine import fused
 from graphws.engine.pair_update import PairUpdate
 from graphws.engine.products import Linear
+from graphws.types.batch import Batch
 
 __all__ = [
     "PairLayout",

@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from graphws.architecture import Architecture, NodeGroup
-from graphws.batch import Batch
 from graphws.engine.products import Linear
-from graphws.scaling import ScalingKind, check_scaling, is_scaled
-from graphws.topology import facts_at
+from graphws.symmetry.scaling import ScalingKind, check_scaling, is_scaled
+from graphws.types.architecture import Architecture, NodeGroup
+from graphws.types.batch import Batch
+from graphws.types.topology import facts_at
 
 __all__ = [
     "ReScaleEq",

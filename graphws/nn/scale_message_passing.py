@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from graphws.batch import Batch
 from graphws.engine import fused, recomputed
 from graphws.engine.products import Linear
 from graphws.engine.scale_round import ScaleEnds, ScaleMaps
 from graphws.nn.primitives import node_degrees, reduce, spread
 from graphws.nn.scale_equivariant import ReScaleEq, ScaleEq, ScaleInv, canonical_size, gate
-from graphws.scaling import ScalingKind
+from graphws.symmetry.scaling import ScalingKind
+from graphws.types.batch import Batch
 
 __all__ = ["ScaleMessagePassing", "ScaleMessages", "scale_round"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from graphws.batch import Batch
 from graphws.engine.products import Linear
 from graphws.nn.scale_equivariant import ScaleInv, fixed_nodes
-from graphws.scaling import ScalingKind
+from graphws.symmetry.scaling import ScalingKind
+from graphws.types.batch import Batch
 
 __all__ = ["ScaleInvariantReadout"]
 

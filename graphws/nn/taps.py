@@ -10,10 +10,10 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
-from graphws.grouping import by_structure
 from graphws.nn.sparse_linear import SparseLinear
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
+from graphws.types.grouping import by_structure
 
 __all__ = ["pair_batch", "read_taps", "tap_waves", "write_taps"]
 

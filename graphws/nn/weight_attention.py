@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
 from graphws.engine.products import Linear
 from graphws.nn.equivariant_linear import Part, as_architecture, check_architecture, parts_of, to_batch, to_parts
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
 
 __all__ = ["WeightAttention", "from_entries", "split_entries", "to_entries"]
 

@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from graphws.atomic import replacing, write_text
-from graphws.graph import NetGraph
 from graphws.report.network_layout import Column, NetworkLayout, lay_out
 from graphws.report.network_page import page
 from graphws.report.network_style import COLOURS, FAINT, ROLES, caption, colour, shown, width
+from graphws.types.graph import NetGraph
 
 __all__ = ["DRAWINGS", "draw_network", "figure_of"]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from graphws.architecture import Architecture
-from graphws.components import EdgeBlock
-from graphws.graph import NetGraph
+from graphws.types.architecture import Architecture
+from graphws.types.components import EdgeBlock
+from graphws.types.graph import NetGraph
 
 __all__ = ["Column", "Dot", "Line", "NetworkLayout", "lay_out"]
 

@@ -11,8 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
 from graphws.equivalence import Translation, translate
 from graphws.equivalence.translation import difference
 from graphws.expressivity.auditing import audit
@@ -30,7 +28,9 @@ from graphws.models import DWS
 from graphws.output_capacity import average, split
 from graphws.report.audits import draw_audit
 from graphws.report.figures import COLOURS, MARKS
-from graphws.testing import random_batch
+from graphws.testing.equivariance import random_batch
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
 
 __all__ = ["Stage", "draw_cycle", "draw_general_position", "draw_map", "draw_pieces_error", "draw_zigzags", "run_cycle"]
 

@@ -10,15 +10,15 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from graphws.batch import Batch
 from graphws.equivalence import Translation, translate
 from graphws.equivalence.gates import gate
 from graphws.expressivity.counterexamples import distinct_biases, prop_6_2, separating_dws, separator_value
 from graphws.expressivity.counterexamples.regular import middle_of
 from graphws.expressivity.families import seeded
 from graphws.models import DWS
-from graphws.refinement import refine
 from graphws.report.figures import COLOURS
+from graphws.symmetry.refinement import refine
+from graphws.types.batch import Batch
 
 __all__ = ["draw_layer_as_messages", "draw_pair", "rounds_a_layer"]
 

@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 
-from graphws.architecture import Architecture
-from graphws.graph import NetGraph
 from graphws.nn.equivariant_linear import EquivariantLinear, Part, parts_of
 from graphws.output_capacity import merge
 from graphws.report.figures import COLOURS
+from graphws.types.architecture import Architecture
+from graphws.types.graph import NetGraph
 
 __all__ = ["draw_linear_layer", "draw_merge", "draw_messages_as_layer", "pooled_sets"]
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from graphws import symmetry
-from graphws.batch import Batch
-from graphws.grouping import by_structure
 from graphws.tasks.roles import roles_of
 from graphws.tasks.standardise import Statistics
+from graphws.types.batch import Batch
+from graphws.types.grouping import by_structure
 
 __all__ = ["noisy", "permuted"]
 

@@ -9,9 +9,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from graphws.architecture import Architecture
 from graphws.nn import SparseLinear
 from graphws.tasks.data import ZooDataModule
+from graphws.types.architecture import Architecture
 
 __all__ = ["PlateauStep", "check_checkpoint", "check_facts", "check_state", "data_of", "facts_of", "optimisers"]
 

@@ -12,13 +12,13 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
 from graphws.tasks.augment import noisy, permuted
 from graphws.tasks.loader import make_loader
 from graphws.tasks.reading import open_zoo, read_split
 from graphws.tasks.stacks import Networks, in_parts
 from graphws.tasks.standardise import Statistics
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
 from graphws.zoo import MixedZoo, Zoo, coordinates
 from graphws.zoo.conventions import convention_of
 

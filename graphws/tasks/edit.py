@@ -9,14 +9,14 @@ import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule
 from torch import Tensor, nn
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
-from graphws.image_operations import IMAGE_OPERATIONS, apply_operation
 from graphws.output_capacity import OutputCapacity, average
+from graphws.targets.image_operations import IMAGE_OPERATIONS, apply_operation
 from graphws.tasks.common import PlateauStep, check_checkpoint, check_facts, data_of, facts_of, optimisers
 from graphws.tasks.data import ZooDataModule
 from graphws.tasks.protocol import Metric
 from graphws.tasks.standardise import Standardised
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
 
 __all__ = ["EditTask"]
 
@@ -41,7 +41,7 @@ class EditTask(LightningModule):
 
     Args:
         model: Equivariant weight-space network; its ``out_channels`` is k.
-        operation: A key of :data:`~graphws.image_operations.IMAGE_OPERATIONS`.
+        operation: A key of :data:`~graphws.targets.image_operations.IMAGE_OPERATIONS`.
         architecture: The architecture of the input networks; ``graphws fit`` fills it in from the zoo.
         learning_rate: AdamW's learning rate at the start.
         weight_decay: AdamW's weight decay.

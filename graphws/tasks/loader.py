@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from graphws.batch import Batch
 from graphws.tasks.stacks import Networks
+from graphws.types.batch import Batch
 
 __all__ = ["EpochBatches", "make_loader"]
 

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from torchmetrics import KendallRankCorrCoef, MetricCollection, R2Score
 from torchmetrics.classification import MulticlassAccuracy
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
-from graphws.expressivity.targets.named import NAMED, named_target
+from graphws.targets.named import NAMED, named_target
 from graphws.tasks.common import PlateauStep, check_checkpoint, check_facts, data_of, facts_of, optimisers
 from graphws.tasks.data import ZooDataModule
 from graphws.tasks.protocol import Metric
 from graphws.tasks.stacks import in_parts
 from graphws.tasks.standardise import Standardised
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
 
 __all__ = ["PredictTask"]
 
@@ -34,7 +34,7 @@ class PredictTask(LightningModule):
     Args:
         model: Functional with one output a class, or one for regression.
         target: ``"label"``, a numeric column of the zoo's table, or a functional of the weights that is computed
-            (:func:`~graphws.expressivity.targets.named_target`), as ``"rank:2"``.
+            (:func:`~graphws.targets.named_target`), as ``"rank:2"``.
         kind: ``"classification"`` or ``"regression"``.
         architecture: The architecture of the input networks, or those of a mix; ``graphws fit`` fills it in from the
             zoo.

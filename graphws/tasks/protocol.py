@@ -8,9 +8,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from graphws.batch import Batch
 from graphws.tasks.data import ZooDataModule
 from graphws.tasks.standardise import Standardised
+from graphws.types.batch import Batch
 
 __all__ = ["Metric", "Task"]
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from graphws.architecture import Architecture
 from graphws.tasks.stacks import MappedStack, MixedStacks, Networks, NetworkStack
+from graphws.types.architecture import Architecture
 from graphws.zoo import MixedZoo, Zoo, open_mixed
 
 __all__ = ["open_zoo", "read_split"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from graphws.architecture import Architecture
-from graphws.components import KINDS
+from graphws.types.architecture import Architecture
+from graphws.types.components import KINDS
 
 __all__ = ["ROLES", "role_counts", "roles_of"]
 

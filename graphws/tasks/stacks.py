@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
 from graphws.zoo import MixedZoo, Zoo
 
 __all__ = ["MappedStack", "MixedStacks", "NetworkStack", "Networks", "in_parts"]

@@ -10,13 +10,13 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
-from graphws.grouping import by_structure
 from graphws.models.aligned import Aligned
 from graphws.models.common import symmetry_of
 from graphws.tasks.roles import role_counts, roles_of
-from graphws.topology import facts_at
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
+from graphws.types.grouping import by_structure
+from graphws.types.topology import facts_at
 
 __all__ = ["Standardised", "Statistics"]
 

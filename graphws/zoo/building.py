@@ -15,8 +15,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from graphws.architecture import Architecture
 from graphws.atomic import write_tensors
+from graphws.types.architecture import Architecture
 from graphws.zoo.conventions import convention_of, initialise, siren_architecture
 from graphws.zoo.fitting import FitSettings, fit_sirens
 from graphws.zoo.manifest import UNFINISHED

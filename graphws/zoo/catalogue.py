@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from graphws.architecture import Architecture
+from graphws.types.architecture import Architecture
 from graphws.zoo.manifest import architecture_of, data_hash_of, read_manifest
 from graphws.zoo.shards import Shard, network_shapes
 from graphws.zoo.table_file import read_table

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from graphws.activation import Activation
-from graphws.architecture import Architecture, TensorSpec
+from graphws.types.activation import Activation
+from graphws.types.architecture import Architecture, TensorSpec
 
 __all__ = ["CONVENTIONS", "Convention", "convention_of", "coordinates", "initialise", "siren_architecture"]
 

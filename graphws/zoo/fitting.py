@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from graphws.architecture import Architecture
 from graphws.engine.siren_tile import SirenTile
+from graphws.types.architecture import Architecture
 from graphws.zoo.conventions import Convention, convention_of, initialise, siren_architecture
 
 __all__ = ["Fit", "FitSettings", "fit_images", "fit_sirens"]

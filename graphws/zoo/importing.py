@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphws.architecture import Architecture
 from graphws.atomic import write_text
+from graphws.types.architecture import Architecture
 from graphws.zoo.import_chunks import architecture_file, finished_note, total_notes, write_chunk
 from graphws.zoo.import_table import make_table
 from graphws.zoo.manifest import MANIFEST, UNFINISHED, read_manifest

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from graphws.architecture import Architecture
 from graphws.atomic import write_text
+from graphws.types.architecture import Architecture
 
 __all__ = [
     "FORMAT",

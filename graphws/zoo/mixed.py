@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from graphws.batch import Batch
-from graphws.graph import NetGraph
+from graphws.types.batch import Batch
+from graphws.types.graph import NetGraph
 from graphws.zoo.catalogue import Catalogue, Rows, located
 
 __all__ = ["MixedZoo", "open_mixed"]

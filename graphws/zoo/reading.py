@@ -6,8 +6,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
 from graphws.zoo.catalogue import Catalogue, Rows
 from graphws.zoo.conventions import CONVENTIONS
 from graphws.zoo.shards import Shard

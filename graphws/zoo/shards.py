@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from graphws.architecture import Architecture
+from graphws.types.architecture import Architecture
 from graphws.zoo.manifest import sha256_file
 
 __all__ = ["Shard", "describe", "network_shapes"]

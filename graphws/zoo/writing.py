@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from graphws.architecture import Architecture
 from graphws.atomic import replacing, write_tensors
+from graphws.types.architecture import Architecture
 from graphws.zoo.manifest import TABLE, sha256_file, write_manifest
 from graphws.zoo.shards import describe
 

@@ -4,7 +4,6 @@ from functools import partial
 import pytest
 import torch
 
-from graphws.architecture import Architecture
 from graphws.benchmarking import CONTESTS, memory
 from graphws.benchmarking.against import DUEL_COLUMNS, Contest, Duel, run_contest
 from graphws.benchmarking.cases import Case
@@ -12,6 +11,7 @@ from graphws.benchmarking.memory import Memory
 from graphws.benchmarking.nfn_package import nfn_network
 from graphws.benchmarking.timing import Timing
 from graphws.models import num_parameters
+from graphws.types.architecture import Architecture
 
 
 def fake(

@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from graphws.architecture import Architecture
 from graphws.benchmarking import nfn_package
 from graphws.benchmarking.cases import networks
 from graphws.benchmarking.nfn_package import features_of, nfn_case, nfn_network, require
 from graphws.models import num_parameters
+from graphws.types.architecture import Architecture
 
 LAYOUT = (2, 5, 4, 1)
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from graphws.architecture import Architecture
 from graphws.benchmarking import CONTESTS, contests_of, memory, official, run_contest
 from graphws.benchmarking.cases import networks
 from graphws.benchmarking.official import official_case, tensors_of
 from graphws.models import num_parameters
+from graphws.types.architecture import Architecture
 from tests import official_code
 
 LAYOUT = (2, 4, 3, 1)

@@ -10,7 +10,7 @@ import torch
 
 import conversions
 from graphws.cli import main
-from graphws.testing import random_graph
+from graphws.testing.equivariance import random_graph
 from graphws.zoo import Zoo, siren_architecture
 from tests.tiny_zoo import LAYOUT, tiny_zoo
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 import conversions
 from graphws.cli.bulk import BulkReader
-from graphws.graph import NetGraph
+from graphws.types.graph import NetGraph
 from graphws.zoo import open_mixed
 from tests.checkpoint_folders import check_networks, mlp_state, run_import, write
 

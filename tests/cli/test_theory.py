@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from graphws.checks import Check, Measured
 from graphws.cli import main, theory
 from graphws.report import theory_figures
 from graphws.report.theory_charts import draw_pieces_error
+from graphws.testing.checks import Check, Measured
 
 
 def _fail() -> Measured:

@@ -17,13 +17,13 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import conversions
-from graphws.architecture import TensorSpec
 from graphws.cli import main
 from graphws.cli.bulk import BulkReader
 from graphws.cli.candidates import find_candidates
 from graphws.cli.isolation import IsolatedReader
 from graphws.cli.networks import Converter
-from graphws.graph import NetGraph
+from graphws.types.architecture import TensorSpec
+from graphws.types.graph import NetGraph
 from graphws.zoo import open_mixed
 from graphws.zoo.importing import Reading
 from tests.checkpoint_folders import check_networks, cnn_state, mlp_state, run_import, write

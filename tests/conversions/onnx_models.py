@@ -14,9 +14,9 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
 import conversions
-from conversions.onnx_files import read_onnx
-from graphws.graph import NetGraph
-from graphws.symmetry import permute
+from conversions.onnx.files import read_onnx
+from graphws.symmetry.permutations import permute
+from graphws.types.graph import NetGraph
 
 OPSET = 18
 

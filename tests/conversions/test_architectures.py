@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 import conversions
-from graphws.architecture import Architecture
-from graphws.symmetry import Symmetry
+from graphws.symmetry.permutations import Symmetry
+from graphws.types.architecture import Architecture
 from tests.conversions.architectures import ARCHITECTURES, random_network
 from tests.conversions.networks import same_bits
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 import conversions
-from graphws.architecture import Architecture
-from graphws.batch import Batch
-from graphws.graph import NetGraph, Remainder
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
+from graphws.types.graph import NetGraph, Remainder
 from tests.conversions.networks import same_bits
 
 STATE = {

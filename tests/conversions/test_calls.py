@@ -16,7 +16,7 @@ import conversions
 import graphws
 from conversions.calls import Arguments
 from graphws.report.network_drawing import draw_network
-from graphws.symmetry import permute
+from graphws.symmetry.permutations import permute
 from tests.conversions.networks import same_bits
 
 

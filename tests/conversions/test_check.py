@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from conversions import check_architecture
-from graphws.architecture import Architecture
-from graphws.graph import NetGraph
+from graphws.types.architecture import Architecture
+from graphws.types.graph import NetGraph
 
 EXPECTED = Architecture.mlp([2, 4, 4, 1], "sine:30", output_offset=0.5)
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 import conversions
-from graphws.activation import ACTIVATIONS, Activation
-from graphws.architecture import Architecture
-from graphws.batch import Batch
-from graphws.graph import NetGraph
+from graphws.types.activation import ACTIVATIONS, Activation
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
+from graphws.types.graph import NetGraph
 from tests.reference.conversion_execute import slow_activation, slow_execute
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import conversions
-from graphws.architecture import Architecture
-from graphws.graph import NetGraph
+from graphws.types.architecture import Architecture
+from graphws.types.graph import NetGraph
 
 
 def test_a_perceptron_is_a_digraph_with_all_of_its_values(random_graph: Callable[..., NetGraph]) -> None:

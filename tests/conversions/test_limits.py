@@ -15,7 +15,7 @@ import conversions
 from conversions.budget import reading
 from conversions.limits import Metered, Trial, check_call, check_input, check_results
 from conversions.program import run
-from graphws.components import Step
+from graphws.types.components import Step
 
 HUGE = (2**31 - 1, 2**33, 2**62, -(2**40))
 

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import conversions
-from graphws.activation import Activation
-from graphws.symmetry import Symmetry, permute
+from graphws.symmetry.permutations import Symmetry, permute
+from graphws.types.activation import Activation
 from tests.conversions.networks import ACTIVATIONS, Apply, Looped, input_width, random_module, same_bits
 
 DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]

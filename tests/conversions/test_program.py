@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import conversions
-from conversions.operations import RULES
-from conversions.passes import Batch, Recorded, Recording, Ref, Stored
 from conversions.program import encode, function_of, run
-from graphws.components import Step
+from conversions.rules.operations import RULES
+from conversions.trace.passes import Batch, Recorded, Recording, Ref, Stored
+from graphws.types.components import Step
 
 
 def recording(*operations: Recorded) -> Recording:

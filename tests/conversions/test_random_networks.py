@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from graphws.symmetry import Symmetry
+from graphws.symmetry.permutations import Symmetry
 from tests.conversions.random_networks import RandomNetwork
-from tests.conversions.test_regrouping import assert_exact, drawn
+from tests.conversions.rules.test_regrouping import assert_exact, drawn
 
 # kinds of networks that once went wrong: positions that met channels, activated padding, parts of constants alone
 FOUND_FAULTS = (134, 249, 279, 633, 636, 990, 1463)

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
 import conversions
-from graphws.batch import Batch
 from graphws.models import GMN
+from graphws.types.batch import Batch
 
 
 def normed(norm: Callable[..., nn.Module]) -> nn.Sequential:

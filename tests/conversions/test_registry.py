@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 import conversions
-from conversions.elementwise import keep
-from conversions.operations import RULES
 from conversions.program import EXTRA
 from conversions.registry import MODULES
+from conversions.rules.elementwise import keep
+from conversions.rules.operations import RULES
 from tests.conversions.test_architectures import assert_converts
 
 

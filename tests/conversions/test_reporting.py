@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import conversions
-from graphws.graph import NetGraph
+from graphws.types.graph import NetGraph
 from tests.conversions.architectures import random_network
 
 

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 import torch
 
 from graphws import Architecture, Batch
-from graphws.architecture import EdgeBlock, NodeGroup
 from graphws.engine import chunks
-from graphws.testing import random_batch
+from graphws.testing.equivariance import random_batch
+from graphws.types.architecture import EdgeBlock, NodeGroup
 
 SKIP = Architecture(  # two blocks enter the last group, two leave the first
     (NodeGroup("in", 2, "input", has_bias=False), NodeGroup("a", 3, factor=0), NodeGroup("out", 2, "output")),

@@ -4,7 +4,7 @@ import torch
 from graphws import Architecture, Batch
 from graphws.engine import chunks as module
 from graphws.engine.chunks import DenseChunks, ListChunks, Working, chunks_of, working_dtype
-from graphws.testing import random_batch, random_graph
+from graphws.testing.equivariance import random_batch, random_graph
 
 WIDTHS = [2, 3, 4, 1]
 

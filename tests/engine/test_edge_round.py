@@ -9,7 +9,7 @@ from graphws.engine.maps import NormedMap
 from graphws.engine.routes import plain_operators
 from graphws.nn import SparseLinear
 from graphws.nn.message_passing import edge_round, edge_update
-from graphws.testing import random_batch
+from graphws.testing.equivariance import random_batch
 from tests.engine.fused import error, gradients, kept_bytes, random_rows, several_chunks
 
 OPTIONS = [

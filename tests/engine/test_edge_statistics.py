@@ -6,7 +6,7 @@ from graphws import Architecture
 from graphws.engine import off, recomputed, watched
 from graphws.engine.maps import NormedMap
 from graphws.nn import pna
-from graphws.testing import random_batch
+from graphws.testing.equivariance import random_batch
 from tests.engine.fused import SKIP, error, gradients, kept_bytes, random_rows, several_chunks
 
 

@@ -7,7 +7,7 @@ from graphws import Architecture
 from graphws.engine import kernels, mlp_values
 from graphws.engine.routes import plain_operators
 from graphws.functional import realise
-from graphws.testing import random_batch
+from graphws.testing.equivariance import random_batch
 from tests.engine.kernel_calls import recorded
 from tests.reference.mlp import slow_forward
 

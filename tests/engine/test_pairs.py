@@ -19,7 +19,7 @@ from graphws.engine import PAIRS, kernels, mlp_values, off, watched
 from graphws.engine.maps import AffineMap, NormedMap
 from graphws.engine.pair_update import PairUpdate
 from graphws.engine.scale_round import ScaleEnds, ScaleMaps
-from graphws.testing import random_batch, random_graph
+from graphws.testing.equivariance import random_batch, random_graph
 from tests.engine.fused import SKIP, gradients
 
 CHAIN = Architecture.mlp([2, 3, 4, 1])

@@ -11,7 +11,7 @@ from graphws import Architecture
 from graphws.engine import PAIRS, fused, off, recomputed, watched
 from graphws.engine.maps import NormedMap
 from graphws.nn.message_passing import edge_round
-from graphws.testing import random_batch
+from graphws.testing.equivariance import random_batch
 from tests.engine.fused import gradients, kept_bytes, random_rows
 
 FUSED, DEFINED = "graphws.engine.edge_round.edge_round", "graphws.nn.message_passing.edge_round"
@@ -63,7 +63,7 @@ def test_the_engine_is_off_within_a_context_and_by_the_environment():
     code = """
 import graphws
 from graphws.engine import watched
-from graphws.testing import random_batch
+from graphws.testing.equivariance import random_batch
 batch = random_batch(graphws.Architecture.mlp([2, 3, 1]), 2)
 with watched() as ran:
     graphws.models.GMN(4, 1).double()(batch)

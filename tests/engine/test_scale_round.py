@@ -5,7 +5,7 @@ from graphws import Architecture
 from graphws.engine import off, recomputed, watched
 from graphws.engine.scale_round import ScaleEnds, ScaleMaps
 from graphws.nn.scale_message_passing import scale_round
-from graphws.testing import random_batch
+from graphws.testing.equivariance import random_batch
 from tests.engine.fused import error, gradients, kept_bytes, random_rows, several_chunks
 
 

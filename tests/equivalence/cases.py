@@ -14,7 +14,7 @@ from graphws.equivalence.sites import layout_of
 from graphws.equivalence.stack import Affine, Stack
 from graphws.models import DWS, GMN, HNPNFN, NGGNN, NPNFN
 from graphws.nn.encoding import block_facts, node_facts
-from graphws.testing import random_graph
+from graphws.testing.equivariance import random_graph
 from tests.reference.learned_encoding import slow_orbits
 
 TOLERANCE = 1e-12

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from graphws.checks import Measured
 from graphws.cli.theory import all_checks
 from graphws.equivalence import checks, translate
 from graphws.equivalence.checks import CHECKS
+from graphws.testing.checks import Measured
 
 SLOW = {check.name for check in CHECKS} - {"equivalence.np"}
 

@@ -10,7 +10,7 @@ from graphws.equivalence.from_sets import matrix_of
 from graphws.equivalence.sites import layout_of
 from graphws.equivalence.stack import Affine, AffineBuilder, Stack, bounds_of, pruned, reach
 from graphws.nn import EquivariantLinear
-from graphws.testing import random_graph
+from graphws.testing.equivariance import random_graph
 from tests.equivalence.cases import ARCHITECTURES, SMALL, TOLERANCE, error, graph_of, random_stack
 from tests.reference.equivalence import slow_activations, slow_affine, slow_parts, slow_stack, to_rows, to_tensors
 

@@ -8,7 +8,7 @@ import torch
 from graphws import Architecture, Batch
 from graphws.equivalence import Translation, translate
 from graphws.models import DWS, GMN, Invariant
-from graphws.testing import equivariance_error, random_batch, random_graph
+from graphws.testing.equivariance import equivariance_error, random_batch, random_graph
 from tests.equivalence.cases import (
     ARCHITECTURES,
     CLASSES,

@@ -8,7 +8,7 @@ import torch
 
 from graphws.equivalence import Step, Translation, translate
 from graphws.equivalence.translation import difference, has_bias
-from graphws.testing import random_batch, random_graph
+from graphws.testing.equivariance import random_batch, random_graph
 from tests.equivalence.cases import ARCHITECTURES, SMALL, TOLERANCE, error, model_of, networks
 
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from graphws.architecture import Architecture, EdgeBlock
-from graphws.batch import Batch
 from graphws.expressivity.auditing import EXAMPLES, audit
 from graphws.expressivity.general_position import CRITERIA, general_position
 from graphws.expressivity.quantisation import SCHEMES, birthday, quantise, quantised_codes
-from graphws.graph import NetGraph
-from graphws.testing import random_batch
+from graphws.testing.equivariance import random_batch
+from graphws.types.architecture import Architecture, EdgeBlock
+from graphws.types.batch import Batch
+from graphws.types.graph import NetGraph
 from tests.tied_networks import EIGHT, between, whole, wholes
 
 ARCH = Architecture.mlp([2, 6, 5, 1])
@@ -63,7 +63,7 @@ def test_every_kind_of_input_gives_one_answer(generator: torch.Generator, monkey
     whole_batch = audit(batch, [3])
     assert audit(chunks(), [3]) == whole_batch
     assert audit([batch.get_example(i) for i in range(21)], [3]) == whole_batch
-    monkeypatch.setattr("graphws.refinement.chunks_of.__defaults__", (1,))
+    monkeypatch.setattr("graphws.symmetry.refinement.chunks_of.__defaults__", (1,))
     assert audit(batch, [3]) == whole_batch
     assert audit(batch.get_example(0)).networks == 1
 

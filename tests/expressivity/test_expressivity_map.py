@@ -5,7 +5,7 @@ import pytest
 import graphws
 from graphws.expressivity import expressivity_map
 from graphws.expressivity.families import FAMILIES, Family
-from graphws.expressivity.targets import KINDS
+from graphws.targets import KINDS
 
 TWO = tuple(family for family in FAMILIES if family.name in ("GMN", "NFT"))
 

@@ -3,7 +3,7 @@ import torch
 
 from graphws import Architecture
 from graphws.expressivity.families import FAMILIES, VARIANTS, seeded
-from graphws.testing import assert_equivariant, random_graph
+from graphws.testing.equivariance import assert_equivariant, random_graph
 
 ARCH = Architecture.mlp([1, 4, 3, 2])
 

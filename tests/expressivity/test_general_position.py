@@ -5,11 +5,11 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
 from graphws.expressivity.general_position import CRITERIA, Tie, general_position, sorted_sum
-from graphws.graph import NetGraph
-from graphws.symmetry import Symmetry, permute
+from graphws.symmetry.permutations import Symmetry, permute
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
+from graphws.types.graph import NetGraph
 from tests.reference.refinement import slow_sum, slow_tuples
 from tests.tied_networks import EIGHT, between, whole, wholes
 

@@ -5,7 +5,7 @@ from graphws import Architecture
 from graphws.expressivity.families import FAMILIES
 from graphws.expressivity.last_layer import solve_last_layer, values_of
 from graphws.models import Invariant
-from graphws.testing import random_batch
+from graphws.testing.equivariance import random_batch
 
 ARCH = Architecture.mlp([1, 3, 2])
 

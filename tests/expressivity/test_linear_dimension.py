@@ -11,7 +11,7 @@ from graphws.expressivity.linear_dimension import (
     symmetric,
 )
 from graphws.nn import EquivariantLinear
-from graphws.symmetry import Symmetry
+from graphws.symmetry.permutations import Symmetry
 from tests.reference import equivariant_maps
 
 CASES = [([2, 3, 1], True), ([2, 2, 2, 2], False), ([3, 4, 2], True), ([3, 2], True), ([1, 1, 1], True)]

@@ -17,7 +17,7 @@ from graphws.expressivity.pieces import (
     zigzag_values,
 )
 from graphws.output_capacity import average, split
-from graphws.testing import random_batch
+from graphws.testing.equivariance import random_batch
 from tests.reference import pieces as slow
 
 

@@ -5,13 +5,13 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
 from graphws.expressivity.general_position import general_position
 from graphws.expressivity.quantisation import SCHEMES, Scheme, birthday, quantise, quantised_codes
-from graphws.graph import NetGraph
-from graphws.symmetry import permute
-from graphws.testing import random_batch
+from graphws.symmetry.permutations import permute
+from graphws.testing.equivariance import random_batch
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
+from graphws.types.graph import NetGraph
 from tests.tied_networks import wholes
 
 

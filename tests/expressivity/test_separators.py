@@ -5,11 +5,11 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from graphws.architecture import Architecture
-from graphws.canonical import canonize
 from graphws.expressivity.separators import THETA, neuron_scalars, random_theta, separator
-from graphws.graph import NetGraph
-from graphws.symmetry import Symmetry
+from graphws.symmetry.canonical import canonize
+from graphws.symmetry.permutations import Symmetry
+from graphws.types.architecture import Architecture
+from graphws.types.graph import NetGraph
 from tests.reference.refinement import layers_of, slow_sum
 
 ARCH = Architecture.mlp([2, 6, 5, 1])

@@ -3,8 +3,8 @@ import math
 
 import pytest
 
-from graphws.checks import Check, Measured
 from graphws.expressivity.theory import COLUMNS, outcomes_to_json, run_check, run_checks, select
+from graphws.testing.checks import Check, Measured
 
 
 def _broken() -> Measured:

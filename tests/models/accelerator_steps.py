@@ -17,7 +17,7 @@ from graphws.tasks import EditTask, PredictTask
 from graphws.tasks.augment import noisy, permuted
 from graphws.tasks.stacks import NetworkStack
 from graphws.tasks.standardise import Standardised, Statistics
-from graphws.testing import random_graph
+from graphws.testing.equivariance import random_graph
 from tests.accelerator import DEVICE, Accelerator, moved
 
 ARCH, OTHER = (Architecture.mlp((2, size, size, 1), "sine", output_offset=0.5) for size in (6, 5))

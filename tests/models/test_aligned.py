@@ -8,10 +8,16 @@ from torch import nn
 
 from graphws import Architecture, Batch
 from graphws.models import DWS, Aligned, FlatMLP, FlatMLPFunctional, Invariant, ProbeNet
-from graphws.symmetry import Symmetry, permute
+from graphws.symmetry.permutations import Symmetry, permute
 from graphws.tasks import EditTask, PredictTask, ZooDataModule
 from graphws.tasks.run import preflight
-from graphws.testing import assert_equivariant, assert_invariant, equivariance_error, random_batch, random_graph
+from graphws.testing.equivariance import (
+    assert_equivariant,
+    assert_invariant,
+    equivariance_error,
+    random_batch,
+    random_graph,
+)
 from tests.tasks.test_edit import trainer
 from tests.tiny_zoo import LAYOUT, tiny_zoo
 

@@ -11,10 +11,16 @@ from torch import nn
 from graphws import Architecture, Batch
 from graphws.cli import main
 from graphws.models import DWS, GMN, NPNFN, ColourFeatures, Invariant, ScaleGMN, num_parameters, width_for_budget
-from graphws.refinement import refine
-from graphws.symmetry import Symmetry
+from graphws.symmetry.permutations import Symmetry
+from graphws.symmetry.refinement import refine
 from graphws.tasks.standardise import Standardised, Statistics
-from graphws.testing import assert_equivariant, assert_invariant, equivariance_error, random_batch, random_graph
+from graphws.testing.equivariance import (
+    assert_equivariant,
+    assert_invariant,
+    equivariance_error,
+    random_batch,
+    random_graph,
+)
 from tests.reference.refinement import slow_refine
 from tests.tied_networks import EIGHT, FOURS, between, whole, wholes
 from tests.tiny_zoo import LAYOUT, node, tiny_zoo, write_config

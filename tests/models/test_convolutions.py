@@ -5,7 +5,7 @@ import torch
 
 from graphws import Architecture, Batch, symmetry
 from graphws.models import DWS, GMN, NFT, NGGNN, NGT, DeepSets, Invariant, ScaleGMN
-from graphws.testing import assert_equivariant, random_graph
+from graphws.testing.equivariance import assert_equivariant, random_graph
 from tests.nn.test_taps import convolutional
 
 MODELS = {

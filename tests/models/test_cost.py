@@ -31,7 +31,7 @@ from graphws.models import (
 )
 from graphws.models.observing import LAYER_FLOPS, Counts, observe
 from graphws.nn import SparseLinear
-from graphws.testing import random_batch, random_graph
+from graphws.testing.equivariance import random_batch, random_graph
 from tests.models.test_convolutions import MODELS as CONVOLUTIONAL
 from tests.models.test_models import EQUIVARIANT
 from tests.nn.test_taps import convolutional

@@ -5,7 +5,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from graphws import Architecture
 from graphws.models import GMN, HNPNFN, NPNFN, cost
-from graphws.testing import random_batch
+from graphws.testing.equivariance import random_batch
 
 
 @pytest.mark.parametrize("scale", [0.02, 0.3, 1.0])

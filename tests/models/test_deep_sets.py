@@ -3,7 +3,7 @@ import torch
 
 from graphws import Architecture, Batch
 from graphws.models import DeepSets, Invariant
-from graphws.testing import random_batch, random_graph
+from graphws.testing.equivariance import random_batch, random_graph
 from tests.reference.deep_sets import slow_deep_sets
 
 

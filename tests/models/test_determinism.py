@@ -6,7 +6,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from graphws import Architecture, Batch
 from graphws.benchmarking import MODELS
-from graphws.testing import random_graph
+from graphws.testing.equivariance import random_graph
 
 WIDTHS = [(2, 40, 40, 1), (2, 9, 1), (2, 20, 30, 20, 1)]
 MIXED = [name for name in MODELS if name.partition(",")[0] in ("GMN", "NGGNN", "NGT", "ScaleGMN", "DeepSets")]

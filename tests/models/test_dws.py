@@ -4,7 +4,7 @@ from torch import nn
 
 from graphws import Architecture
 from graphws.models import DWS, num_parameters
-from graphws.testing import random_batch
+from graphws.testing.equivariance import random_batch
 
 
 def test_saved_runs_load():

@@ -5,7 +5,7 @@ import torch
 
 from graphws import Architecture
 from graphws.models import SNE, FlatMLPFunctional, ProbeNet, StatNN, num_parameters
-from graphws.testing import assert_invariant, random_batch, random_graph
+from graphws.testing.equivariance import assert_invariant, random_batch, random_graph
 
 WIDTHS = [[2, 16, 16, 1], [3, 4, 2], [2, 2], [2, 1, 3, 2], [1, 1, 1], [5, 7, 6, 4, 3]]
 

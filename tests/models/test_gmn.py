@@ -8,7 +8,7 @@ import torch
 
 from graphws import Architecture, Batch, EdgeBlock
 from graphws.models import GMN, Invariant, num_parameters
-from graphws.testing import random_batch, random_graph
+from graphws.testing.equivariance import random_batch, random_graph
 from tests.reference.gmn import slow_gmn
 
 OPTIONS = [{"global_state": u, "bias_nodes": b} for u, b in product([False, True], repeat=2)]

@@ -8,7 +8,13 @@ from graphws import Architecture, Batch
 from graphws.models import DWS, GMN, GradientFeatures, Invariant, ScaleGMN, num_parameters
 from graphws.output_capacity import OutputCapacity
 from graphws.tasks.standardise import Standardised, Statistics
-from graphws.testing import assert_equivariant, assert_invariant, equivariance_error, random_batch, random_graph
+from graphws.testing.equivariance import (
+    assert_equivariant,
+    assert_invariant,
+    equivariance_error,
+    random_batch,
+    random_graph,
+)
 from tests.reference.gradients import slow_compressed, slow_parameter_gradients
 
 PROBES = 3

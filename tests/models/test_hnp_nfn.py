@@ -3,7 +3,7 @@ import torch
 
 from graphws import Architecture, Batch
 from graphws.models import DWS, HNPNFN
-from graphws.testing import assert_equivariant, random_batch, random_graph
+from graphws.testing.equivariance import assert_equivariant, random_batch, random_graph
 from tests.reference.equivariant_maps import all_exchangeable
 
 WIDTHS = [[2, 4, 3, 2], [3, 2], [1, 4, 1]]

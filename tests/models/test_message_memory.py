@@ -5,7 +5,7 @@ import torch
 
 from graphws import Architecture
 from graphws.models import GMN, NGGNN, ScaleGMN
-from graphws.testing import random_batch
+from graphws.testing.equivariance import random_batch
 from tests.engine.fused import error, gradients, kept_bytes
 
 MODELS = {

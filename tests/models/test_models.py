@@ -20,7 +20,7 @@ from graphws.models import (
     num_parameters,
 )
 from graphws.nn.equivariant_linear import to_batch, to_parts
-from graphws.testing import assert_equivariant, assert_invariant, random_batch, random_graph
+from graphws.testing.equivariance import assert_equivariant, assert_invariant, random_batch, random_graph
 
 WIDTHS = [[2, 32, 32, 1], [3, 4, 2], [2, 2], [2, 1, 3, 2], [1, 1, 1], [5, 7, 6, 4, 3]]
 PLAIN = {"norm": False, "residual": False}

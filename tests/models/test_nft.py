@@ -6,8 +6,8 @@ import torch
 from graphws import Architecture, Batch, NetGraph
 from graphws.models import DWS, GMN, NFT, Invariant
 from graphws.nn.encoding import FREQUENCIES
-from graphws.symmetry import Symmetry
-from graphws.testing import equivariance_error, random_batch, random_graph
+from graphws.symmetry.permutations import Symmetry
+from graphws.testing.equivariance import equivariance_error, random_batch, random_graph
 from tests.reference.nft import EIGHT_CYCLE, TWO_FOUR_CYCLES, cycles
 
 ARCH = Architecture.mlp([1, 4, 4, 1])

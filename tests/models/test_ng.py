@@ -2,10 +2,10 @@ import pytest
 import torch
 
 from graphws import Architecture, Batch
-from graphws.architecture import EdgeBlock, NodeGroup
 from graphws.models import NGGNN, NGT, Invariant, ng_gnn
 from graphws.nn.edge_states import EdgeStates
-from graphws.testing import assert_equivariant, assert_invariant, random_batch, random_graph
+from graphws.testing.equivariance import assert_equivariant, assert_invariant, random_batch, random_graph
+from graphws.types.architecture import EdgeBlock, NodeGroup
 from tests.reference.ng_gnn import slow_ng_gnn
 
 MODELS = {

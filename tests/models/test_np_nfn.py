@@ -9,7 +9,7 @@ from graphws.engine.expansions import Expansion
 from graphws.engine.routes import plain_operators
 from graphws.models import NPNFN
 from graphws.nn.equivariant_linear import to_batch, to_parts
-from graphws.testing import assert_equivariant, random_batch, random_graph
+from graphws.testing.equivariance import assert_equivariant, random_batch, random_graph
 from tests.reference.equivariant_maps import all_exchangeable
 
 ARCHITECTURES = [[3, 4, 2], [4, 3, 3, 1], [2, 3]]

@@ -3,7 +3,7 @@ import torch
 
 from graphws import Architecture, Batch
 from graphws.models import ProbeNet
-from graphws.testing import assert_invariant, random_batch, random_graph
+from graphws.testing.equivariance import assert_invariant, random_batch, random_graph
 from tests.reference.mlp import slow_forward
 
 

@@ -6,9 +6,15 @@ import torch
 from graphws import Architecture, Batch
 from graphws.models import Invariant, ScaleGMN, scale_gmn
 from graphws.output_capacity import OutputCapacity
-from graphws.scaling import Scaling
+from graphws.symmetry.scaling import Scaling
 from graphws.tasks import Standardised, Statistics
-from graphws.testing import assert_equivariant, assert_invariant, equivariance_error, random_batch, random_graph
+from graphws.testing.equivariance import (
+    assert_equivariant,
+    assert_invariant,
+    equivariance_error,
+    random_batch,
+    random_graph,
+)
 from tests.reference.scale_gmn import slow_scale_gmn
 
 WIDTHS = [[2, 32, 32, 1], [3, 4, 2], [2, 2], [2, 1, 3, 2], [1, 1, 1]]

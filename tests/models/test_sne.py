@@ -3,8 +3,8 @@ import torch
 
 from graphws import Architecture, Batch
 from graphws.models import SNE
-from graphws.symmetry import permute
-from graphws.testing import random_graph
+from graphws.symmetry.permutations import permute
+from graphws.testing.equivariance import random_graph
 from tests.reference.sne import slow_sne
 
 

@@ -7,7 +7,7 @@ from torch import nn
 from graphws import Architecture
 from graphws.models import DWS, GMN, HNPNFN, NGGNN, NPNFN, Invariant
 from graphws.nn import SparseLinear
-from graphws.testing import assert_equivariant, random_batch, random_graph
+from graphws.testing.equivariance import assert_equivariant, random_batch, random_graph
 from tests.nn.test_taps import convolutional
 
 ARCH = Architecture.mlp([2, 4, 3, 2])

@@ -4,7 +4,7 @@ import torch
 from graphws import Architecture, Batch
 from graphws.models import StatNN
 from graphws.models.stat_nn import statistics
-from graphws.testing import random_batch, random_graph
+from graphws.testing.equivariance import random_batch, random_graph
 from tests.reference.stat_nn import slow_statistics
 
 

@@ -6,7 +6,7 @@ import torch
 from graphws import Architecture, Batch, EdgeBlock
 from graphws.functional import realise
 from graphws.nn import with_bias_nodes, without_bias_nodes
-from graphws.testing import random_batch, random_graph
+from graphws.testing.equivariance import random_batch, random_graph
 from tests.reference.bias_nodes import slow_bias_outputs, slow_with_bias_nodes
 
 MLP = Architecture.mlp([2, 4, 3, 2], "tanh", output_offset=0.5)

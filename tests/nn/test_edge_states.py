@@ -6,7 +6,7 @@ from graphws import Architecture
 from graphws.engine.maps import AffineMap
 from graphws.nn.edge_states import EdgeStates, embedded_states
 from graphws.nn.encoding import StaticEncoding
-from graphws.testing import random_batch
+from graphws.testing.equivariance import random_batch
 
 ARCH = Architecture.mlp((2, 4, 3, 1))
 

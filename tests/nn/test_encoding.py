@@ -1,10 +1,10 @@
 import torch
 
 from graphws import Architecture, Batch
-from graphws.activation import ACTIVATIONS
 from graphws.nn import StaticEncoding
 from graphws.nn.encoding import node_facts
-from graphws.testing import random_graph
+from graphws.testing.equivariance import random_graph
+from graphws.types.activation import ACTIVATIONS
 
 
 def test_exchangeable_nodes_share_facts_and_fixed_ones_do_not():

@@ -4,7 +4,7 @@ import torch
 from graphws import Architecture, Batch
 from graphws.nn import EquivariantLinear, SparseLinear
 from graphws.nn.equivariant_linear import to_parts
-from graphws.testing import assert_equivariant, equivariance_error, random_batch, random_graph
+from graphws.testing.equivariance import assert_equivariant, equivariance_error, random_batch, random_graph
 from tests.reference.equivariant_maps import all_exchangeable, coordinates, orbit_count, schur_dimension
 from tests.reference.layer_parameters import between, clear, constants
 from tests.reference.nfn import Parameters, hnp_layer, np_layer

@@ -3,7 +3,7 @@ import torch
 
 from graphws import Architecture, Batch
 from graphws.nn import GlobalState, SparseLinear
-from graphws.testing import random_graph
+from graphws.testing.equivariance import random_graph
 from tests.reference.global_state import slow_global_state
 
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from graphws import Architecture, Batch, EdgeBlock
-from graphws.activation import ACTIVATIONS, Activation
 from graphws.nn import parameter_gradients, with_bias_nodes
 from graphws.nn.gradients import DERIVATIVES, activation_derivative, compressed
-from graphws.testing import random_batch, random_graph
+from graphws.testing.equivariance import random_batch, random_graph
+from graphws.types.activation import ACTIVATIONS, Activation
 from tests.reference.gradients import slow_compressed, slow_parameter_gradients
 
 MLP = Architecture.mlp([2, 3, 4, 2], "tanh")

@@ -5,7 +5,7 @@ from graphws import Architecture, Batch
 from graphws.models import DWS, GMN, Invariant
 from graphws.nn import LatentReadout
 from graphws.nn.encoding import block_facts, node_facts
-from graphws.testing import assert_invariant, random_batch, random_graph
+from graphws.testing.equivariance import assert_invariant, random_batch, random_graph
 from tests.reference.nft import latent_attention
 
 MIXED = [[2, 4, 1], [3, 5, 5, 2], [2, 4, 1], [1, 1]]

@@ -5,8 +5,8 @@ from graphws import Architecture, Batch
 from graphws.models import GMN, width_for_budget
 from graphws.nn import LearnedEncoding, StaticEncoding
 from graphws.nn.learned_encoding import static_encoding_of
-from graphws.symmetry import Symmetry
-from graphws.testing import random_batch, random_graph
+from graphws.symmetry.permutations import Symmetry
+from graphws.testing.equivariance import random_batch, random_graph
 from tests.reference.learned_encoding import slow_orbits
 
 WIDTHS = [[2, 3, 4, 2], [3, 4, 2], [2, 3], [1, 1, 1], [2, 1, 3, 2]]

@@ -5,7 +5,7 @@ import torch
 
 from graphws import Architecture, Batch, EdgeBlock
 from graphws.nn import MessagePassing, SparseLinear, primitives
-from graphws.testing import random_batch, random_graph
+from graphws.testing.equivariance import random_batch, random_graph
 from tests.reference.message_passing import slow_message_passing
 
 

@@ -11,7 +11,7 @@ from graphws.nn import EquivariantLinear
 from graphws.nn.equivariant_linear import parts_of, to_parts
 from graphws.nn.io_encoding import IOEncoding
 from graphws.nn.readout import pool_parts
-from graphws.testing import random_batch
+from graphws.testing.equivariance import random_batch
 from tests.reference.equivariant_maps import schur_dimension
 from tests.reference.layer_parameters import between, clear
 from tests.reference.nfn_translation import features, translate

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from graphws import Architecture, Batch
-from graphws.architecture import EdgeBlock, NodeGroup
 from graphws.nn import PNA
 from graphws.nn.pna import neighbourhoods
-from graphws.testing import random_batch, random_graph
+from graphws.testing.equivariance import random_batch, random_graph
+from graphws.types.architecture import EdgeBlock, NodeGroup
 from tests.reference.pna import slow_pna
 
 SKIP = Architecture(  # two blocks enter the last group, two leave the first

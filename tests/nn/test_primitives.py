@@ -3,7 +3,7 @@ import torch
 
 from graphws import Architecture, Batch
 from graphws.nn import collect, reduce, spread
-from graphws.testing import random_batch, random_graph
+from graphws.testing.equivariance import random_batch, random_graph
 from tests.engine.fused import SKIP, random_rows
 
 WIDTHS = ([2, 3, 1], [1, 4, 4, 2], [3, 2], [2, 3, 1])
@@ -19,7 +19,7 @@ CASES = {
 
 
 def taps():
-    from graphws.architecture import EdgeBlock, NodeGroup
+    from graphws.types.architecture import EdgeBlock, NodeGroup
 
     groups = NodeGroup("in", 2, "input", has_bias=False), NodeGroup("a", 3, factor=0), NodeGroup("out", 2, "output")
     return Architecture(groups, (EdgeBlock("first", 0, 1, kernel=(2, 3)), EdgeBlock("last", 1, 2)))

@@ -4,8 +4,8 @@ import torch
 from graphws import Architecture, Batch
 from graphws.functional import node_values
 from graphws.nn import ProbeFeatures
-from graphws.symmetry import Symmetry
-from graphws.testing import random_batch, random_graph
+from graphws.symmetry.permutations import Symmetry
+from graphws.testing.equivariance import random_batch, random_graph
 
 
 def test_features_are_a_normalised_map_of_the_values_at_the_probes():

@@ -3,7 +3,7 @@ import torch
 from graphws import Architecture, Batch
 from graphws.nn import Readout
 from graphws.nn.readout import pool_parts
-from graphws.testing import assert_invariant, random_graph
+from graphws.testing.equivariance import assert_invariant, random_graph
 
 
 def test_parts_are_pooled_by_group_and_block_on_both_routes():

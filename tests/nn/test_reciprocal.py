@@ -6,8 +6,8 @@ import torch
 from graphws import Architecture, Batch
 from graphws.nn import reciprocal
 from graphws.nn.reciprocal import reciprocal_edges, square_sizes
-from graphws.scaling import Scaling
-from graphws.testing import random_batch, random_graph
+from graphws.symmetry.scaling import Scaling
+from graphws.testing.equivariance import random_batch, random_graph
 from tests.reference.scale_gmn import slow_reciprocal, slow_sizes
 
 WIDTHS = [[2, 3, 1], [3, 2], [2, 1, 3, 2]]

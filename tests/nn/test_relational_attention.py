@@ -4,7 +4,7 @@ import torch
 from graphws import Architecture, Batch
 from graphws.nn import RelationalAttention, RelationalLayer
 from graphws.nn.relational_attention import pair_layout
-from graphws.testing import random_batch, random_graph
+from graphws.testing.equivariance import random_batch, random_graph
 from tests.reference.relational_attention import slow_attention, slow_layer
 
 

@@ -4,7 +4,7 @@ import torch
 from graphws import Architecture, Batch
 from graphws.nn import ReScaleEq, ScaleEq, ScaleInv
 from graphws.nn.scale_equivariant import bounded, check_symmetry, fixed_nodes
-from graphws.testing import random_graph
+from graphws.testing.equivariance import random_graph
 from tests.reference.scale_gmn import slow_scale_eq, slow_scale_inv
 
 FACTORS = {"sign": (-1.0,), "scale": (1e-3, 0.7, 1e3)}

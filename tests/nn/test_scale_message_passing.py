@@ -3,7 +3,7 @@ import torch
 
 from graphws import Architecture, Batch
 from graphws.nn import ScaleMessagePassing
-from graphws.testing import random_batch, random_graph
+from graphws.testing.equivariance import random_batch, random_graph
 from tests.reference.scale_gmn import slow_round
 
 

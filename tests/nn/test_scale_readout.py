@@ -2,7 +2,7 @@ import pytest
 
 from graphws import Architecture, Batch
 from graphws.nn import LatentReadout, Readout, ScaleInvariantReadout
-from graphws.testing import assert_invariant, random_graph
+from graphws.testing.equivariance import assert_invariant, random_graph
 
 
 @pytest.mark.parametrize("symmetry", ["sign", "scale"])

@@ -4,7 +4,7 @@ import torch
 from graphws import Architecture
 from graphws.nn.equivariant_linear import EquivariantLinear, to_parts
 from graphws.nn.set_attention import NeuronAttention, SetAttention
-from graphws.testing import random_batch
+from graphws.testing.equivariance import random_batch
 from tests.reference.set_attention import slow_neuron_attention, slow_set_attention
 
 

@@ -3,10 +3,10 @@ import torch
 from torch import nn
 
 from graphws import Architecture, Batch, EdgeBlock, NodeGroup
-from graphws.activation import Activation
 from graphws.nn import SparseLinear
 from graphws.nn.taps import pair_batch, read_taps, tap_waves, write_taps
-from graphws.testing import random_graph
+from graphws.testing.equivariance import random_graph
+from graphws.types.activation import Activation
 from tests.reference.taps import slow_read, slow_write
 
 

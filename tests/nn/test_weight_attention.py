@@ -9,7 +9,7 @@ from graphws import Architecture, Batch
 from graphws.nn import WeightAttention
 from graphws.nn.equivariant_linear import parts_of
 from graphws.nn.weight_attention import from_entries, to_entries
-from graphws.testing import assert_equivariant, random_batch, random_graph
+from graphws.testing.equivariance import assert_equivariant, random_batch, random_graph
 from tests.reference.nft import EIGHT_CYCLE, TWO_FOUR_CYCLES, cycles, entries_of, weight_attention
 
 ARCHITECTURES = [

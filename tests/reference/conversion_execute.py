@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from graphws.activation import Activation
-from graphws.graph import NetGraph
+from graphws.types.activation import Activation
+from graphws.types.graph import NetGraph
 
 
 def slow_execute(graph: NetGraph, inputs: list[float]) -> list[float]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from graphws.graph import NetGraph
 from graphws.models import DeepSets
 from graphws.nn.encoding import block_facts, node_facts
+from graphws.types.graph import NetGraph
 
 
 def slow_deep_sets(model: DeepSets, graph: NetGraph) -> tuple[torch.Tensor, torch.Tensor]:

@@ -6,7 +6,7 @@ from itertools import combinations
 import torch
 
 from graphws import Architecture
-from graphws.symmetry import Symmetry
+from graphws.symmetry.permutations import Symmetry
 
 
 def coordinates(arch: Architecture) -> list[tuple[str, int]]:

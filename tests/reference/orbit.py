@@ -7,8 +7,8 @@ from itertools import permutations, product
 
 import torch
 
-from graphws.graph import NetGraph
-from graphws.symmetry import GroupElement, Symmetry
+from graphws.symmetry.permutations import GroupElement, Symmetry
+from graphws.types.graph import NetGraph
 from tests.reference.permutation import slow_act
 
 

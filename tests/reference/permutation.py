@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from graphws.graph import NetGraph
-from graphws.symmetry import GroupElement
+from graphws.symmetry.permutations import GroupElement
+from graphws.types.graph import NetGraph
 
 
 def slow_act(element: GroupElement, graph: NetGraph) -> tuple[Tensor, Tensor]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import networkx
 
-from graphws.architecture import Architecture
-from graphws.graph import NetGraph
+from graphws.types.architecture import Architecture
+from graphws.types.graph import NetGraph
 
 Row = tuple[float, ...]
 

@@ -6,10 +6,10 @@ import math
 
 import torch
 
-from graphws.graph import NetGraph
 from graphws.models import SNE
 from graphws.nn.encoding import group_facts, sinusoids
 from graphws.nn.set_encoder import AttentionBlock, SetEncoder
+from graphws.types.graph import NetGraph
 
 
 def slow_attention(block: AttentionBlock, queries: list[torch.Tensor], keys: list[torch.Tensor]) -> list[torch.Tensor]:

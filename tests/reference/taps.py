@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from graphws.batch import Batch
+from graphws.types.batch import Batch
 
 GOLDEN = (0.8191725133961645, 0.6710436067037893, 0.5497004779019703)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphws.architecture import Architecture
+from graphws.types.architecture import Architecture
 
 
 def slow_topology(arch: Architecture) -> dict[str, list]:

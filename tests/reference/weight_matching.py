@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 
-from graphws.graph import NetGraph
-from graphws.symmetry import Symmetry
+from graphws.symmetry.permutations import Symmetry
+from graphws.types.graph import NetGraph
 from tests.reference.orbit import all_elements
 from tests.reference.permutation import slow_act
 

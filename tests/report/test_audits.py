@@ -5,11 +5,11 @@ from pathlib import Path
 
 import torch
 
-from graphws.architecture import Architecture
 from graphws.expressivity.auditing import audit
 from graphws.expressivity.general_position import CRITERIA
 from graphws.report.audits import AUDIT_COLUMNS, audit_rows, audit_sentences, draw_audit, write_audit
-from graphws.testing import random_batch
+from graphws.testing.equivariance import random_batch
+from graphws.types.architecture import Architecture
 from tests.tied_networks import EIGHT, between
 
 

@@ -9,7 +9,7 @@ from graphws import Architecture, EdgeBlock
 from graphws.report.network_layout import lay_out
 from graphws.report.network_page import page
 from graphws.report.network_style import caption
-from graphws.testing import random_graph
+from graphws.testing.equivariance import random_graph
 from tests.conversions.architectures import random_network
 
 

@@ -7,7 +7,6 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from graphws.batch import Batch
 from graphws.nn.equivariant_linear import EquivariantLinear, to_parts
 from graphws.report.figures import COLOURS
 from graphws.report.theory_parts import (
@@ -18,7 +17,8 @@ from graphws.report.theory_parts import (
     pooled_sets,
     shape_of,
 )
-from graphws.testing import random_batch
+from graphws.testing.equivariance import random_batch
+from graphws.types.batch import Batch
 
 
 def read_by(layer: EquivariantLinear, index_set: tuple[int, ...], entry: tuple[int, int]) -> list[torch.Tensor]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from graphws.symmetry import same_orbit
+from graphws.symmetry.same_orbit import same_orbit
 from graphws.tasks import Statistics, ZooDataModule
 from graphws.zoo import Zoo, coordinates
 from tests.tiny_zoo import tiny_zoo

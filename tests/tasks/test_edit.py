@@ -8,11 +8,11 @@ import torch
 from lightning.pytorch import Trainer
 from torch import nn
 
-from graphws.batch import Batch
 from graphws.functional import realise
-from graphws.image_operations import apply_operation
 from graphws.models import DWS, GMN
+from graphws.targets.image_operations import apply_operation
 from graphws.tasks import EditTask, ZooDataModule
+from graphws.types.batch import Batch
 from tests.tiny_zoo import LAYOUT, tiny_zoo
 
 

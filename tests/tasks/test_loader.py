@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from graphws.architecture import Architecture
 from graphws.tasks.loader import EpochBatches, make_loader
 from graphws.tasks.stacks import NetworkStack
+from graphws.types.architecture import Architecture
 
 ARCH = Architecture.mlp([1, 2, 1])
 

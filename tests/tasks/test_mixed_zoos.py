@@ -8,10 +8,10 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
-from graphws.batch import Batch
 from graphws.models import DWS, GMN, Invariant
 from graphws.tasks import EditTask, PredictTask, Statistics, ZooDataModule
 from graphws.tasks.run import preflight
+from graphws.types.batch import Batch
 from graphws.zoo import MixedZoo
 from tests.mixed_zoo import ARCHITECTURES, mixed_zoo
 from tests.tiny_zoo import tiny_zoo

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torchmetrics.functional import kendall_rank_corrcoef, r2_score
 
-from graphws.batch import Batch
 from graphws.models import GMN, Invariant
 from graphws.tasks import PredictTask, ZooDataModule
+from graphws.types.batch import Batch
 from tests.tasks.test_edit import trainer
 from tests.tiny_zoo import tiny_zoo
 

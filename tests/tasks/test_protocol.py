@@ -10,13 +10,13 @@ from lightning.pytorch import Callback, LightningModule
 from torch import Tensor, nn
 
 import graphws.tasks
-from graphws.architecture import Architecture
-from graphws.batch import Batch
 from graphws.cli import config, main
 from graphws.report import read_results, rows_of, write_figures
 from graphws.tasks import Standardised, Task, ZooDataModule
 from graphws.tasks.common import PlateauStep, check_checkpoint, data_of, facts_of, optimisers
 from graphws.tasks.protocol import Metric
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
 from tests.tiny_zoo import node, tiny_zoo, write_config
 
 

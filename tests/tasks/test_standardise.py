@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
 from graphws.models import GMN
-from graphws.symmetry import Symmetry
+from graphws.symmetry.permutations import Symmetry
 from graphws.tasks import Standardised, Statistics
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
 
 ARCH = Architecture.mlp([2, 4, 3, 1], "sine", bias=[True, False, True])
 

@@ -7,14 +7,14 @@ from itertools import product
 
 import torch
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
-from graphws.checks import Check, Measured
 from graphws.functional import realise
-from graphws.graph import NetGraph
 from graphws.output_capacity import average, merge
-from graphws.symmetry import Symmetry
-from graphws.testing import random_graph
+from graphws.symmetry.permutations import Symmetry
+from graphws.testing.checks import Check, Measured
+from graphws.testing.equivariance import random_graph
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
+from graphws.types.graph import NetGraph
 
 __all__ = ["CHECKS"]
 

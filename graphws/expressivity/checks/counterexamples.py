@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from graphws.checks import Check, Measured
 from graphws.expressivity.counterexamples import (
     attention_sum,
     attention_sum_closed_form,
@@ -19,6 +18,7 @@ from graphws.expressivity.counterexamples.running import SEPARATED
 from graphws.expressivity.expressivity_map import expressivity_map
 from graphws.expressivity.families import FAMILIES, VARIANTS
 from graphws.models import Invariant
+from graphws.testing.checks import Check, Measured
 
 __all__ = ["CHECKS"]
 

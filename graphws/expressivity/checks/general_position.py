@@ -6,19 +6,19 @@ import math
 
 import torch
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
-from graphws.canonical import canonical_form, canonize
-from graphws.checks import Check, Measured
 from graphws.expressivity.counterexamples import prop_6_2
 from graphws.expressivity.counterexamples.regular import binary_orbits, regular_networks
 from graphws.expressivity.general_position import CRITERIA, general_position
 from graphws.expressivity.quantisation import birthday, quantised_codes
 from graphws.expressivity.separators import separator
-from graphws.graph import NetGraph
-from graphws.refinement import refine
-from graphws.symmetry import permute
-from graphws.testing import random_batch
+from graphws.symmetry.canonical import canonical_form, canonize
+from graphws.symmetry.permutations import permute
+from graphws.symmetry.refinement import refine
+from graphws.testing.checks import Check, Measured
+from graphws.testing.equivariance import random_batch
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
+from graphws.types.graph import NetGraph
 
 __all__ = ["CHECKS"]
 

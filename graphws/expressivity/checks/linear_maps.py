@@ -8,12 +8,12 @@ from typing import get_args
 
 import torch
 
-from graphws.architecture import Architecture
-from graphws.checks import Check, Measured
 from graphws.expressivity.linear_dimension import basis_rank, closed_form, orbit_count, schur_dimension, symmetric
 from graphws.nn.equivariant_linear import EquivariantLinear, Space
-from graphws.symmetry import Symmetry
-from graphws.testing import random_batch
+from graphws.symmetry.permutations import Symmetry
+from graphws.testing.checks import Check, Measured
+from graphws.testing.equivariance import random_batch
+from graphws.types.architecture import Architecture
 
 __all__ = ["CHECKS"]
 

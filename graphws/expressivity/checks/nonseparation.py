@@ -5,9 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
-from graphws.checks import Check, Measured
 from graphws.expressivity.counterexamples.pairs import NetworkPair, distinct_biases, prop_6_2, regular_pair
 from graphws.expressivity.counterexamples.regular import (
     binary_orbits,
@@ -16,7 +13,10 @@ from graphws.expressivity.counterexamples.regular import (
     regular_networks,
 )
 from graphws.functional import realise
-from graphws.symmetry import same_orbit
+from graphws.symmetry.same_orbit import same_orbit
+from graphws.testing.checks import Check, Measured
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
 
 __all__ = ["CHECKS"]
 

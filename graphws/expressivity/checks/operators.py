@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from graphws.checks import Check, Measured
 from graphws.expressivity.counterexamples import prop_7_1
 from graphws.expressivity.families import FAMILIES
 from graphws.expressivity.pieces import (
@@ -19,9 +18,10 @@ from graphws.expressivity.pieces import (
     zigzag,
     zigzag_values,
 )
-from graphws.expressivity.targets import zoom_out
 from graphws.functional import realise
-from graphws.testing import random_batch
+from graphws.targets import zoom_out
+from graphws.testing.checks import Check, Measured
+from graphws.testing.equivariance import random_batch
 
 __all__ = ["CHECKS"]
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from graphws.batch import Batch
 from graphws.expressivity.counterexamples.pairs import prop_6_2
 from graphws.expressivity.counterexamples.regular import disjoint_circulants, middle_of, regular_networks
 from graphws.expressivity.counterexamples.running import SEPARATED, Model, in_float64
-from graphws.expressivity.targets import gram_gradient, keep_if_rank
-from graphws.topology import topology
+from graphws.targets import gram_gradient, keep_if_rank
+from graphws.types.batch import Batch
+from graphws.types.topology import topology
 
 __all__ = ["EntryComparison", "OperatorCounterexample", "classes_of", "prop_7_3", "prop_7_3_within"]
 

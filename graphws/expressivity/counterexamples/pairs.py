@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import torch
 
-from graphws.batch import Batch
 from graphws.expressivity.counterexamples.regular import (
     circulant,
     disjoint_circulants,
@@ -21,6 +20,7 @@ from graphws.expressivity.counterexamples.running import (
     invariants_of,
     relative_difference,
 )
+from graphws.types.batch import Batch
 
 __all__ = ["NetworkPair", "distinct_biases", "prop_6_2", "regular_pair"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from graphws.batch import Batch
 from graphws.expressivity.counterexamples.running import Model, in_float64
 from graphws.expressivity.pieces import least_zigzag_error, sup_error, zigzag, zigzag_values
+from graphws.types.batch import Batch
 
 __all__ = ["PiecesResult", "ReluPieces", "prop_7_1"]
 

@@ -8,9 +8,9 @@ from itertools import permutations
 import torch
 from torch import Tensor
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
-from graphws.colouring import Refiner, initial_colours
+from graphws.symmetry.colouring import Refiner, initial_colours
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
 
 __all__ = [
     "binary_orbits",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from graphws.batch import Batch
+from graphws.types.batch import Batch
 
 __all__ = ["SEPARATED", "Model", "Separation", "in_float64", "invariants_of", "relative_difference"]
 

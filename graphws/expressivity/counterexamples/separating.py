@@ -9,14 +9,14 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from graphws.architecture import Architecture
-from graphws.batch import Batch
 from graphws.expressivity.counterexamples.pairs import NetworkPair, prop_6_2
 from graphws.expressivity.counterexamples.regular import middle_of
 from graphws.models import DWS
 from graphws.nn.equivariant_block import EquivariantBlock
 from graphws.nn.equivariant_linear import EquivariantLinear
 from graphws.nn.weight_attention import WeightAttention
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
 
 __all__ = [
     "attention_sum",

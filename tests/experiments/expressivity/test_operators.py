@@ -15,9 +15,9 @@ from experiments.expressivity.operators import (
     run,
 )
 from graphws.expressivity.pieces import zigzag_values
-from graphws.expressivity.targets import zoom_out
 from graphws.functional import realise
 from graphws.output_capacity import average
+from graphws.targets import zoom_out
 
 
 def test_the_targets_are_operators_of_the_networks_function() -> None:

@@ -9,7 +9,7 @@ import torch
 from experiments.expressivity.models import BOUNDED, MODELS, classifier
 from experiments.expressivity.training import Budget, evaluate, readable, train
 from experiments.expressivity.zoos import ordered_zoo, pair_zoo, standard
-from graphws.symmetry import permute
+from graphws.symmetry.permutations import permute
 
 TINY = Budget(4, batch_size=4, hidden=4, num_layers=1)
 

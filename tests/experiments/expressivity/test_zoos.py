@@ -17,11 +17,11 @@ from experiments.expressivity.zoos import (
     standard,
     with_ranks,
 )
-from graphws.batch import Batch
 from graphws.expressivity import refine, same_orbit
 from graphws.expressivity.counterexamples.regular import middle_of, refinement_classes
 from graphws.models import NGGNN, ColourFeatures, DeepSets
-from graphws.symmetry import permute
+from graphws.symmetry.permutations import permute
+from graphws.types.batch import Batch
 
 
 def matrices(batch: Batch) -> set[tuple[float, ...]]:

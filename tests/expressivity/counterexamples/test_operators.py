@@ -7,9 +7,10 @@ from graphws.expressivity.counterexamples.operators import classes_of
 from graphws.expressivity.counterexamples.regular import middle_of, refinement_classes
 from graphws.expressivity.families import FAMILIES
 from graphws.expressivity.last_layer import solve_last_layer
-from graphws.expressivity.targets import loss_gradient
 from graphws.models import Invariant
-from graphws.symmetry import permute, same_orbit
+from graphws.symmetry.permutations import permute
+from graphws.symmetry.same_orbit import same_orbit
+from graphws.targets import loss_gradient
 
 CASES = [prop_7_3(), prop_7_3(0.7), prop_7_3_within(), prop_7_3_within((4, 2, 2), -0.4)]
 

@@ -8,7 +8,8 @@ from graphws.expressivity.counterexamples import distinct_biases, prop_6_2, regu
 from graphws.expressivity.counterexamples.regular import middle_of, refinement_classes
 from graphws.expressivity.families import FAMILIES
 from graphws.models import DWS, FlatMLP, Invariant
-from graphws.symmetry import permute, same_orbit
+from graphws.symmetry.permutations import permute
+from graphws.symmetry.same_orbit import same_orbit
 from tests.reference import regular as slow
 from tests.reference import targets as slow_targets
 from tests.reference.mlp import slow_forward

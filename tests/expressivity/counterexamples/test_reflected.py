@@ -4,8 +4,8 @@ import torch
 from graphws.expressivity.counterexamples import prop_7_1
 from graphws.expressivity.families import FAMILIES
 from graphws.expressivity.pieces import piecewise_linear, sign_changes
-from graphws.expressivity.targets import reflected_tiling
 from graphws.models import Invariant
+from graphws.targets import reflected_tiling
 from tests.reference import pieces as slow
 
 

@@ -11,8 +11,8 @@ from graphws.expressivity.counterexamples.regular import (
     refinement_classes,
     regular_networks,
 )
-from graphws.symmetry import permute
-from graphws.testing import random_batch
+from graphws.symmetry.permutations import permute
+from graphws.testing.equivariance import random_batch
 from tests.reference import regular as slow
 
 

@@ -4,8 +4,8 @@ import torch
 from graphws import Architecture
 from graphws.expressivity.counterexamples.running import Separation, in_float64, invariants_of, relative_difference
 from graphws.models import GMN
-from graphws.symmetry import permute
-from graphws.testing import random_batch
+from graphws.symmetry.permutations import permute
+from graphws.testing.equivariance import random_batch
 
 
 def test_invariants_are_the_sorted_values_of_each_part(generator):

@@ -17,7 +17,7 @@ from graphws.expressivity.counterexamples import (
 )
 from graphws.expressivity.counterexamples.regular import middle_of
 from graphws.models import DWS
-from graphws.testing import assert_equivariant, random_batch
+from graphws.testing.equivariance import assert_equivariant, random_batch
 from tests.reference.nft import entries_of, weight_attention
 
 

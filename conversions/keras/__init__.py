@@ -1,0 +1,1 @@
+"""Keras files become modules of torch, without Keras."""

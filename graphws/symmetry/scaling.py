@@ -1,0 +1,154 @@
+"""The sign and the positive-scale symmetry of an architecture: sample it, act with it, refuse networks that lack it."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, get_args, overload
+
+import torch
+from torch import Tensor
+
+from graphws.types.architecture import Architecture, NodeGroup
+from graphws.types.batch import Batch
+from graphws.types.graph import NetGraph
+
+__all__ = ["ACTIVATIONS_WITH", "Scaling", "ScalingKind", "check_scaling", "is_scaled"]
+
+ScalingKind = Literal["sign", "scale"]
+
+ACTIVATIONS_WITH: dict[str, tuple[str, ...]] = {
+    "sign": ("tanh", "sine", "identity"),  # odd: s(-z) = -s(z)
+    "scale": ("relu", "leaky_relu", "identity"),  # positively homogeneous: s(q z) = q s(z) for q > 0
+}
+
+
+def is_scaled(group: NodeGroup) -> bool:
+    """Whether the factors of a scaling act on this group: hidden neurons that the permutations move too."""
+    return group.role == "hidden" and group.factor is not None
+
+
+@lru_cache(maxsize=1024)
+def check_scaling(architecture: Architecture, kind: ScalingKind) -> None:
+    """Refuse an architecture in which a hidden activation lacks the symmetry.
+
+    Raises:
+        ValueError: If the kind is unknown; naming the first group whose activation is not odd (``"sign"``) or not
+            positively homogeneous (``"scale"``), and the activations that are.
+    """
+    if kind not in get_args(ScalingKind):
+        raise ValueError(f"unknown scaling {kind!r}; known: {', '.join(get_args(ScalingKind))}")
+    for group in architecture.groups:
+        if is_scaled(group) and group.activation.name not in ACTIVATIONS_WITH[kind]:
+            raise ValueError(
+                f"the {kind} symmetry needs hidden activations among {', '.join(ACTIVATIONS_WITH[kind])}; node group "
+                f"{group.name!r} of {architecture} has {group.activation}"
+            )
+
+
+@dataclass(frozen=True)
+class Scaling:
+    r"""The group that multiplies hidden neurons by factors q and leaves the function unchanged: f_{q.v} = f_v.
+
+    arXiv 2406.10685, Section 4: W_l -> diag(q_l) W_l diag(1 / q_{l-1}) and b_l -> q_l b_l, with q in {-1, 1} for odd
+    activations (``"sign"``) and q > 0 for positively homogeneous ones (``"scale"``); q = 1 at inputs and outputs. An
+    element is one tensor of factors a factor of the permutation group, so tied groups share it.
+
+    Args:
+        architecture: Whose symmetry this is.
+        kind: ``"sign"`` or ``"scale"``.
+
+    Raises:
+        ValueError: If a hidden activation does not have the symmetry.
+    """
+
+    architecture: Architecture
+    kind: ScalingKind
+
+    def __post_init__(self) -> None:
+        check_scaling(self.architecture, self.kind)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of factors of each tensor of an element."""
+        sizes = {group.factor: group.size for group in self.architecture.groups if is_scaled(group)}
+        return tuple(sizes[factor] for factor in self._factors)
+
+    @property
+    def _factors(self) -> list[int]:
+        return sorted({g.factor for g in self.architecture.groups if is_scaled(g) and g.factor is not None})
+
+    def identity(self) -> tuple[Tensor, ...]:
+        """The element that changes nothing."""
+        return tuple(torch.ones(size, dtype=torch.float64) for size in self.sizes)
+
+    def sample(self, generator: torch.Generator | None = None, *, span: float = 1e3) -> tuple[Tensor, ...]:
+        """A random element: fair signs, or factors log-uniform in [1 / span, span]."""
+        drawn = (torch.rand(size, generator=generator, dtype=torch.float64) for size in self.sizes)
+        if self.kind == "sign":
+            return tuple(2 * (values < 0.5).double() - 1 for values in drawn)
+        return tuple(((2 * values - 1) * math.log(span)).exp() for values in drawn)
+
+    def inverse(self, element: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The element that undoes ``element``."""
+        return tuple(1 / q for q in self._checked(element))
+
+    def node_factors(self, element: tuple[Tensor, ...]) -> Tensor:
+        """The factor of each node, [N]; 1 at inputs and outputs."""
+        element, factors = self._checked(element), self._factors
+        parts = [
+            element[factors.index(group.factor)]
+            if is_scaled(group) and group.factor is not None
+            else torch.ones(group.size, dtype=torch.float64)
+            for group in self.architecture.groups
+        ]
+        return torch.cat(parts)
+
+    def edge_factors(self, element: tuple[Tensor, ...]) -> Tensor:
+        """The factor q_i / q_j of each edge j -> i, [E]."""
+        nodes, arch = self.node_factors(element), self.architecture
+        parts = []
+        for i, block in enumerate(arch.blocks):
+            target, source = nodes[arch.node_slices[block.target]], nodes[arch.node_slices[block.source]]
+            ratio = target.view(-1, 1, 1) / source.view(1, -1, 1)
+            parts.append(ratio.expand(arch.block_shape(i)).reshape(-1))
+        return torch.cat(parts) if parts else nodes.new_empty(0)
+
+    @overload
+    def act(self, element: tuple[Tensor, ...], networks: Batch) -> Batch: ...
+    @overload
+    def act(self, element: tuple[Tensor, ...], networks: NetGraph) -> NetGraph: ...
+    def act(self, element: tuple[Tensor, ...], networks: NetGraph | Batch) -> NetGraph | Batch:
+        """q.v: the network, or every network of a homogeneous batch, with its hidden neurons multiplied by q.
+
+        Every feature channel of a node is multiplied by q_i and of an edge by q_i / q_j.
+
+        Raises:
+            ValueError: If the networks are of another architecture, or the element does not fit it.
+        """
+        found = networks.structure if isinstance(networks, Batch) else networks.architecture.structure
+        if found != self.architecture.structure:
+            raise ValueError(f"this symmetry belongs to {self.architecture}, the network is {found}")
+        count = networks.num_graphs if isinstance(networks, Batch) else 1
+        nodes, edges = (q.to(networks.x).repeat(count).unsqueeze(-1) for q in self._factors_of(element))
+        if isinstance(networks, Batch):
+            return networks.replace(networks.x * nodes, networks.edge_attr * edges)
+        out = copy.copy(networks)
+        out.x, out.edge_attr = networks.x * nodes, networks.edge_attr * edges
+        return out
+
+    def _factors_of(self, element: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        return self.node_factors(element), self.edge_factors(element)
+
+    def _checked(self, element: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        found = tuple(q.numel() for q in element)
+        if found != self.sizes:
+            raise ValueError(f"an element of this group has factors of sizes {self.sizes}, found {found}")
+        for q in element:
+            allowed = (q.abs() == 1) if self.kind == "sign" else (q > 0) & q.isfinite()
+            if not bool(allowed.all()):
+                what = "-1 or 1" if self.kind == "sign" else "finite and positive"
+                raise ValueError(f"factors of the {self.kind} symmetry are {what}, found {q[~allowed].tolist()}")
+        return element
