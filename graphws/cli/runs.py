@@ -5,18 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from subprocess import PIPE
 from typing import Any, Literal
 
-from graphws.cli.ending import tied
+from graphws.cli.commands import Commands
 from graphws.cli.progress import Progress
 
 __all__ = ["LOCK", "Fit", "Outcome", "default_workers", "fits_at_once"]
@@ -97,20 +93,20 @@ def fits_at_once(fits: Sequence[Fit], workers: int) -> Iterator[Outcome]:
     can be resumed. A run directory of another configuration is removed: who wants to keep it looks at
     :attr:`Fit.state` before.
     """
-    processes = _Processes()
+    commands = Commands()
     pool = ThreadPoolExecutor(workers)
     try:
         with Progress("fitting", len(fits), "runs", even=False) as progress:
-            progress.note = processes.said
-            for finished in as_completed([pool.submit(_run, fit, processes) for fit in fits]):
+            progress.note = commands.said
+            for finished in as_completed([pool.submit(_run, fit, commands) for fit in fits]):
                 progress.advance()
                 yield finished.result()
     finally:
-        processes.end()
+        commands.end()
         pool.shutdown(cancel_futures=True)
 
 
-def _run(fit: Fit, processes: _Processes) -> Outcome:
+def _run(fit: Fit, commands: Commands) -> Outcome:
     from graphws.atomic import write_text
     from graphws.folder_lock import refuse_locked
 
@@ -126,7 +122,7 @@ def _run(fit: Fit, processes: _Processes) -> Outcome:
     write_text(fit.path, f"# graphws {' '.join(words)}\n{json.dumps(fit.config, indent=2)}\n")
     words += ["--ckpt_path", "last"] if state == "killed" else []
     command, began = f"graphws {' '.join(words)}", time.perf_counter()
-    code, out, err = processes.run([sys.executable, "-m", "graphws.cli", *words])
+    code, out, err = commands.run(words)
     error = None
     if code:
         error = (err.strip().splitlines() or [f"exit status {code}"])[-1].removeprefix("graphws: error: ")
@@ -136,47 +132,3 @@ def _run(fit: Fit, processes: _Processes) -> Outcome:
         return Outcome(fit, f"$ {command}\nfailed: {error}", error)
     seconds = time.perf_counter() - began if state != "killed" else None
     return Outcome(fit, f"$ {command}\n{out.strip().splitlines()[-1]}", None, seconds)
-
-
-@dataclass
-class _Processes:
-    """The processes that run, which end with this one; after :meth:`end` no other is started."""
-
-    running: dict[subprocess.Popen[str], str] = field(default_factory=dict)  # and what each has said last
-    ended: bool = False
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def run(self, command: Sequence[str]) -> tuple[int, str, str]:
-        """Exit status, output and errors of a command that has one thread."""
-        environment = tied({**os.environ, "OMP_NUM_THREADS": "1"})
-        with self.lock:
-            if self.ended:
-                return 1, "", "interrupted"
-            process = subprocess.Popen(command, env=environment, text=True, stdin=PIPE, stdout=PIPE, stderr=PIPE)
-            self.running[process] = ""
-        with process, ThreadPoolExecutor(1) as pool:
-            errors = pool.submit(process.stderr.read)  # type: ignore[union-attr]
-            out = "".join(self._lines(process))
-            err = errors.result()
-        with self.lock:
-            del self.running[process]
-        return process.returncode, out, err
-
-    def _lines(self, process: subprocess.Popen[str]) -> Iterator[str]:
-        """What a process prints, line by line."""
-        for line in process.stdout or ():
-            with self.lock:
-                self.running[process] = line.strip()
-            yield line
-
-    def said(self) -> str:
-        """What those that run have said last."""
-        with self.lock:
-            return "; ".join(line for line in self.running.values() if line)
-
-    def end(self) -> None:
-        """Terminate what runs."""
-        with self.lock:
-            self.ended = True
-            for process in self.running:
-                process.terminate()

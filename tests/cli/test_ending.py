@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -23,21 +25,23 @@ print("runs", flush=True)
 time.sleep(60)
 """
 STARTER = """
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from graphws.cli.runs import _Processes
-processes, pool = _Processes(), ThreadPoolExecutor(1)
+from graphws.cli.commands import Commands
+from tests.cli.test_ending import wait_tied
+commands, pool = Commands(wait_tied), ThreadPoolExecutor(1)
 try:
-    pool.submit(processes.run, [sys.executable, "-c", {child!r}]).result()
+    pool.submit(commands.run, [{path!r}]).result()
 finally:
-    processes.end()
+    commands.end()
 """
 
 
-def _children(pid: int) -> list[int]:
-    return [
-        int(word) for task in Path(f"/proc/{pid}/task").iterdir() for word in (task / "children").read_text().split()
-    ]
+def wait_tied(words: Sequence[str]) -> int:
+    """A command that says who it is and works for a minute."""
+    end_with_starter()
+    Path(words[0]).write_text(str(os.getpid()))
+    time.sleep(60)
+    return 0
 
 
 def _runs(pid: int) -> bool:
@@ -45,6 +49,11 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def _holder(root: Path) -> int:
+    """The process that writes in a run directory, as its lock says."""
+    return int(json.loads((root / ".lock.json").read_text())["pid"])
 
 
 def _wait(condition: object, seconds: float = 30) -> bool:
@@ -55,12 +64,12 @@ def _wait(condition: object, seconds: float = 30) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_processes_end_with_the_one_that_started_them(number: signal.Signals) -> None:
-    starter = subprocess.Popen([sys.executable, "-c", STARTER.format(child=CHILD)], stderr=subprocess.DEVNULL)
+def test_commands_end_with_the_one_that_started_them(number: signal.Signals, tmp_path: Path) -> None:
+    said = tmp_path / "pid"
+    starter = subprocess.Popen([sys.executable, "-c", STARTER.format(path=str(said))], stderr=subprocess.DEVNULL)
     try:
-        assert _wait(lambda: bool(_children(starter.pid)))
-        (child,) = _children(starter.pid)
-        time.sleep(0.5)  # in or past its imports
+        assert _wait(lambda: said.is_file() and said.read_text() != "")
+        child = int(said.read_text())
         starter.send_signal(number)
         starter.wait(30)
         assert _wait(lambda: not _runs(child))
@@ -112,8 +121,7 @@ def test_a_killed_sweep_ends_its_fits_and_goes_on(number: signal.Signals, tmp_pa
     checkpoints = [out / f"edit_seed{seed}" / "checkpoints" / "last.ckpt" for seed in (0, 1)]
     try:
         assert _wait(lambda: all(path.is_file() for path in checkpoints), 120)
-        children = _children(sweep.pid)
-        assert len(children) == 2
+        children = [_holder(path.parents[1]) for path in checkpoints]
         sweep.send_signal(number)
         assert sweep.wait(30) != 0
         assert _wait(lambda: not any(_runs(child) for child in children))

@@ -3,18 +3,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import tempfile
-import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import yaml
 from safetensors.torch import load_file
 
-from graphws.cli import main, runs
+from graphws.cli import main
+from graphws.cli.commands import Commands
 from graphws.cli.runs import Fit, Outcome, fits_at_once
 from graphws.cli.sweep import _rest
 from tests.cli.test_fit import refused
@@ -23,10 +20,10 @@ from tests.tiny_zoo import classify_task, edit_task, tiny_zoo, write_config
 NAMES = [f"{name}_seed{seed}" for seed in (0, 1) for name in ("classes", "edits")]
 
 
-def in_this_process(processes: object, command: Sequence[str]) -> tuple[int, str, str]:
+def in_this_process(commands: object, words: Sequence[str]) -> tuple[int, str, str]:
     """What ``graphws fit`` gives, without the seconds a process takes to start."""
     try:
-        return main(list(command[3:])), "done\n", "a line\ngraphws: error: wrong"
+        return main(words), "done\n", "a line\ngraphws: error: wrong"
     except RuntimeError as error:
         return 1, "", f"Traceback:\n  somewhere\nRuntimeError: {error}\n"
 
@@ -35,7 +32,7 @@ def in_this_process(processes: object, command: Sequence[str]) -> tuple[int, str
 def configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of two configurations, and fits that run in this process."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(runs._Processes, "run", in_this_process)
+    monkeypatch.setattr(Commands, "run", in_this_process)
     zoo = tiny_zoo(tmp_path / "zoo")
     (tmp_path / "configs" / "sub").mkdir(parents=True)
     write_config(tmp_path / "configs" / "sub" / "edits.yaml", zoo, edit_task(), epochs=1)
@@ -113,7 +110,7 @@ def test_one_failure_stops_no_other(
     assert "- classes_seed0 failed" in (tmp_path / "out" / "report.md").read_text()
     assert sweep(configs, "--seeds", "0") == 0
 
-    monkeypatch.setattr(runs._Processes, "run", lambda *_: (0, "done", ""))
+    monkeypatch.setattr(Commands, "run", lambda *_: (0, "done", ""))
     assert sweep(configs, "--out", "none") == 1
     assert capsys.readouterr().err.count("it ended without a result.json") == 4
     assert not (tmp_path / "none" / "report.md").exists()
@@ -200,37 +197,8 @@ def test_the_rest_is_estimated_from_other_seeds() -> None:
     assert _rest(fits[:3], outcomes, 8) == 10.0
 
 
-def test_processes_run_and_end(tmp_path: Path) -> None:
-    processes = runs._Processes()
-    code, out, err = processes.run(["sh", "-c", "echo $OMP_NUM_THREADS; echo wrong >&2; exit 3"])
-    assert (code, out, err) == (3, "1\n", "wrong\n")
-    process = subprocess.Popen(["sleep", "60"], text=True)
-    processes.running[process] = ""
-    processes.end()
-    assert process.wait(10) != 0
-    assert processes.run(["true"]) == (1, "", "interrupted")
-
-
-def test_what_processes_say_is_heard_while_they_run() -> None:
-    processes = runs._Processes()
-    with ThreadPoolExecutor(2) as pool:
-        command = "echo started; echo epoch 2; read answer <{}; echo epoch 3"
-        with tempfile.TemporaryDirectory() as folder:
-            pipe = f"{folder}/pipe"
-            os.mkfifo(pipe)
-            done = pool.submit(processes.run, ["sh", "-c", command.format(pipe)])
-            deadline = time.monotonic() + 30
-            while processes.said() != "epoch 2" and time.monotonic() < deadline:
-                time.sleep(0.01)
-            said = processes.said()
-            Path(pipe).write_text("go on\n")
-            assert done.result(30) == (0, "started\nepoch 2\nepoch 3\n", "")
-    assert said == "epoch 2"
-    assert processes.said() == ""
-
-
 def test_left_early_it_starts_no_further_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs._Processes, "run", lambda *_: (1, "", "broken"))
+    monkeypatch.setattr(Commands, "run", lambda *_: (1, "", "broken"))
     fits = [Fit(tmp_path / "out", f"a_seed{seed}", {}) for seed in range(50)]
     outcomes = fits_at_once(fits, 1)
     assert next(outcomes).error == "broken"
