@@ -19,7 +19,7 @@ __all__: list[str] = []
 
 @rule("flatten", "view", "reshape", "unflatten", "unflatten_last", "squeeze", "unsqueeze", "view_as", "reshape_as")
 def reshape(net: Network, input: Value, *args: Any, **kwargs: Any) -> Value:
-    """The same entries in another shape, in which no axis divides the channels."""
+    """Give a signal's entries another shape, in which no axis divides the channels."""
     shape = net.shape
     if shape == signal(net, input).shape:
         return pass_on(net, input)
@@ -85,7 +85,7 @@ def _ones(input: Value, shape: tuple[int, ...]) -> Value:
 
 @rule("permute", "transpose", "swapaxes", "movedim", "moveaxis", "t", "T", "mT", "swapdims")
 def permute(net: Network, input: Value, *args: Any, **kwargs: Any) -> Value:
-    """The same axes in another order, found by what the operation does to numbered axes."""
+    """Put a signal's axes into another order, found by what the operation does to numbered axes."""
     name, count = (net.operation.name if net.operation else ""), len(signal(net, input).dims)
     plain(net, args, kwargs)
     probe = torch.empty(*range(2, count + 2), device="meta")

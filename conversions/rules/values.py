@@ -118,7 +118,7 @@ class Value:
         return None
 
     def reshaped(self, shape: Sequence[int]) -> Value | None:
-        """The same entries in another shape; None where an axis would split the channels or the batch."""
+        """This value with its entries in another shape; None where an axis would split the channels or the batch."""
         atoms = [atom for atom in self.atoms if atom.size != 1]
         dims: list[tuple[Atom, ...]] = []
         for size in shape:

@@ -29,6 +29,23 @@ def register(subparsers: Any) -> None:
         description="Times the forward pass and the editing step (render 28 x 28, MSE, AdamW) of models on random "
         "networks, in alternation, beside peak memory and the share of the machine's matrix rate.",
     )
+    _add_sizes(parser)
+    _add_kinds(parser)
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs/bench"),
+        metavar="DIR",
+        help="folder to write results to (default runs/bench)",
+    )
+    parser.add_argument(
+        "--readme", type=Path, metavar="FILE", help="Markdown file between whose bench marks to put the table as well"
+    )
+    parser.set_defaults(run=run_bench)
+
+
+def _add_sizes(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which models are timed, and on what."""
     parser.add_argument(
         "--models",
         nargs="+",
@@ -58,6 +75,10 @@ def register(subparsers: Any) -> None:
     parser.add_argument(
         "--full", action="store_true", help="time all models at three widths and batch sizes, which takes long"
     )
+
+
+def _add_kinds(parser: argparse.ArgumentParser) -> None:
+    """Add the options that measure something else."""
     kinds = parser.add_mutually_exclusive_group()
     kinds.add_argument(
         "--published", action="store_true", help="time models of the published sizes in place of --widths"
@@ -82,17 +103,6 @@ def register(subparsers: Any) -> None:
     parser.add_argument(
         "--axes", nargs="+", metavar="AXIS", help="what to grow, for --growth: width depth batch zoo (default all)"
     )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("runs/bench"),
-        metavar="DIR",
-        help="folder to write results to (default runs/bench)",
-    )
-    parser.add_argument(
-        "--readme", type=Path, metavar="FILE", help="Markdown file between whose bench marks to put the table as well"
-    )
-    parser.set_defaults(run=run_bench)
 
 
 def run_bench(arguments: argparse.Namespace) -> None:

@@ -27,6 +27,11 @@ def register(subparsers: Any) -> None:
         "same command again keeps finished runs and resumes killed ones; a run of another configuration in the way is "
         "refused. Exit status 1 where a fit failed.",
     )
+    _add_options(parser)
+    parser.set_defaults(run=_sweep)
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "configs",
         metavar="CONFIG",
@@ -59,7 +64,6 @@ def register(subparsers: Any) -> None:
         metavar="N",
         help="number of fits at a time (default %(default)s)",
     )
-    parser.set_defaults(run=_sweep)
 
 
 def _sweep(arguments: argparse.Namespace) -> int:

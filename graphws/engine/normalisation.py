@@ -76,7 +76,7 @@ class NormedRows:
         return out.to(self.dtype)
 
     def again(self, index: int) -> Tensor:
-        """The same from the known statistics."""
+        """Part ``index`` normalised once more, from the statistics that are known."""
         rows = self.rows[index].to(self.wide)
         if self.eps is None:
             return rows.to(self.dtype)

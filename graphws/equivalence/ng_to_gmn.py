@@ -44,7 +44,7 @@ def _rounds(part: Round) -> tuple[Round, Round]:
 
 
 def with_idle_state(network: MessageNetwork) -> MessageNetwork:
-    """The same network with a global state of one channel that is always zero."""
+    """A network of the same function with a global state of one channel that is always zero."""
     rounds = []
     for part in network.rounds:
         nodes, edges = part.messages.inputs["source"].shape[1], part.messages.inputs["edge"].shape[1]

@@ -207,7 +207,7 @@ def reach(layer: Affine, bound: Vector, *, signed: bool, split: bool) -> float:
 
 
 def _summed(layer: Affine, bound: Vector, *, signed: bool, sign: float) -> Vector:
-    """As :func:`_reached`, each index set and the constants at the site where they give most, [channels]."""
+    """A bound of the layer's values, each index set and the constants at the site where they give most, [channels]."""
     place = layer.layout.positions[()]
     out = (sign * layer.bias.reshape(-1, layer.out_channels)).max(0).clip(0)
     for index_set, matrix in layer.maps.items():

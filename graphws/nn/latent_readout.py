@@ -97,7 +97,7 @@ def _attend_dense(
 def _attend_edge_list(
     batch: Batch, node_logits: Tensor, edge_logits: Tensor, node_values: Tensor, block_values: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The same by a segment softmax over the tokens of each network, for any mix of architectures."""
+    """Attention by a segment softmax over the tokens of each network, for any mix of architectures."""
     owner = torch.cat([batch.batch, batch.edge_batch])
     weights = _segment_softmax(torch.cat([node_logits, edge_logits]), owner, batch.num_graphs)
     on_nodes, on_edges = weights.split([batch.x.size(0), batch.edge_attr.size(0)])

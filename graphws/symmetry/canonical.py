@@ -37,9 +37,9 @@ class CanonicalForm:
 
     Args:
         graph: The form, with 0.0 for -0.0.
-        element: Takes the network to it.
-        leaves: Ways to tell all neurons apart, those that differ by exchanging twins counted each.
-        visited: Of these, what was looked at: one a set of twins.
+        element: The permutation that takes the network to its form.
+        leaves: Number of ways to tell all neurons apart; those that differ by exchanging twins are counted each.
+        visited: Number of those ways that were looked at: one per set of twins.
         automorphisms: Elements that leave the network as it is.
     """
 
@@ -186,7 +186,7 @@ class _Search:
 
 
 def _normalised(networks: Networks) -> Networks:
-    """The same with 0.0 for -0.0, which equals it."""
+    """Networks with 0.0 for -0.0, which equals it."""
     out = copy.copy(networks)
     out.x, out.edge_attr = networks.x + 0.0, networks.edge_attr + 0.0
     return out

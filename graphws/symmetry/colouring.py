@@ -117,7 +117,7 @@ class Refiner:
         return {group: f for f, groups in enumerate(self.factors) for group in groups}
 
     def select(self, rows: Tensor) -> Refiner:
-        """The same of some rows, an index or a mask."""
+        """The refiner of some of the networks, given by an index or a mask."""
         return Refiner(self.architecture, tuple(ranks[rows] for ranks in self.blocks))
 
     def stable(self, colours: Colours) -> tuple[Colours, Tensor]:

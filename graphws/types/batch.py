@@ -120,13 +120,13 @@ class Batch(torch_geometric.data.Batch, NetGraph, metaclass=_BatchMeta):
         return cls.from_graphs([data])
 
     def replace(self, x: Tensor, edge_attr: Tensor) -> Batch:
-        """The same networks with other features, [N, C] and [E, C]; topology and graph attributes are shared."""
+        """These networks with other features, [N, C] and [E, C]; topology and attributes of graphs are shared."""
         out = copy.copy(self)
         out.x, out.edge_attr = x, edge_attr
         return out
 
     def bare(self) -> Batch:
-        """The same networks without their features, which take no memory: topology alone, as layers read it."""
+        """This batch's topology alone, as layers read it; its features take no memory."""
         empty = [t.detach().new_empty(1, 1).expand(t.size(0), 1) for t in (self.x, self.edge_attr)]
         return self.replace(*empty)
 
