@@ -13,6 +13,7 @@ from graphws.cli.candidates import find_candidates
 from graphws.cli.isolation import add_limit_options
 from graphws.cli.networks import ASSUMED, Converter, add_network_options
 from graphws.cli.progress import Progress
+from graphws.cli.split_options import add_split_options, split_rule
 
 __all__ = ["note_lines", "register_import", "run_import"]
 
@@ -38,14 +39,7 @@ def register_import(actions: Any) -> None:
         help="where labels come from: the group of a regular expression in each path, or a table with the columns "
         "path (from DIR on), and label, split or any others, which are kept",
     )
-    parser.add_argument(
-        "--split",
-        type=_shares,
-        default="0.8,0.1,0.1",
-        metavar="SHARES",
-        help="shares of the networks in the training, validation and test split (default 0.8,0.1,0.1)",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the splits (default 0)")
+    add_split_options(parser)
     parser.add_argument(
         "--chunk", type=int, default=1000, help="number of files read, and written, at a time (default 1000)"
     )
@@ -69,9 +63,8 @@ def run_import(arguments: argparse.Namespace) -> int:
     began = time.perf_counter()
     labels = read_labels(arguments.label_from)
     convert = Converter.of(arguments)
-    settings = ImportSettings(
-        _provenance(arguments, convert), arguments.split, arguments.seed, arguments.chunk, _command(arguments, convert)
-    )
+    rule, command = split_rule(arguments), _command(arguments, convert)
+    settings = ImportSettings(_provenance(arguments, convert), rule, arguments.chunk, command)
     candidates, refused = find_candidates(arguments.folder, arguments.pattern, labels, arguments.out)
     read, limits = BulkReader(arguments.folder, convert, strict=arguments.strict), Limits.of(arguments)
     with Progress("reading", len(candidates), "files") as progress, IsolatedReader(read, limits) as reader:
@@ -130,8 +123,8 @@ def _provenance(arguments: argparse.Namespace, convert: Converter) -> dict[str, 
 def _command(arguments: argparse.Namespace, convert: Converter) -> str:
     """The command line that goes on with this import."""
     words = ["graphws", "zoo", "import", str(arguments.folder)]
-    names = ("out", "pattern", "label_from", "split", "seed", "chunk", *convert.options, "strict", "time_limit")
-    for name in (*names, "memory_limit"):
+    names = ("out", "pattern", "label_from", "split", "seed", "stratify", "group_by", "chunk", *convert.options)
+    for name in (*names, "strict", "time_limit", "memory_limit"):
         value = getattr(arguments, name)
         if value is True:
             words.append(f"--{name.replace('_', '-')}")
@@ -139,12 +132,3 @@ def _command(arguments: argparse.Namespace, convert: Converter) -> str:
             text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
             words += [f"--{name.replace('_', '-')}", text]
     return shlex.join(words)
-
-
-def _shares(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(share) for share in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"expected shares of train, val, test, as 0.8,0.1,0.1, found {text!r}"
-        ) from None

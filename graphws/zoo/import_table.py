@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import torch
 
-from graphws.zoo.writing import SPLITS
+from graphws.zoo.splitting import SplitRule
 
 if TYPE_CHECKING:
     from graphws.zoo.importing import Candidate
@@ -19,7 +18,7 @@ LONGEST_NUMBER = 100  # digits of a class that is ordered by its value
 
 
 def make_table(
-    chosen: Sequence[Candidate], members: Sequence[int], shares: Sequence[float], generator: torch.Generator
+    chosen: Sequence[Candidate], members: Sequence[int], rule: SplitRule
 ) -> tuple[pa.Table, dict[str, Any] | None]:
     """One row a network (id, label, split, path, architecture, and what is known of it) and the manifest's labels.
 
@@ -31,12 +30,13 @@ def make_table(
     columns: dict[str, Any] = {
         "id": pa.array(range(len(chosen)), pa.int64()),
         "label": pa.array([None if name is None else place[name] for name in names], pa.int64()),
-        "split": pa.array(_splits(chosen, shares, generator)),
+        "split": pa.nulls(len(chosen), pa.string()),  # drawn below, as a rule may need the others
         "path": pa.array([candidate.name for candidate in chosen]),
         "architecture": pa.array(members, pa.int64()),
     }
     for name in chosen[0].columns:
         columns[name] = _column([candidate.columns[name] for candidate in chosen])
+    columns["split"] = pa.array(rule.draw(pa.table(columns), [candidate.split for candidate in chosen]), pa.string())
     return pa.table(columns), {"name": "label", "classes": classes} if classes else None
 
 
@@ -46,18 +46,6 @@ def _ordered(names: set[str]) -> list[str]:
 
 def _is_whole(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER
-
-
-def _splits(chosen: Sequence[Candidate], shares: Sequence[float], generator: torch.Generator) -> list[str]:
-    """The split of each network: its own where it has one, else one drawn in the given shares."""
-    names = [candidate.split for candidate in chosen]
-    free = [i for i, name in enumerate(names) if name is None]
-    order = torch.randperm(len(free), generator=generator).tolist()
-    val, test = (round(len(free) * share) for share in shares[1:])
-    for place, i in enumerate(order):
-        which = 1 if place < val else 2 if place < val + test else 0
-        names[free[i]] = SPLITS[which]
-    return [name or SPLITS[0] for name in names]
 
 
 def _column(values: Sequence[str]) -> pa.Array:

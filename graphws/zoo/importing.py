@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from graphws.atomic import write_text
@@ -21,7 +20,8 @@ from graphws.zoo.import_chunks import architecture_file, finished_note, total_no
 from graphws.zoo.import_table import make_table
 from graphws.zoo.manifest import MANIFEST, UNFINISHED, read_manifest
 from graphws.zoo.resuming import making
-from graphws.zoo.writing import SPLITS, finish_any_zoo
+from graphws.zoo.splitting import SplitRule
+from graphws.zoo.writing import finish_any_zoo
 
 __all__ = ["Candidate", "ImportSettings", "Imported", "Reading", "Stack", "import_networks"]
 
@@ -88,24 +88,20 @@ class ImportSettings:
 
     Args:
         provenance: The networks' origin and how they were read; JSON values.
-        split: Shares of train, val and test.
-        seed: Seed of the splits.
+        split: How the networks are divided into train, val and test.
         chunk: Number of candidates read, and written as shards, at a time.
         command: The command that finishes the import after a kill.
 
     Raises:
-        ValueError: If a share is negative, they don't sum to 1, or the chunk is not positive.
+        ValueError: If the chunk is not positive.
     """
 
     provenance: Mapping[str, Any]
-    split: tuple[float, ...] = (0.8, 0.1, 0.1)
-    seed: int = 0
+    split: SplitRule = field(default_factory=SplitRule)
     chunk: int = 1000
     command: str = "the command that began it"
 
     def __post_init__(self) -> None:
-        if len(self.split) != len(SPLITS) or any(share < 0 for share in self.split) or abs(sum(self.split) - 1) > 1e-6:
-            raise ValueError(f"expected shares of train, val and test that sum to 1, found {list(self.split)}")
         if self.chunk < 1:
             raise ValueError(f"a chunk holds at least one file, found {self.chunk}")
 
@@ -155,8 +151,10 @@ def import_networks(
         OSError: If the folder can't be written, holds something else, or is being written by another (says by whom).
     """
     folder, refused = Path(path), dict(refused or {})
-    parameters = {**settings.provenance, "split": list(settings.split), "seed": settings.seed, "chunk": settings.chunk}
+    parameters = {**settings.provenance, **settings.split.parameters, "chunk": settings.chunk}
     parameters["files"] = {"count": len(candidates), "refused": len(refused), "sha256": _digest(candidates, refused)}
+    if candidates and (settings.split.stratify or settings.split.group_by):  # what the end would refuse
+        make_table(candidates, [0] * len(candidates), settings.split)
     existed = folder.exists()
     with making(folder, parameters, settings.command) as finished:
         if finished:
@@ -230,7 +228,7 @@ def _finish(
     entries = [(shard["file"], len(shard["rows"]), keys.index(shard["architecture"])) for shard in shards]
     members = [index for _, count, index in entries for _ in range(count)]
     chosen = [candidates[row] for shard in shards for row in shard["rows"]]
-    table, labels = make_table(chosen, members, settings.split, torch.Generator().manual_seed(settings.seed))
+    table, labels = make_table(chosen, members, settings.split)
     _write_rejected(folder, refused)
     said = total_notes(notes)
     fields: dict[str, Any] = {"labels": labels, "convention": "custom", "provenance": dict(parameters), "notes": said}

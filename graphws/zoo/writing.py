@@ -16,10 +16,9 @@ from graphws.atomic import replacing, write_tensors
 from graphws.types.architecture import Architecture
 from graphws.zoo.manifest import TABLE, sha256_file, write_manifest
 from graphws.zoo.shards import describe
+from graphws.zoo.splitting import SPLITS
 
 __all__ = ["SPLITS", "finish_any_zoo", "finish_zoo", "image_file", "shard_file", "write_zoo"]
-
-SPLITS = ("train", "val", "test")
 
 
 def shard_file(index: int) -> str:

@@ -9,6 +9,7 @@ import pytest
 from graphws.cli.labels import read_labels
 from graphws.zoo.import_table import make_table
 from graphws.zoo.importing import Candidate
+from graphws.zoo.splitting import SplitRule
 
 TABLES = {
     "no table": (b"\xff\xfe\x00\x00", "is no CSV table in UTF-8"),
@@ -71,11 +72,9 @@ def test_damaged_tables_are_one_error_or_labels(tmp_path: Path) -> None:
 
 
 def test_classes_of_many_digits_are_texts() -> None:
-    import torch
-
     names = ["9" * 5000, "10", "9"]
     table, labels = make_table(
-        [Candidate(str(i), 1, 1, label=name) for i, name in enumerate(names)], [0] * 3, (1, 0, 0), torch.Generator()
+        [Candidate(str(i), 1, 1, label=name) for i, name in enumerate(names)], [0] * 3, SplitRule((1, 0, 0))
     )
     assert labels == {"name": "label", "classes": ["9", "10", "9" * 5000]}
     assert table["label"].to_pylist() == [2, 1, 0]

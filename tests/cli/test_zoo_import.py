@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -147,6 +148,24 @@ def test_labels_from_a_table(alike: Path, tmp_path: Path) -> None:
     assert f"{names[-1]},no label: labels.csv has no row of it" in (tmp_path / "zoo" / "rejected.csv").read_text()
 
 
+def test_splits_by_class_and_by_group(alike: Path, tmp_path: Path) -> None:
+    how = ["--label-from", "class_([a-z])/", "--split", "0.5,0.25,0.25"]
+    assert run_import(alike, tmp_path / "classes", *how, "--split", "0.6,0.2,0.2", "--stratify", "label") == 0
+    table = open_mixed(tmp_path / "classes").table
+    found = Counter(zip(table["split"].to_pylist(), table["label"].to_pylist(), strict=True))
+    assert {found["val", 0], found["val", 1], found["test", 0], found["test", 1]} <= {1, 2}
+    runs = [f"{path.relative_to(alike).as_posix()},{int(path.stem) // 3}" for path in alike.rglob("*.safetensors")]
+    (tmp_path / "runs.csv").write_text("\n".join(["path,run", *runs]) + "\n")
+    how[1] = str(tmp_path / "runs.csv")
+    assert run_import(alike, tmp_path / "groups", *how, "--group-by", "run") == 0
+    zoo = open_mixed(tmp_path / "groups")
+    assert zoo.manifest["splits"] == {"train": 6, "val": 3, "test": 3}
+    table = zoo.table
+    assert len({*zip(table["split"].to_pylist(), table["run"].to_pylist(), strict=True)}) == 4
+    assert zoo.manifest["provenance"]["group_by"] == "run"
+    assert run_import(alike, tmp_path / "groups", *how) == 2  # not the same zoo
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -155,6 +174,9 @@ def test_labels_from_a_table(alike: Path, tmp_path: Path) -> None:
         (["--label-from", "missing.csv"], "missing.csv: No such file"),
         (["--split", "0.5,0.1"], "sum to 1, found [0.5, 0.1]"),
         (["--split", "a"], "expected shares of train, val, test"),
+        (["--group-by", "run"], "--group-by: the networks have no column 'run' to be divided by; they have id, label"),
+        (["--stratify", "loss"], "--stratify: the networks have no column 'loss'"),
+        (["--group-by", "label"], "12 of 12 networks have no value in column 'label'"),
         (["--chunk", "0"], "at least one file, found 0"),
         (["--activation", "what"], "what"),
         (["--pattern", "*.pt"], "matches '*.pt'"),

@@ -10,6 +10,7 @@ import torch
 from graphws import Architecture
 from graphws.zoo import importing, open_mixed
 from graphws.zoo.importing import Candidate, ImportSettings, Reading, Stack, import_networks
+from graphws.zoo.splitting import SplitRule
 
 ARCHITECTURES = Architecture.mlp((2, 3, 1)), Architecture.mlp((1, 2))
 
@@ -58,7 +59,7 @@ def test_networks_rows_and_rejections(tmp_path: Path) -> None:
 def test_split_shares_and_seed(tmp_path: Path) -> None:
     drawn = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        import_networks(tmp_path / name, candidates(70), read, settings(split=(0.5, 0.3, 0.2), seed=seed))
+        import_networks(tmp_path / name, candidates(70), read, settings(split=SplitRule((0.5, 0.3, 0.2), seed)))
         zoo = open_mixed(tmp_path / name)
         assert zoo.manifest["splits"] == {"train": 30, "val": 18, "test": 12}
         drawn.append(zoo.table["split"].to_pylist())
@@ -67,7 +68,7 @@ def test_split_shares_and_seed(tmp_path: Path) -> None:
 
 def test_a_split_of_ones_own_is_kept(tmp_path: Path) -> None:
     known = [*candidates(20, split="test"), *(Candidate(f"{i:03d}", 1, 1) for i in range(20, 30))]
-    import_networks(tmp_path / "zoo", known, read, settings(split=(1, 0, 0)))
+    import_networks(tmp_path / "zoo", known, read, settings(split=SplitRule((1, 0, 0))))
     zoo = open_mixed(tmp_path / "zoo")
     rows = zoo.table.select(["path", "split"]).to_pylist()
     assert all((row["split"] == "test") == (int(row["path"]) < 20) for row in rows)
@@ -118,7 +119,7 @@ def test_another_import_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         import_networks(tmp_path / "zoo", candidates(5), lambda names: 1 / 0, settings())  # type: ignore[arg-type, return-value]
     with pytest.raises(ValueError, match=r"seed is 0 there and 3 here; choose another folder"):
-        import_networks(tmp_path / "zoo", candidates(5), read, settings(seed=3))
+        import_networks(tmp_path / "zoo", candidates(5), read, settings(split=SplitRule(seed=3)))
     with pytest.raises(ValueError, match="files is"):
         import_networks(tmp_path / "zoo", candidates(6), read, settings())
     assert import_networks(tmp_path / "zoo", candidates(5), read, settings()).networks == 4
@@ -145,4 +146,4 @@ def test_a_killed_import_of_nothing_good_leaves_an_empty_folder_free(tmp_path: P
         import_networks(tmp_path / "zoo", candidates(1), lambda names: 1 / 0, settings())  # type: ignore[arg-type, return-value]
     with pytest.raises(ValueError, match="is a network"):
         import_networks(tmp_path / "zoo", candidates(1), read, settings())
-    assert import_networks(tmp_path / "zoo", candidates(5), read, settings(seed=2)).networks == 4
+    assert import_networks(tmp_path / "zoo", candidates(5), read, settings(split=SplitRule(seed=2))).networks == 4
