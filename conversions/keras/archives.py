@@ -7,6 +7,7 @@ import json
 import math
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,15 @@ from torch import Tensor
 from conversions.budget import current
 from conversions.keras.hdf5_heaps import check_heaps
 
-__all__ = ["Saved", "opened"]
+__all__ = ["Saved", "Weights", "opened", "opened_weights"]
 
 DEEPEST = 64  # groups in groups
 LARGEST_CHUNK = 1 << 28  # bytes of the pieces in which an array is stored
 NUMBERS = "fiub"  # kinds of dtypes
+ALONE = (
+    "it has no model_config: no Keras model, or its weights alone (model.save writes both); weights alone are read with "
+    "a torch module of the network, as --module PKG.MOD:FACTORY"
+)
 
 
 @dataclass
@@ -92,6 +97,22 @@ class Saved:
         return found
 
 
+@dataclass(frozen=True)
+class Weights:
+    """What a file of weights without a configuration holds.
+
+    Args:
+        arrays: The arrays by their path in the file.
+        listed: Of a file of Keras 2: the paths of each layer's arrays, layers in the model's order; None for a
+            ``.weights.h5`` file of Keras 3, whose paths say the layers' classes.
+        named: Of a file of Keras 3: names of layers by the path of the group that holds their arrays.
+    """
+
+    arrays: Mapping[str, Tensor]
+    listed: Mapping[str, Sequence[str]] | None
+    named: Mapping[str, str] = field(default_factory=dict)
+
+
 def _is_named(path: str, layer: str, name: str) -> bool:
     *_, owner, own = ["", *path.split("/")]
     return owner == layer and own.partition(":")[0] in (name, f"depthwise_{name}")
@@ -108,10 +129,40 @@ def opened(path: Path) -> Saved:
         start = file.read(8)
     if not start:
         raise ValueError("it is empty (0 bytes)")
+    with _damage():
+        return _archive(path) if start[:4] == b"PK\x03\x04" else _legacy(path)
+
+
+def opened_weights(path: Path) -> Weights:
+    """What a Keras file of weights alone holds, of Keras 2 or 3.
+
+    Raises:
+        OSError: If it can't be read.
+        ValueError: If it is no such file, damaged, or says a whole network.
+    """
+    with _damage():
+        check_heaps(path)
+        with _h5py().File(path, "r") as file:
+            if "model_config" in file.attrs:
+                raise ValueError("it says the whole network, whose configuration it holds: read it without a module")
+            arrays = dict(_arrays(file))
+            layers = _names(file, "layer_names")
+            if not layers:
+                groups = {path.rpartition("/")[0] for path in arrays} - {""}
+                given = {path: file[path].attrs.get("name") for path in groups}
+                return Weights(arrays, None, {path: name for path, name in given.items() if isinstance(name, str)})
+            lost = next((name for name in layers if not isinstance(file.get(name), _h5py().Group)), None)
+            if lost is not None:
+                raise ValueError(f"it lists layer {lost!r}, which it does not hold")
+            names = dict.fromkeys([*layers, *(name for name in file if "weight_names" in file[name].attrs)])
+            return Weights(arrays, {name: [f"{name}/{own}" for own in _names(file[name])] for name in names})
+
+
+@contextmanager
+def _damage() -> Iterator[None]:
+    """Whatever goes wrong with the bytes of a file is one ValueError."""
     try:
-        if start[:4] == b"PK\x03\x04":
-            return _archive(path)
-        return _legacy(path)
+        yield
     except ValueError:
         raise
     except Exception as error:  # of any kind, as the bytes have it
@@ -164,7 +215,7 @@ def _legacy(path: Path) -> Saved:
     check_heaps(path)
     with _h5py().File(path, "r") as file:
         if "model_config" not in file.attrs:
-            raise ValueError("it has no model_config: no Keras model, or its weights alone (model.save writes both)")
+            raise ValueError(ALONE)
         model = _json(file.attrs["model_config"], "model_config")
         if "model_weights" not in file:
             raise ValueError("it has a model_config and no model_weights")
@@ -175,14 +226,14 @@ def _legacy(path: Path) -> Saved:
     return Saved(model, version.decode() if isinstance(version, bytes) else str(version), arrays, listed)
 
 
-def _names(group: Any) -> list[str]:
-    """The attribute weight_names, which is divided where it is long."""
-    parts = ["weight_names"] if "weight_names" in group.attrs else []
-    while f"weight_names{len(parts)}" in group.attrs:
-        parts.append(f"weight_names{len(parts)}")
+def _names(group: Any, attribute: str = "weight_names") -> list[str]:
+    """An attribute that lists names, which is divided where it is long."""
+    parts = [attribute] if attribute in group.attrs else []
+    while f"{attribute}{len(parts)}" in group.attrs:
+        parts.append(f"{attribute}{len(parts)}")
     found = [group.attrs[part] for part in parts]
     if any(np.ndim(names) != 1 for names in found):
-        raise ValueError(f"weight_names of {group.name!r} is no list of names")
+        raise ValueError(f"{attribute} of {group.name!r} is no list of names")
     names = [name for part in found for name in part]
     return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
 

@@ -1,0 +1,288 @@
+"""Which layer of a Keras file is which of a torch module: told by names or by order, refused where neither tells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from conversions.keras_uses import Use, in_order
+from conversions.keras_weights import CLASSES, COUNTED, FiledLayer, Reading
+
+__all__ = ["Match", "match"]
+
+SHOWN = 4  # layers in a message
+AUTOMATIC = {*CLASSES, "time_distributed", "model", "functional", "sequential"}  # names that Keras gives by itself
+OUT = "; give the module's layers the names of the file's, or load the weights in Keras and save the whole model"
+
+
+@dataclass(frozen=True)
+class Match:
+    """Which tensors of a file a module takes.
+
+    Args:
+        layers: The file's layer of each layer of the module.
+        tensors: For each layer of the module, its tensors in torch's layout by the argument that they are.
+        notes: What is to be said of it, a sentence each.
+    """
+
+    layers: tuple[tuple[Use, FiledLayer], ...]
+    tensors: Mapping[int, Mapping[str, Tensor]]
+    notes: tuple[str, ...]
+
+
+def match(uses: Sequence[Use], layers: Sequence[FiledLayer]) -> Match:
+    """Find the file's layer of each layer of a module.
+
+    Layers that have equal names are one another's where that holds for all of them. Else layers that fit one another by
+    their shapes are taken in their order: the file's list, and the order in which the module's read one another.
+
+    Args:
+        uses: The module's layers.
+        layers: The file's.
+
+    Raises:
+        ValueError: If they are not one another's, or if it is not told which is which.
+    """
+    try:
+        return _match(uses, layers, exact=True)
+    except ValueError as error:
+        try:
+            return _match(uses, layers, exact=False)
+        except ValueError:
+            raise error from None
+
+
+def _match(uses: Sequence[Use], layers: Sequence[FiledLayer], *, exact: bool) -> Match:
+    fitting = {(use.place, i): tensors for use in uses for i, tensors in _fitting(use, layers, exact)}
+    pairs, notes = _by_name(uses, layers, fitting), list[str]()
+    if pairs is None:
+        pairs, notes = _by_order(uses, layers, fitting)
+    tensors = {use.place: fitting[use.place, i] for use, i in pairs}
+    ones = [use.name for use, i in pairs if _ones(use, layers[i], tensors[use.place])]
+    if ones:
+        notes.append(f"the file has no scale or no shift of {_listed(ones)}, which is 1 or 0 in Keras then")
+    return Match(tuple((use, layers[i]) for use, i in pairs), tensors, tuple(notes))
+
+
+def _by_name(
+    uses: Sequence[Use], layers: Sequence[FiledLayer], fitting: Mapping[tuple[int, int], object]
+) -> list[tuple[Use, int]] | None:
+    """Pairs of equal names, where every layer of both has one of its own that fits; else None."""
+    named: dict[str, list[int]] = {}
+    for i, layer in enumerate(layers):
+        for name in layer.names:
+            named.setdefault(name, []).append(i)
+    pairs = [(use, found[0]) for use in uses if len(found := named.get(use.name, [])) == 1]
+    whole = len(uses) == len(layers) == len(pairs) == len({i for _, i in pairs})
+    return pairs if whole and all((use.place, i) in fitting for use, i in pairs) else None
+
+
+def _by_order(
+    uses: Sequence[Use], layers: Sequence[FiledLayer], fitting: Mapping[tuple[int, int], object]
+) -> tuple[list[tuple[Use, int]], list[str]]:
+    groups: dict[tuple[int, ...], list[Use]] = {}
+    for use in uses:
+        own = tuple(i for i in range(len(layers)) if (use.place, i) in fitting)
+        if not own:
+            left = [layer for i, layer in enumerate(layers) if not any((other.place, i) in fitting for other in uses)]
+            raise ValueError(f"no layer of the file fits {use} of the module; the file has {_listed(left or layers)}")
+        groups.setdefault(own, []).append(use)
+    taken = [i for own in groups for i in own]
+    extra = [layer for i, layer in enumerate(layers) if i not in set(taken)]
+    if extra:
+        raise ValueError(f"{len(extra)} layers of the file are not in the module: {_listed(extra)}")
+    pairs: list[tuple[Use, int]] = []
+    notes: list[str] = []
+    for own, members in groups.items():
+        if len(own) != len(members) or len(set(taken)) < len(taken):
+            raise ValueError(
+                f"which layer is which is not told: {len(members)} of the module ({_listed(members)}) fit {len(own)} of "
+                f"the file ({_listed([layers[i] for i in own])}){OUT}"
+            )
+        found, said = _ordered(members, [(i, layers[i]) for i in own])
+        pairs += found
+        notes += said
+    _check_order(pairs, layers)
+    _check_names(pairs, layers)
+    return sorted(pairs, key=lambda pair: pair[0].place), notes
+
+
+def _ordered(uses: list[Use], layers: list[tuple[int, FiledLayer]]) -> tuple[list[tuple[Use, int]], list[str]]:
+    """Layers of one shape, one another's by their order; what is assumed of it."""
+    if len(uses) == 1:
+        return [(uses[0], layers[0][0])], []
+    layers = sorted(layers, key=lambda pair: pair[1].index)
+    told = [_told(a, b) for (_, a), (_, b) in pairwise(layers)]
+    if None in told:
+        names = _listed([layer for _, layer in layers])
+        raise ValueError(f"the file does not tell the order of its layers {names}, which have equal shapes{OUT}")
+    uses = sorted(uses, key=lambda use: use.place)
+    chained = in_order(uses)
+    if not chained and [use.defined for use in uses] != sorted(use.defined for use in uses):
+        raise ValueError(
+            f"the module's layers {_listed(uses)} stand side by side and are defined in another order than they are "
+            f"used in: which of the file's is which is not told{OUT}"
+        )
+    pairs = [(use, i) for use, (i, _) in zip(uses, layers, strict=True)]
+    if chained and all(told):
+        return pairs, []
+    why = "they stand side by side" if not chained else "the file does not tell their order"
+    return pairs, [f"assumed: {_listed([use.name for use in uses])} are in the file's order of layers ({why})"]
+
+
+def _told(first: FiledLayer, second: FiledLayer) -> bool | None:
+    """Whether the file tells that a layer comes before another; False where it may be taken so, None where not."""
+    if first.sequence != second.sequence:
+        return None
+    at = next((i for i, (a, b) in enumerate(zip(first.index, second.index, strict=True)) if a != b), None)
+    if at is None or first.told[at] is None or second.told[at] is None:
+        return None
+    return bool(first.told[at] and second.told[at])
+
+
+def _check_order(pairs: Sequence[tuple[Use, int]], layers: Sequence[FiledLayer]) -> None:
+    """Raise ValueError where a layer reads another that the file lists behind it."""
+    by_place = {use.place: layers[i] for use, i in pairs}
+    lists: dict[str, list[Use]] = {}
+    for use, i in sorted(pairs, key=lambda pair: layers[pair[1]].index):
+        lists.setdefault(layers[i].sequence, []).append(use)
+    for members in lists.values():
+        behind = 0  # the layers that the file lists behind the one at hand, as bits
+        for use in reversed(members):
+            late = behind & use.above
+            first = by_place[use.place]
+            second = by_place[late.bit_length() - 1] if late else first
+            if late and _told(first, second):
+                raise ValueError(
+                    f"the file lists {first} before {second}, the module reads them the other way round: they are not "
+                    "one network"
+                )
+            behind |= 1 << use.place
+
+
+def _check_names(pairs: Sequence[tuple[Use, int]], layers: Sequence[FiledLayer]) -> None:
+    """Raise ValueError where names that somebody gave say otherwise than shapes and order."""
+    named = {name: layer for layer in layers for name in layer.names if not _counted_class(name)}
+    for use, i in pairs:
+        other = named.get(use.name)
+        if other is not None and other is not layers[i]:
+            raise ValueError(
+                f"by order {layers[i]} of the file is {use.name!r} of the module, by name {other}: which layer is which "
+                f"is not told{OUT}"
+            )
+
+
+def _counted_class(name: str) -> bool:
+    """Whether Keras gave the name: the class and a number."""
+    found = COUNTED.fullmatch(name)
+    return (found[1] if found else name) in AUTOMATIC
+
+
+# ---- what fits
+
+
+def _fitting(use: Use, layers: Sequence[FiledLayer], exact: bool) -> list[tuple[int, dict[str, Tensor]]]:
+    found = []
+    for i, layer in enumerate(layers):
+        for reading in layer.readings:
+            tensors = _as_torch(use, reading, exact)
+            if tensors is not None:
+                found.append((i, tensors))
+                break
+    return found
+
+
+def _as_torch(use: Use, reading: Reading, exact: bool) -> dict[str, Tensor] | None:
+    """The tensors of a use, of the arrays of a layer; None where they are not the same layer."""
+    found = _CONVERTED[reading.kind](use, reading.arrays, exact) if reading.kind in _CONVERTED else None
+    if found is None or found.keys() != use.keys.keys():
+        return None
+    return found if all(tuple(value.shape) == use.shapes[name] for name, value in found.items()) else None
+
+
+def _with_bias(weight: Tensor, arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {"weight": weight, **({"bias": arrays["bias"]} if "bias" in arrays else {})}
+
+
+def _dense(use: Use, arrays: Mapping[str, Tensor], exact: bool) -> dict[str, Tensor] | None:
+    weight = arrays["kernel"].t()
+    if use.operation == "linear":
+        return _with_bias(weight, arrays)
+    if exact or not use.operation.startswith("conv") or "transpose" in use.operation:
+        return None
+    return _with_bias(weight.reshape(*weight.shape, *[1] * (len(use.shapes["weight"]) - 2)), arrays)
+
+
+def _kernel_last(kernel: Tensor) -> Tensor:
+    """[*taps, a, b] as [b, a, *taps]."""
+    count = kernel.dim() - 2
+    return kernel.permute(count + 1, count, *range(count))
+
+
+def _conv(use: Use, arrays: Mapping[str, Tensor], exact: bool) -> dict[str, Tensor] | None:
+    weight = _kernel_last(arrays["kernel"])
+    if use.operation == "linear" and not exact and weight[0, 0].numel() == 1:
+        return _with_bias(weight.flatten(1), arrays)
+    return _with_bias(weight, arrays) if use.operation == f"conv{weight.dim() - 2}d" else None
+
+
+def _transposed(use: Use, arrays: Mapping[str, Tensor], exact: bool) -> dict[str, Tensor] | None:
+    weight = _kernel_last(arrays["kernel"])
+    fits = use.operation == f"conv_transpose{weight.dim() - 2}d" and use.options.get("groups", 1) == 1
+    return _with_bias(weight, arrays) if fits else None
+
+
+def _depthwise(use: Use, arrays: Mapping[str, Tensor], exact: bool) -> dict[str, Tensor] | None:
+    kernel = arrays["kernel"]
+    count = kernel.dim() - 2
+    if use.operation != f"conv{count}d" or use.options.get("groups", 1) != kernel.shape[count]:
+        return None
+    return _with_bias(kernel.flatten(count).movedim(-1, 0).unsqueeze(1), arrays)
+
+
+def _norm(use: Use, arrays: Mapping[str, Tensor], exact: bool) -> dict[str, Tensor] | None:
+    if use.operation not in ("batch_norm", "layer_norm", "group_norm"):
+        return None
+    found = {name: arrays[own] for name, own in NAMES.items() if own in arrays}
+    one = next(iter(found.values()))
+    for name, make in (("weight", torch.ones_like), ("bias", torch.zeros_like)):
+        if name in use.keys and name not in found:
+            found[name] = make(one)
+    return found
+
+
+def _ones(use: Use, layer: FiledLayer, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a norm has tensors that the file leaves out."""
+    return use.operation.endswith("_norm") and all(len(tensors) > len(own.arrays) for own in layer.readings)
+
+
+def _embedding(use: Use, arrays: Mapping[str, Tensor], exact: bool) -> dict[str, Tensor] | None:
+    return {"weight": arrays["embeddings"]} if use.operation == "embedding" else None
+
+
+def _prelu(use: Use, arrays: Mapping[str, Tensor], exact: bool) -> dict[str, Tensor] | None:
+    alpha = arrays["alpha"]
+    fits = use.operation == "prelu" and alpha.dim() > 0 and alpha.numel() == alpha.shape[-1]
+    return {"weight": alpha.flatten()} if fits else None
+
+
+NAMES = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
+_CONVERTED = {
+    "dense": _dense,
+    "conv": _conv,
+    "transposed": _transposed,
+    "depthwise": _depthwise,
+    "batch_norm": _norm,
+    "norm": _norm,
+    "embedding": _embedding,
+    "prelu": _prelu,
+}
+
+
+def _listed(things: Sequence[object]) -> str:
+    shown = ", ".join(map(str, things[:SHOWN]))
+    return shown + (f" and {len(things) - SHOWN} more" if len(things) > SHOWN else "")
