@@ -19,6 +19,8 @@ from conversions.check import check_architecture
 from conversions.execution import execute
 from conversions.files.checkpoints import unwrap
 from conversions.files.disk import Checkpoint, read, read_graph
+from conversions.files.filling import as_filed
+from conversions.files.loading import fill_from
 from conversions.modules import module_graph
 from graphws.types.activation import Activation
 from graphws.types.architecture import Architecture
@@ -36,12 +38,16 @@ def to_graph(
     allow_nonfinite: bool = False,
     assume_chain: bool = False,
     key: str | None = None,
+    weights: str | os.PathLike[str] | None = None,
 ) -> NetGraph:
     """An input network as a graph; :func:`conversions.to_state_dict` is the exact inverse.
 
     A *module* is traced in evaluation mode (torch.fx, into modules of any class): linear layers, activations, their
     frequency and an output offset are read from what its ``forward`` does. What does not enter the function is kept as
     the graph's remainder; what enters it and is not understood is an error.
+
+    With ``weights``, a file's tensors replace the module's first, all of them: a state dict, or the weights of a Keras
+    network without its configuration, whose layers are matched with the module's and put in torch's layout.
 
     A *state dict*, or a file of one (.pt, .pth: tensors alone; .safetensors), says nothing of the function: biases are
     paired with weights by key, layers are ordered by keys and shapes, and weights are read as [out, in], never
@@ -69,6 +75,7 @@ def to_graph(
         assume_chain: Read a bare state dict as a chain of layers where names and widths leave other readings.
         key: Names the state dict of a checkpoint that holds several: the key that it stands under, or all keys from the
             root on, joined by dots.
+        weights: A file whose tensors the module takes before it is read.
 
     Returns:
         NetGraph: x [N, 1] and edge_attr [E, 1] are in the promoted dtype of the weights, copies on their device.
@@ -79,11 +86,16 @@ def to_graph(
         OSError: If a file is missing or can't be read.
     """
     if isinstance(source, nn.Module):
-        if activation is not None or output_offset is not None or assume_chain or key is not None:
+        if activation is not None or output_offset is not None or assume_chain or (key is not None and weights is None):
             raise ValueError(
                 "activation, output_offset, assume_chain and key are for bare state dicts; a module says its own"
             )
-        return module_graph(source, example_input, allow_nonfinite=allow_nonfinite)
+        if weights is None:
+            return module_graph(source, example_input, allow_nonfinite=allow_nonfinite)
+        filled = fill_from(source, weights, example_input, key)
+        return as_filed(module_graph(source, example_input, allow_nonfinite=allow_nonfinite), filled)
+    if weights is not None:
+        raise ValueError(f"weights are for a torch module that takes them; the source is a {type(source).__name__}")
     told = Told(None if activation is None else Activation.parse(activation), output_offset, assume_chain)
     if output_offset is not None and not math.isfinite(output_offset):
         raise ValueError(f"the output offset must be finite, got {output_offset}")

@@ -117,7 +117,9 @@ def read(path: str | os.PathLike[str], key: str | None = None) -> Checkpoint:
         if kind == "safetensors":
             return _chosen(_read_safetensors(path), path, key)
         if kind != "torch":
-            raise ValueError(f"{path} says a whole network ({kind}); expected a file of tensors")
+            raise ValueError(
+                f"{path} says a whole network ({kind}), read it without a module; expected a file of tensors"
+            )
         content = load_tensors(path)
         if not isinstance(content, (Mapping, list, tuple)):
             raise ValueError(f"{path} holds a {type(content).__name__}; expected a state dict: keys with tensors")

@@ -14,7 +14,6 @@ if TYPE_CHECKING:  # the command line starts without torch
     from torch import Tensor, nn
 
     from conversions.assembly import Signature
-    from conversions.files.filling import Filled
     from graphws.types.activation import Activation
     from graphws.types.graph import NetGraph
 
@@ -162,10 +161,10 @@ class Converter:
         import conversions
 
         if self._built is not None:
-            from conversions.files.disk import read
             from conversions.files.filling import as_filed
+            from conversions.files.loading import fill_from
 
-            filled = load_strictly(self._built, read(path, self.key).state, str(path))
+            filled = fill_from(self._built, path, self._example(self._built), self.key)
             return as_filed(self._of_module(self._built), filled)
         return conversions.to_graph(
             path,
@@ -213,10 +212,3 @@ class Converter:
 def guesses(graph: NetGraph) -> list[str]:
     """What was assumed of a network's function when it was read."""
     return [note for note in graph.remainder.notes if note.startswith(ASSUMED)]
-
-
-def load_strictly(module: nn.Module, state: dict[str, Tensor], where: str) -> Filled:
-    """Replace all tensors of a module; see :func:`conversions.files.filling.fill`."""
-    from conversions.files.filling import fill
-
-    return fill(module, state, where)

@@ -9,8 +9,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from conversions.keras_uses import Use, in_order
-from conversions.keras_weights import CLASSES, COUNTED, FiledLayer, Reading
+from conversions.keras.uses import Use, in_order
+from conversions.keras.weights import CLASSES, COUNTED, FiledLayer, Reading
 
 __all__ = ["Match", "match"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from conversions.passes import Recorded, Recording, Stored, refs_of
+from conversions.trace.passes import Recorded, Recording, Stored, refs_of
 
 __all__ = ["ARGUMENTS", "Use", "in_order", "options_of", "uses_of"]
 
@@ -103,9 +103,7 @@ def _tensors(operation: Recorded) -> list[Stored]:
     return found
 
 
-def _use(
-    operation: Recorded, state: Mapping[str, Tensor], order: Mapping[str, int], place: int, above: int
-) -> Use:
+def _use(operation: Recorded, state: Mapping[str, Tensor], order: Mapping[str, int], place: int, above: int) -> Use:
     given = options_of(operation) if operation.name in ARGUMENTS else {}
     tensors = {name: given[name] for name in TENSORS if isinstance(given.get(name), Stored)}
     others = [tensor for tensor in _tensors(operation) if not any(tensor is own for own in tensors.values())]

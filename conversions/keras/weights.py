@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from conversions.budget import current
-from conversions.keras_archives import Weights, opened_weights
+from conversions.keras.archives import Weights, opened_weights
 
 __all__ = ["FiledLayer", "Leftover", "Reading", "read_layers"]
 

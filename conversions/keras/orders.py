@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from conversions.arithmetic import TOGETHER
-from conversions.elementwise import ENTRYWISE
-from conversions.keras_uses import ARGUMENTS, Use, options_of
-from conversions.numbers import evaluated, mapped
-from conversions.passes import BATCH, Batch, Number, Recorded, Recording, Ref, Rows, Stored, refs_of
+from conversions.keras.uses import ARGUMENTS, Use, options_of
 from conversions.program import UNRUNNABLE, function_of
+from conversions.rules.arithmetic import TOGETHER
+from conversions.rules.elementwise import ENTRYWISE
+from conversions.trace.numbers import evaluated, mapped
+from conversions.trace.passes import BATCH, Batch, Number, Recorded, Recording, Ref, Rows, Stored, refs_of
 
 __all__ = ["OrderError", "columns"]
 
@@ -43,7 +43,19 @@ SPATIAL = tuple(
     for count in (1, 2, 3)
     for indices in ("", "_with_indices")
 ) + ("interpolate", "upsample", "instance_norm", "local_response_norm")
-ALONG = ("pad", "roll", "flip", "softmax", "log_softmax", "softmin", "normalize", "cumsum", "layer_norm", "glu", "same_pad")
+ALONG = (
+    "pad",
+    "roll",
+    "flip",
+    "softmax",
+    "log_softmax",
+    "softmin",
+    "normalize",
+    "cumsum",
+    "layer_norm",
+    "glu",
+    "same_pad",
+)
 
 
 class OrderError(ValueError):
@@ -252,7 +264,9 @@ class _Following:
         """Axes and ranges of axes: the numbers go with them."""
         args, kwargs = mapped(self._argument, [list(operation.args), dict(operation.kwargs)])
         index = args[1:] if operation.name == "getitem" else ()
-        if any(isinstance(leaf, (Tensor, list)) for key in index for leaf in (key if isinstance(key, tuple) else (key,))):
+        if any(
+            isinstance(leaf, (Tensor, list)) for key in index for leaf in (key if isinstance(key, tuple) else (key,))
+        ):
             return [_along(order, shapes[0]) or Lost(str(operation))]
         result = function_of(operation.name)(*args, **kwargs)
         found = result if isinstance(result, (list, tuple)) else [result]
@@ -280,9 +294,11 @@ class _Following:
                 return Order(tuple(shape), first)
         if axis != len(shape) - 1:
             raise OrderError(f"{operation}: it joins signals of different orders")
-        parts, before = [], 0
+        parts, before, known = [], 0, self._split(operation, orders[0].entries())[0]
         for order in orders:
             rows, own = self._split(operation, order.entries())
+            if not torch.equal(rows, known):
+                raise OrderError(f"{operation}: it joins signals of different orders")
             parts.append(rows.unsqueeze(-1) * shape[-1] + own + before)
             before += order.shape[-1]
         return Order.of(torch.cat(parts, dim=-1))
