@@ -22,8 +22,8 @@ def fill_from(
 
     Args:
         module: The network.
-        path: A file of a state dict, see :func:`conversions.files.disk.read`, or of a Keras network's weights alone, see
-            :func:`conversions.keras.filled.fill_from_keras`.
+        path: A file of a state dict, see :func:`conversions.files.disk.read`, or of the weights of a Keras network
+            alone, see :func:`conversions.keras.filled.fill_from_keras`.
         example_input: Inputs that the module takes; of Keras' weights the order of its layers is read with them.
         key: Names the state dict where a checkpoint holds several.
 

@@ -25,8 +25,8 @@ DEEPEST = 64  # groups in groups
 LARGEST_CHUNK = 1 << 28  # bytes of the pieces in which an array is stored
 NUMBERS = "fiub"  # kinds of dtypes
 ALONE = (
-    "it has no model_config: no Keras model, or its weights alone (model.save writes both); weights alone are read with "
-    "a torch module of the network, as --module PKG.MOD:FACTORY"
+    "it has no model_config: no Keras model, or its weights alone (model.save writes both); weights alone are read with"
+    " a torch module of the network: to_graph(module, weights=path), --module PKG.MOD:FACTORY"
 )
 
 

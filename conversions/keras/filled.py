@@ -16,8 +16,8 @@ from conversions.assembly import checked_state
 from conversions.budget import reading
 from conversions.calls import Arguments
 from conversions.files.filling import Filled, fill
+from conversions.keras.following import OrderError, columns
 from conversions.keras.matching import Match, match
-from conversions.keras.orders import OrderError, columns
 from conversions.keras.uses import Use, uses_of
 from conversions.keras.weights import read_layers
 from conversions.refused_modules import check_readable
@@ -32,7 +32,7 @@ MOST_READINGS = 16  # of the axes of the inputs
 
 
 def fill_from_keras(module: nn.Module, path: str | os.PathLike[str], example_input: Any = None) -> Filled:
-    """Replace all tensors of a module by those of a Keras file of weights alone (``.weights.h5``, or ``.h5`` of Keras 2).
+    """Replace all tensors of a module by those of a Keras file of weights alone (``.weights.h5``, ``.h5``).
 
     The forward is recorded: it says which tensors are a layer, which layer reads which, and in which order a layer
     behind a flatten reads entries. Layers of the two are one another's by their names, or by shapes and order. Kernels
@@ -48,31 +48,29 @@ def fill_from_keras(module: nn.Module, path: str | os.PathLike[str], example_inp
         ValueError: If it is no such file, if its layers are not the module's, or it is not told which is which or in
             which order a layer reads what is before it.
     """
-    where = str(path)
     with reading(path):
-        layers, leftover = read_layers(Path(path))
-        check_readable(module)
-        state = checked_state(module.state_dict(), f"the state dict of {type(module).__name__}")
-        call = None if example_input is None else Arguments.of(module, example_input)
-        recording = recording_of(module, state, call).pruned()
+        layers, others = read_layers(Path(path))
+    check_readable(module)
+    state = checked_state(module.state_dict(), f"the state dict of {type(module).__name__}")
+    call = None if example_input is None else Arguments.of(module, example_input)
+    recording = recording_of(module, state, call).pruned()
+    with reading(path):
         uses = uses_of(recording, state)
         found = match(uses, layers)
         moved = _columns(recording, state, uses)
-        filled = fill(module, _state(found, moved, state), where)
+    filled = fill(module, _state(found, moved, state), str(path))
     notes = [*found.notes, *_moved_notes(uses, moved), *_norm_notes(uses)]
     notes.append(
-        f"read from the {len(layers)} layers of a Keras file, its kernels transposed into torch's layout; its inverse is "
+        f"read from the {len(layers)} layers of a Keras file, kernels transposed into torch's layout; the inverse is "
         "the module's state dict"
     )
-    if leftover.count:
-        notes.append(
-            f"{leftover.count} arrays of the file are no weights (of an optimiser or of chance) and are left out"
-        )
+    if others:
+        notes.append(f"{others} arrays of the file are no weights (of an optimiser or of chance) and are left out")
     return replace(filled, notes=(*filled.notes, *notes))
 
 
 def _columns(recording: Recording, state: Mapping[str, Tensor], uses: Sequence[Use]) -> dict[int, Tensor]:
-    """For layers that read entries in another order than Keras' do: where each entry stands there.
+    """For layers that read entries in another order than Keras' layers: where each entry stands there.
 
     An input may have its channels first or as Keras has them: where both run and differ, nothing is known.
     """
@@ -97,7 +95,7 @@ def _columns(recording: Recording, state: Mapping[str, Tensor], uses: Sequence[U
         shapes = " and ".join(str(["B", *own.shape]) for own in recording.inputs)
         raise ValueError(
             f"in which order {names} reads the input of shape {shapes} is not told: channels may be its first axis or, "
-            "as in Keras, its last; let the module read a flat input (of shape [B, n]), in the order that Keras' layer reads"
+            "as in Keras, its last; let the module read a flat input (of shape [B, n]), in Keras' order"
         )
     return found[0]
 
@@ -137,7 +135,7 @@ def _norm_notes(uses: Sequence[Use]) -> list[str]:
         if use.operation.endswith("_norm") and epsilon != EPSILON:
             others.setdefault(epsilon, []).append(use.name)
     return [
-        f"assumed: the epsilon of {len(names)} norms ({names[0]!r}, ..) is the module's {epsilon:g}; the file does not say "
-        f"it, and Keras' default is {EPSILON:g}"
+        f"assumed: the epsilon of {len(names)} norms ({names[0]!r}, ..) is the module's {epsilon:g}, the file does not "
+        f"say it; Keras' default is {EPSILON:g}"
         for epsilon, names in others.items()
     ]

@@ -14,9 +14,9 @@ from conversions.keras.weights import CLASSES, COUNTED, FiledLayer, Reading
 
 __all__ = ["Match", "match"]
 
-SHOWN = 4  # layers in a message
+SHOWN = 3  # layers in a message
 AUTOMATIC = {*CLASSES, "time_distributed", "model", "functional", "sequential"}  # names that Keras gives by itself
-OUT = "; give the module's layers the names of the file's, or load the weights in Keras and save the whole model"
+OUT = "; give the module's layers the file's names, or save the whole model in Keras"
 
 
 @dataclass(frozen=True)
@@ -47,24 +47,19 @@ def match(uses: Sequence[Use], layers: Sequence[FiledLayer]) -> Match:
     Raises:
         ValueError: If they are not one another's, or if it is not told which is which.
     """
-    try:
-        return _match(uses, layers, exact=True)
-    except ValueError as error:
-        try:
-            return _match(uses, layers, exact=False)
-        except ValueError:
-            raise error from None
-
-
-def _match(uses: Sequence[Use], layers: Sequence[FiledLayer], *, exact: bool) -> Match:
-    fitting = {(use.place, i): tensors for use in uses for i, tensors in _fitting(use, layers, exact)}
+    fitting = {(use.place, i): found for use in uses for i, found in _fitting(use, layers, exact=True)}
+    claimed = {i for _, i in fitting}
+    for use in uses:  # what no layer of its own class fits may be computed by another: a convolution of size 1
+        if not any((use.place, i) in fitting for i in range(len(layers))):
+            loose = _fitting(use, layers, exact=False)
+            fitting |= {(use.place, i): found for i, found in loose if i not in claimed}
     pairs, notes = _by_name(uses, layers, fitting), list[str]()
     if pairs is None:
         pairs, notes = _by_order(uses, layers, fitting)
     tensors = {use.place: fitting[use.place, i] for use, i in pairs}
-    ones = [use.name for use, i in pairs if _ones(use, layers[i], tensors[use.place])]
+    ones = [use.name for use, i in pairs if _filled_up(use, layers[i], tensors[use.place])]
     if ones:
-        notes.append(f"the file has no scale or no shift of {_listed(ones)}, which is 1 or 0 in Keras then")
+        notes.append(f"the file has no scale or no shift of {_quoted(ones)}, which is 1 or 0 in Keras then")
     return Match(tuple((use, layers[i]) for use, i in pairs), tensors, tuple(notes))
 
 
@@ -99,9 +94,10 @@ def _by_order(
     notes: list[str] = []
     for own, members in groups.items():
         if len(own) != len(members) or len(set(taken)) < len(taken):
+            doubt = f"which layer is which is not told{OUT}" if len(own) == len(members) else "they are not one network"
             raise ValueError(
-                f"which layer is which is not told: {len(members)} of the module ({_listed(members)}) fit {len(own)} of "
-                f"the file ({_listed([layers[i] for i in own])}){OUT}"
+                f"{len(members)} layers of the module ({_listed(members)}) are of the shapes of {len(own)} layers of "
+                f"the file ({_listed([layers[i] for i in own])}): {doubt}"
             )
         found, said = _ordered(members, [(i, layers[i]) for i in own])
         pairs += found
@@ -124,14 +120,14 @@ def _ordered(uses: list[Use], layers: list[tuple[int, FiledLayer]]) -> tuple[lis
     chained = in_order(uses)
     if not chained and [use.defined for use in uses] != sorted(use.defined for use in uses):
         raise ValueError(
-            f"the module's layers {_listed(uses)} stand side by side and are defined in another order than they are "
-            f"used in: which of the file's is which is not told{OUT}"
+            f"the module's layers {_listed(uses)} stand side by side and are not defined in the order of their use: "
+            f"which of the file's is which is not told{OUT}"
         )
     pairs = [(use, i) for use, (i, _) in zip(uses, layers, strict=True)]
     if chained and all(told):
         return pairs, []
     why = "they stand side by side" if not chained else "the file does not tell their order"
-    return pairs, [f"assumed: {_listed([use.name for use in uses])} are in the file's order of layers ({why})"]
+    return pairs, [f"assumed: {_quoted([use.name for use in uses])} are in the file's order of layers ({why})"]
 
 
 def _told(first: FiledLayer, second: FiledLayer) -> bool | None:
@@ -171,7 +167,7 @@ def _check_names(pairs: Sequence[tuple[Use, int]], layers: Sequence[FiledLayer])
         other = named.get(use.name)
         if other is not None and other is not layers[i]:
             raise ValueError(
-                f"by order {layers[i]} of the file is {use.name!r} of the module, by name {other}: which layer is which "
+                f"by order {layers[i]} of the file is {use.name!r} of the module, by name {other}: which is which "
                 f"is not told{OUT}"
             )
 
@@ -249,13 +245,13 @@ def _norm(use: Use, arrays: Mapping[str, Tensor], exact: bool) -> dict[str, Tens
         return None
     found = {name: arrays[own] for name, own in NAMES.items() if own in arrays}
     one = next(iter(found.values()))
-    for name, make in (("weight", torch.ones_like), ("bias", torch.zeros_like)):
+    for name, make in () if exact else (("weight", torch.ones_like), ("bias", torch.zeros_like)):
         if name in use.keys and name not in found:
             found[name] = make(one)
     return found
 
 
-def _ones(use: Use, layer: FiledLayer, tensors: Mapping[str, Tensor]) -> bool:
+def _filled_up(use: Use, layer: FiledLayer, tensors: Mapping[str, Tensor]) -> bool:
     """Whether a norm has tensors that the file leaves out."""
     return use.operation.endswith("_norm") and all(len(tensors) > len(own.arrays) for own in layer.readings)
 
@@ -286,3 +282,7 @@ _CONVERTED = {
 def _listed(things: Sequence[object]) -> str:
     shown = ", ".join(map(str, things[:SHOWN]))
     return shown + (f" and {len(things) - SHOWN} more" if len(things) > SHOWN else "")
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return _listed([repr(name) for name in names])

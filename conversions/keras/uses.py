@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from torch import Tensor
@@ -128,4 +129,4 @@ def _changed(tensor: Stored, state: Mapping[str, Tensor]) -> bool:
 
 def in_order(uses: Sequence[Use]) -> bool:
     """Whether each of some layers reads what the one before it gives."""
-    return all(later.above >> earlier.place & 1 for earlier, later in zip(uses, uses[1:], strict=False))
+    return all(later.above >> earlier.place & 1 for earlier, later in pairwise(uses))

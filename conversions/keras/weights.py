@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch import Tensor
 from conversions.budget import current
 from conversions.keras.archives import Weights, opened_weights
 
-__all__ = ["FiledLayer", "Leftover", "Reading", "read_layers"]
+__all__ = ["FiledLayer", "Reading", "read_layers"]
 
 ROOTS = ("layers", "_layer_checkpoint_dependencies")  # under which Keras 3 and 2.12 on number a model's layers by class
 APART = ("optimizer", "optimizer_weights", "seed_generator", "metrics", "loss_tracker")  # no layer's weights
@@ -29,6 +29,7 @@ CLASSES = {  # of Keras 3, as its paths say them, and the kind of layer
     "embedding": "embedding",
     "p_re_lu": "prelu",
 }
+MODELS = ("sequential", "functional", "model")  # names of models whose layers are listed as they read one another
 STATISTICS = ("moving_mean", "moving_variance")
 
 
@@ -72,15 +73,8 @@ class FiledLayer:
         return f"{self.name!r} {shapes}"
 
 
-@dataclass(frozen=True)
-class Leftover:
-    """How many arrays of a file belong to no layer: states of an optimiser, of dropout's chance, of metrics."""
-
-    count: int
-
-
-def read_layers(path: Path) -> tuple[list[FiledLayer], Leftover]:
-    """The layers of a Keras file of weights, those of a list in their order.
+def read_layers(path: Path) -> tuple[list[FiledLayer], int]:
+    """The layers of a Keras file of weights, and how many arrays are no weights: of an optimiser, of dropout's chance.
 
     Raises:
         OSError: If it can't be read.
@@ -98,7 +92,7 @@ def read_layers(path: Path) -> tuple[list[FiledLayer], Leftover]:
         raise ValueError(f"its array {odd[0]!r} belongs to no layer that it lists")
     if not layers:
         raise ValueError("it holds no layer with weights, or is no file of Keras' weights")
-    return layers, Leftover(len(others))
+    return layers, len(others)
 
 
 # ---- files of Keras 2: lists of layers, names of arrays
@@ -109,6 +103,7 @@ def _of_lists(weights: Weights, listed: Mapping[str, Sequence[str]]) -> tuple[li
     used: set[str] = set()
     for position, (layer, paths) in enumerate(listed.items()):
         owners: dict[str, dict[str, Tensor]] = {}
+        ordered = not any(_of_a_class(path.removeprefix(f"{layer}/"), layer) for path in paths)
         for path in paths:
             if path not in weights.arrays:
                 raise ValueError(f"array {path!r} of layer {layer!r} is listed and missing")
@@ -123,9 +118,15 @@ def _of_lists(weights: Weights, listed: Mapping[str, Sequence[str]]) -> tuple[li
             names = tuple(dict.fromkeys((inner, *((layer,) if len(owners) == 1 else ()), owner.replace("/", "."))))
             parts = _named(arrays, name)
             for part, readings in enumerate(parts):
-                index, told = (position, number, part), (True, _counted(owners), True)
+                index, told = (position, number, part), (ordered, _counted(owners), True)
                 layers.append(FiledLayer(name, names if len(parts) == 1 else (), readings, "", index, told))
     return layers, used
+
+
+def _of_a_class(path: str, layer: str) -> bool:
+    """Whether an array's name begins with that of a model of a class of its own, whose layers are listed as defined."""
+    first, _, rest = path.partition("/")
+    return "/" in rest and first != layer and _base(first)[0] not in MODELS
 
 
 def _counted(owners: Mapping[str, object]) -> bool | None:
@@ -183,10 +184,13 @@ def _of_paths(weights: Weights) -> tuple[list[FiledLayer], set[str]]:
             raise ValueError(f"array {path!r} stands where Keras puts no array of a layer, which end in vars/0, vars/1")
         groups.setdefault(group, {})[own] = array
     layers: list[FiledLayer] = []
+    others = {group.partition("/")[0] for group in groups} - {*ROOTS, "vars"}  # attributes of a model of its own class
     for group, found in groups.items():
         if set(found) != {str(number) for number in range(len(found))}:
             raise ValueError(f"arrays {', '.join(sorted(found))} of {group!r} are not numbered from 0 on")
         layers += _at_path(group.removesuffix("vars").rstrip("/"), [found[str(i)] for i in range(len(found))], weights)
+    if others:
+        layers = [replace(layer, told=(False,) * len(layer.told)) for layer in layers]
     layers.sort(key=lambda layer: (layer.sequence, layer.index))
     return layers, {f"{group}/{own}" for group, found in groups.items() for own in found}
 
@@ -223,7 +227,7 @@ def _numbered(arrays: list[Tensor], kind: str | None, layer: str) -> list[tuple[
     """What the arrays of a layer may be, by their numbers of axes and the layer's class."""
     pairs = [array.dim() for array in arrays]
     if len(arrays) > 1 and min(pairs[:2]) > 2 and pairs[2:] in ([], [1]) and pairs[0] == pairs[1]:
-        return _separable(arrays[0], arrays[1], {"bias": array for array in arrays[2:]})
+        return _separable(arrays[0], arrays[1], _bias(arrays[2:]))
     found = tuple(reading for reading in _alone(arrays) if kind in (None, reading.kind))
     if not found:
         shapes = ", ".join(str(list(array.shape)) for array in arrays)
@@ -235,7 +239,7 @@ def _alone(arrays: list[Tensor]) -> Iterator[Reading]:
     """The layers that have arrays of such numbers of axes."""
     ranks = [array.dim() for array in arrays]
     if len(ranks) in (1, 2) and 2 <= ranks[0] <= 5 and ranks[1:] in ([], [1]):
-        yield from _with_kernel(arrays[0], {"bias": array for array in arrays[1:]})
+        yield from _with_kernel(arrays[0], _bias(arrays[1:]))
     if ranks == [2]:
         yield Reading("embedding", {"embeddings": arrays[0]})
     if len(ranks) == 1:
@@ -248,6 +252,10 @@ def _alone(arrays: list[Tensor]) -> Iterator[Reading]:
 
 
 # ---- both
+
+
+def _bias(arrays: Sequence[Tensor]) -> dict[str, Tensor]:
+    return dict(zip(("bias",), arrays, strict=False))
 
 
 def _with_kernel(kernel: Tensor, rest: Mapping[str, Tensor]) -> tuple[Reading, ...]:
