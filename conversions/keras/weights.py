@@ -231,6 +231,8 @@ def _numbered(arrays: list[Tensor], kind: str | None, layer: str) -> list[tuple[
     found = tuple(reading for reading in _alone(arrays) if kind in (None, reading.kind))
     if not found:
         shapes = ", ".join(str(list(array.shape)) for array in arrays)
+        if kind == "batch_norm" and len(arrays) == 3:
+            raise ValueError(f"layer {layer!r} has 3 arrays: whether its scale or its shift is left out is not told")
         raise ValueError(f"layer {layer!r} has arrays of shape {shapes}, which are those of no layer understood here")
     return [found]
 
