@@ -76,9 +76,7 @@ def _columns(recording: Recording, state: Mapping[str, Tensor], uses: Sequence[U
     """
     kinds = [(True, False) if len(own.shape) > 1 else (False,) for own in recording.inputs]
     if 2 ** sum(len(kind) - 1 for kind in kinds) > MOST_READINGS:
-        raise ValueError(
-            f"the module reads {len(kinds)} inputs with positions: in which order is not told"
-        )
+        raise ValueError(f"the module reads {len(kinds)} inputs with positions: in which order is not told")
     found: list[dict[int, Tensor]] = []
     problem: OrderError | None = None
     for first in product(*kinds):

@@ -108,3 +108,23 @@ def test_bad_input_is_one_line_and_writes_nothing(
     before = sorted(tmp_path.iterdir())
     assert message in refused(capsys, *(word.format(net=checkpoint) for word in words))
     assert [path for path in sorted(tmp_path.iterdir()) if path.name != "__pycache__"] == before
+
+
+def test_keras_weights_alone_are_read_into_a_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("h5py")
+    from tests.conversions.keras.test_weights import DENSE, value, write_listed
+
+    (tmp_path / "own_keras_net.py").write_text(
+        "from tests.conversions.keras.test_weights import module\n\ndef other():\n    return module()[:3]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    path, out = write_listed(tmp_path / "net.h5", DENSE), tmp_path / "graph.safetensors"
+    assert main(["convert", str(path), "--module", "own_keras_net:module", "--out", str(out)]) == 0
+    assert "read from the 3 layers of a Keras file" in capsys.readouterr().out
+    graph = conversions.to_graph(out)
+    assert torch.equal(conversions.to_state_dict(graph)["0.weight"], torch.from_numpy(value((4, 8), 1)).t())
+    message = refused(capsys, "convert", str(path), "--module", "own_keras_net:other", "--out", str(out))
+    assert "1 layers of the file are not in the module: 'a' [8, 2], [2]" in message
+    assert "--module PKG.MOD:FACTORY" in refused(capsys, "convert", str(path), "--out", str(out))

@@ -117,6 +117,14 @@ def _keras_files(folder: Path) -> None:
         archive.writestr("config.json", json.dumps(_keras_config()))
         archive.writestr("metadata.json", json.dumps({"keras_version": "3.8.0"}))
         archive.writestr("model.weights.h5", buffer.getvalue())
+    (folder / "alone.weights.h5").write_bytes(buffer.getvalue())
+    with h5py.File(folder / "alone.h5", "w") as file:
+        file.attrs["layer_names"] = list(weights)
+        for name, entries in weights.items():
+            group = file.create_group(name)
+            group.attrs["weight_names"] = [f"{name}/{entry}:0".encode() for entry, _ in entries]
+            for entry, shape in entries:
+                group[f"{name}/{entry}:0"] = np.ones(shape, "f4")
 
 
 def _tables(folder: Path) -> None:
@@ -179,10 +187,17 @@ def _read_labels(path: Path) -> None:
     read_labels(str(path))
 
 
+def _read_into_module(path: Path) -> None:
+    layers = [nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)]
+    conversions.to_graph(nn.Sequential(*layers), torch.zeros(1, 1, 8, 8), weights=path)
+
+
 READERS: dict[str, Callable[[Path], Any]] = {
     "manifest.json": _read_zoo,
     "zoo.parquet": _read_zoo,
     "config.json": _read_model_folder,
     "images.npz": _read_images,
     "labels.csv": _read_labels,
+    "alone.weights.h5": _read_into_module,
+    "alone.h5": _read_into_module,
 }  # all others are networks

@@ -1,0 +1,147 @@
+"""Which layer of a file is which of a module: what order and names tell, and what they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from conversions.keras.matching import match
+from conversions.keras.uses import uses_of
+from conversions.keras.weights import FiledLayer, Reading
+from conversions.rules.tracer import recording_of
+
+
+class Net(nn.Module):
+    """Linear layers of one size by name, and a forward."""
+
+    def __init__(self, forward: Callable[[Any, Tensor], Tensor], *names: str, size: int = 3) -> None:
+        super().__init__()
+        self.run = forward
+        for name in names:
+            self.add_module(name, nn.Linear(size, size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.run(self, x)
+
+
+def dense(
+    index: tuple[int, ...], *names: str, size: int = 3, sequence: str = "", told: tuple[bool | None, ...] = ()
+) -> FiledLayer:
+    arrays = {"kernel": torch.randn(size, size), "bias": torch.randn(size)}
+    name = names[0] if names else f"{sequence}{index}"
+    told = told or (True,) * len(index)
+    return FiledLayer(name, names, (Reading("dense", arrays),), sequence, index, told)
+
+
+def matched(module: nn.Module, layers: list[FiledLayer], shape: tuple[int, ...] = (3,)) -> tuple[list[str], str]:
+    """The file's layer of each of the module's, as "use=layer", and the notes."""
+    state = module.state_dict()
+    found = match(uses_of(recording_of(module.eval(), state, shape), state), layers)
+    for use, layer in found.layers:
+        assert torch.equal(found.tensors[use.place]["weight"], layer.readings[0].arrays["kernel"].t())
+    return [f"{use.name}={layer.name}" for use, layer in found.layers], " ".join(found.notes)
+
+
+def chain(*names: str) -> Net:
+    def forward(m: Any, x: Tensor) -> Tensor:
+        for name in names:
+            x = torch.tanh(getattr(m, name)(x))
+        return x
+
+    return Net(forward, *sorted(names))
+
+
+def side(*names: str, defined: tuple[str, ...] = ()) -> Net:
+    return Net(lambda m, x: sum(getattr(m, name)(x) for name in names), *(defined or names))
+
+
+def test_a_chain_is_taken_in_the_order_of_its_reading() -> None:
+    layers = [dense((2, 0), "r"), dense((0, 0), "p"), dense((1, 0), "q")]
+    assert matched(chain("z", "a", "m"), layers) == (["z=p", "a=q", "m=r"], "")
+
+
+def test_equal_names_decide_over_order() -> None:
+    layers = [dense((0, 0), "a"), dense((1, 0), "z")]
+    assert matched(chain("z", "a"), layers) == (["z=z", "a=a"], "")
+    with pytest.raises(ValueError, match="by name"):
+        matched(chain("z", "a"), [dense((0, 0), "a"), dense((1, 0), "y")])
+
+
+def test_a_name_that_keras_gives_decides_nothing_alone() -> None:
+    layers = [dense((0, 0), "dense"), dense((1, 0), "dense_1")]
+    assert matched(chain("dense_1", "dense_2"), layers)[0] == ["dense_1=dense", "dense_2=dense_1"]
+
+
+def test_layers_side_by_side_are_a_guess_that_is_said() -> None:
+    layers = [dense((0, 0), "p"), dense((1, 0), "q")]
+    found, notes = matched(side("a", "b"), layers)
+    assert found == ["a=p", "b=q"]
+    assert notes.startswith("assumed: 'a', 'b' are in the file's order of layers (they stand side by side)")
+    with pytest.raises(ValueError, match="not defined in the order of their use"):
+        matched(side("b", "a", defined=("a", "b")), layers)
+
+
+def test_an_order_that_the_file_does_not_tell_is_refused_or_said() -> None:
+    two = [dense((0,), "p", sequence="dense"), dense((0,), "q", sequence="other")]
+    with pytest.raises(ValueError, match="does not tell the order"):
+        matched(chain("a", "b"), two)
+    with pytest.raises(ValueError, match="does not tell the order"):
+        matched(chain("a", "b"), [dense((0, 0), "p", told=(True, None)), dense((0, 1), "q", told=(True, None))])
+    found, notes = matched(chain("a", "b"), [dense((0, i), n, told=(True, False)) for i, n in enumerate("pq")])
+    assert found == ["a=p", "b=q"]
+    assert notes.startswith("assumed: 'a', 'b' are in the file's order")
+
+
+def test_numbers_must_agree() -> None:
+    one = [dense((0, 0), "p")]
+    with pytest.raises(ValueError, match="2 layers of the module .* of the shapes of 1 layers of the file"):
+        matched(chain("a", "b"), one)
+    with pytest.raises(ValueError, match="1 layers of the module .* of the shapes of 2 layers of the file"):
+        matched(chain("a"), [dense((0, 0), "p"), dense((1, 0), "q")])
+    with pytest.raises(ValueError, match=r"no layer of the file fits 'a' \(linear \[3, 3\], \[3\]\)"):
+        matched(chain("a"), [dense((0, 0), "p", size=4)])
+    with pytest.raises(ValueError, match="1 layers of the file are not in the module: 'q'"):
+        matched(chain("a"), [*one, dense((1, 0), "q", size=4)])
+
+
+def test_layers_that_the_file_lists_the_other_way_round_are_another_network() -> None:
+    module = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3, eps=1e-3))
+    norm = {name: torch.rand(3) for name in ("gamma", "beta", "moving_mean", "moving_variance")}
+    layers = [
+        FiledLayer("norm", ("norm",), (Reading("batch_norm", norm),), "", (0, 0), (True, True)),
+        dense((1, 0), "dense"),
+    ]
+    with pytest.raises(ValueError, match="lists 'norm' .* before 'dense' .* the other way round"):
+        matched(module, layers)
+
+
+def test_a_norm_without_scale_leaves_the_one_that_lacks_both_to_the_other() -> None:
+    module = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.BatchNorm1d(3, affine=False)).eval()
+    statistics = {name: torch.rand(3) for name in ("moving_mean", "moving_variance")}
+    layers = [
+        dense((0, 0), "d"),
+        FiledLayer("n", (), (Reading("batch_norm", {"beta": torch.rand(3), **statistics}),), "", (1, 0), (True, True)),
+        FiledLayer("m", (), (Reading("batch_norm", statistics),), "", (2, 0), (True, True)),
+    ]
+    state = module.state_dict()
+    found = match(uses_of(recording_of(module, state, (3,)), state), layers)
+    assert [layer.name for _, layer in found.layers] == ["d", "n", "m"]
+    assert torch.equal(found.tensors[1]["weight"], torch.ones(3))
+    assert "no scale or no shift of '1'" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda m, x: m.a(x) * m.b.bias,
+        lambda m, x: x @ m.a.weight + m.b(x),
+        lambda m, x: torch.nn.functional.linear(m.a(x), m.b.weight * 2),
+    ],
+)
+def test_a_tensor_that_is_no_layers_is_named(forward: Callable[[Any, Tensor], Tensor]) -> None:
+    with pytest.raises(ValueError, match="enters here as no layer|no layer of the file fits|of the shapes of"):
+        matched(Net(forward, "a", "b"), [dense((0, 0), "p"), dense((1, 0), "q")])
