@@ -252,7 +252,7 @@ def integer_product(node: Node, x: Any, weight: Any, x_zero: Any = None, zero: A
 
 
 @operator("QLinearConv")
-def quantised_convolution(
+def quantised_convolution(  # noqa: PLR0913 (the operator's inputs)
     node: Node, x: Any, x_scale: Any, x_zero: Any, weight: Any, scale: Tensor, zero: Any, y_scale: Tensor, y_zero: Any,
     bias: Tensor | None = None,
 ) -> Rounded:  # fmt: skip
@@ -266,14 +266,14 @@ def quantised_convolution(
 
 
 @operator("QLinearMatMul")
-def quantised_product(
+def quantised_product(  # noqa: PLR0913 (the operator's inputs)
     node: Node, x: Any, x_scale: Any, x_zero: Any, weight: Any, scale: Tensor, zero: Any, y_scale: Tensor, y_zero: Any
 ) -> Rounded:
     return _round(node, torch.matmul(x.value, _weight(node, x, weight, zero)) * scale, y_scale, y_zero)
 
 
 @operator("com.microsoft.QLinearAdd", "com.microsoft.QLinearMul")
-def quantised_sum(
+def quantised_sum(  # noqa: PLR0913 (the operator's inputs)
     node: Node, a: Any, a_scale: Any, a_zero: Any, b: Any, b_scale: Any, b_zero: Any, scale: Tensor, zero: Any = None
 ) -> Rounded:
     if not isinstance(a, Rounded) or not isinstance(b, Rounded):

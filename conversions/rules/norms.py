@@ -55,7 +55,7 @@ def _extent(*dims: tuple[Atom, ...]) -> tuple[Atom, ...]:
 
 
 @rule("batch_norm")
-def batch_norm(
+def batch_norm(  # noqa: PLR0913 (torch's arguments)
     net: Network,
     input: Any,
     running_mean: Any = None,
@@ -75,7 +75,7 @@ def batch_norm(
 
 
 @rule("instance_norm")
-def instance_norm(
+def instance_norm(  # noqa: PLR0913 (torch's arguments)
     net: Network,
     input: Any,
     running_mean: Any = None,

@@ -219,7 +219,7 @@ def convolution(
 
 
 @rule("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
-def transposed_convolution(
+def transposed_convolution(  # noqa: PLR0913 (torch's arguments)
     net: Network,
     input: Any,
     weight: Any,

@@ -62,7 +62,7 @@ def embedding(
 
 
 @rule("embedding_bag")
-def embedding_bag(
+def embedding_bag(  # noqa: PLR0913 (torch's arguments)
     net: Network,
     input: Any,
     weight: Any,

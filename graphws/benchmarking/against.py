@@ -50,6 +50,10 @@ class Contest:
         theirs = partial(self.theirs, source=source)
         return replace(self, theirs=theirs, check=partial(self.checkout.check, source))
 
+    def compiled(self) -> Contest:
+        """The contest with theirs compiled by torch.compile, in the rounds that warm up."""
+        return replace(self, name=f"{self.name}, theirs compiled", theirs=partial(self.theirs, compiled=True))
+
 
 @dataclass(frozen=True)
 class Duel:
@@ -167,7 +171,6 @@ def run_contest(
     repeats: int = 5,
     threads: int = 1,
     device: str = "cpu",
-    compiled: bool = False,
     prepare: Callable[[], object] | None = None,
     after: Callable[[], object] = lambda: None,
 ) -> Duel:
@@ -180,7 +183,6 @@ def run_contest(
         repeats: Rounds counted; two more warm up.
         threads: Number of threads of the processes in which memory is measured; ``prepare`` sets their allocator.
         device: Where both run.
-        compiled: Whether theirs is compiled by torch.compile, in the rounds that warm up.
         after: Called after each measurement, ``2 + 4 * (repeats + 2)`` times.
 
     Raises:
@@ -188,7 +190,7 @@ def run_contest(
     """
     contest.check()
     builders = [
-        partial(contest.theirs, layout, batch, device=device, compiled=compiled),
+        partial(contest.theirs, layout, batch, device=device),
         partial(contest.ours, layout, batch, device=device, counted=False),
     ]
     memories = []
@@ -200,5 +202,4 @@ def run_contest(
     times = alternate(runs, repeats, device=device, after=after)
     forward, step = ((times[f"theirs {what}"], times[f"ours {what}"]) for what in ("forward", "step"))
     parameters = cases["theirs"].parameters, cases["ours"].parameters
-    name = f"{contest.name}, theirs compiled" if compiled else contest.name
-    return Duel(name, batch, parameters, forward, step, (memories[0], memories[1]))
+    return Duel(contest.name, batch, parameters, forward, step, (memories[0], memories[1]))

@@ -175,11 +175,12 @@ def _against(arguments: argparse.Namespace, keeps: bool) -> None:
         if getattr(arguments, option):
             raise ValueError(f"--{option} does not go with --against: both sides have the published sizes")
     contests = contests_of(name, arguments.source)
+    if arguments.compile:
+        contests = [contest.compiled() for contest in contests]
     batches = arguments.batches or ((32, 128) if arguments.full else (32,))
     facts = _facts(arguments, keeps)
     facts.pop("rates_object")
     options = {name: getattr(arguments, name) for name in ("repeats", "threads", "device")}
-    options["compiled"] = arguments.compile
     with Progress("measuring", len(contests) * len(batches) * (2 + 4 * (arguments.repeats + 2))) as bar:
         duels = [
             run_contest(contest, arguments.layout, batch, **options, prepare=keep_freed_memory, after=bar.advance)

@@ -12,7 +12,7 @@ from torch import nn
 
 from graphws.equivalence.translate import translate
 from graphws.equivalence.translation import Translation, has_bias
-from graphws.models import DWS, GMN, NGGNN
+from graphws.models import DWS, GMN
 from graphws.testing.checks import Check, Measured
 from graphws.testing.equivariance import equivariance_error, random_graph
 from graphws.types.architecture import Architecture
@@ -112,7 +112,7 @@ def _graph_networks() -> Iterator[tuple[list[int], str, nn.Module]]:
     for n, (widths, aggregation) in enumerate(product(THREE, ("sum", "mean"))):
         options: dict[str, Any] = {**MESSAGES, "aggregation": aggregation}
         yield widths, "GMN", _seeded(n, lambda options=options: GMN(3, 2, **options).double())
-        yield widths, "NG-GNN", _seeded(n, lambda options=options: NGGNN(3, 2, messages="mlp", **options).double())
+        yield widths, "NG-GNN", _seeded(n, lambda options=options: GMN(3, 2, new_ends=True, **options).double())
 
 
 def _gnn_to_sets() -> Measured:
@@ -147,7 +147,7 @@ def _between_messages() -> Measured:
     rounds = []
     for n, widths in enumerate(FOUR[:3]):
         gmn = _seeded(n, lambda: GMN(3, 2, global_state=True, **MESSAGES).double())
-        ng = _seeded(n, lambda: NGGNN(3, 2, messages="mlp", **MESSAGES).double())
+        ng = _seeded(n, lambda: GMN(3, 2, new_ends=True, **MESSAGES).double())
         arrows = [(gmn, translate(gmn, "ng-gnn", architecture=widths))]
         arrows += [(ng, translate(ng, "gmn", global_state=state)) for state in (True, False)]
         for source, target in arrows:

@@ -13,7 +13,7 @@ from torch import nn
 from graphws.equivalence.from_sets import matrix_of
 from graphws.equivalence.rounds import Embedding, MessageNetwork, Round, Units
 from graphws.equivalence.stack import Matrix
-from graphws.models import GMN, NGGNN
+from graphws.models import GMN
 from graphws.models.common import channel_pair
 from graphws.nn.encoding import StaticEncoding
 from graphws.nn.global_state import GlobalState
@@ -24,27 +24,22 @@ from graphws.types.architecture import Architecture
 __all__ = ["network_of", "own_architecture"]
 
 
-def own_architecture(model: GMN | NGGNN) -> Architecture | None:
+def own_architecture(model: GMN) -> Architecture | None:
     """The architecture a message-passing model was built for; None where it reads any."""
     encoding = model.node_encoding
     return encoding.architecture if isinstance(encoding, LearnedEncoding) else None
 
 
-def network_of(model: GMN | NGGNN) -> MessageNetwork:
+def network_of(model: GMN) -> MessageNetwork:
     """The rounds of a model without normalisation."""
-    edge_in: nn.Module = model.edge_in
-    edge_encoding: nn.Module = model.edge_encoding
-    if isinstance(model, NGGNN):
-        edge_in, edge_encoding = model.edge_in[0], model.edge_encoding[0]
-    updates = list(model.state_updates) if isinstance(model, GMN) else []
+    updates, state = list(model.state_updates), model.first_state
     layers = [cast(MessagePassing, layer) for layer in model.layers]
     first = layers[0]
-    state = model.first_state if isinstance(model, GMN) else None
     return MessageNetwork(
         channel_pair(model.in_channels),
         model.out_channels,
         _embedding(model.node_in, model.node_encoding),
-        _embedding(edge_in, edge_encoding),
+        _embedding(model.edge_in, model.edge_encoding),
         tuple(_round(layer, cast(GlobalState, updates[n]) if updates else None) for n, layer in enumerate(layers)),
         _read(model.node_out),
         _read(model.edge_out),

@@ -7,11 +7,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from graphws.models import DWS, GMN, HNPNFN, NFT, NGGNN, NPNFN, Invariant
-from graphws.nn.message_passing import MessagePassing
 
 __all__ = ["NAMES", "check_translatable", "name_of"]
 
-NAMES: dict[str, type[nn.Module]] = {"dws": DWS, "hnp-nfn": HNPNFN, "np-nfn": NPNFN, "gmn": GMN, "ng-gnn": NGGNN}
+# ng-gnn: the plain neural graph network of arXiv 2602.01083, GMN with new_ends
+NAMES: dict[str, type[nn.Module]] = {"dws": DWS, "hnp-nfn": HNPNFN, "np-nfn": NPNFN, "gmn": GMN, "ng-gnn": GMN}
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
@@ -24,11 +24,16 @@ def name_of(model: nn.Module) -> str:
     """
     for name, known in NAMES.items():
         if type(model) is known:
-            return name
+            return "ng-gnn" if isinstance(model, GMN) and model.new_ends else name
     why = ""
     if isinstance(model, NFT):
         why = "; attention separates networks that message passing cannot (arXiv 2602.01083, Proposition 5.3)"
-    known_names = ", ".join(sorted(found.__name__ for found in NAMES.values()))
+    if isinstance(model, NGGNN):
+        why = (
+            ", whose modulated messages multiply features, and whose statistics are no sums; "
+            "GMN(new_ends=True) is the NG-GNN of arXiv 2602.01083"
+        )
+    known_names = ", ".join(sorted({found.__name__ for found in NAMES.values()}))
     raise ValueError(f"expected one of {known_names}, or Invariant around one; found {type(model).__name__}{why}")
 
 
@@ -59,19 +64,14 @@ def _check_pieces(model: nn.Module) -> None:
         raise ValueError(
             "Fourier features are sines, which ReLU networks only approximate; expected fourier_features=0"
         )
-    if isinstance(model, NGGNN):
-        if not all(isinstance(layer, MessagePassing) for layer in model.layers):
-            raise ValueError(
-                "expected messages='mlp': modulated messages multiply features, and their statistics are no sums"
-            )
-        if model.probes is not None:
-            raise ValueError("expected num_probes=0: probes run the input networks, whose activations are not ReLU")
     norm = next((path for path, m in model.named_modules() if isinstance(m, nn.LayerNorm)), None)
     if norm is not None:
         raise ValueError(
             f"LayerNorm at {norm}: it divides by a root of squares, which ReLU networks with sums only approximate; "
             f"build {type(model).__name__} with norm=False"
         )
+    if isinstance(model, GMN) and model.new_ends and model.first_state is not None:
+        raise ValueError("expected global_state=False beside new_ends=True: no translation reads or writes both")
     if isinstance(model, GMN) and model.bias_nodes:
         raise ValueError("expected bias_nodes=False: bias nodes are layers of their own, which is not translated")
     for layer in getattr(model, "layers", []):

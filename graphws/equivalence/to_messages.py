@@ -13,19 +13,21 @@ from torch import nn
 from graphws.equivalence.rounds import Embedding, MessageNetwork, Round, Units, placed
 from graphws.equivalence.stack import Matrix
 from graphws.equivalence.to_sets import Written, construct, set_matrix
-from graphws.models import GMN, NGGNN
+from graphws.models import GMN
 from graphws.nn.encoding import StaticEncoding
 from graphws.nn.global_state import GlobalState
 from graphws.nn.learned_encoding import LearnedEncoding
 from graphws.nn.message_passing import MessagePassing
 from graphws.types.architecture import Architecture
 
-__all__ = ["gmn_of", "ng_gnn_of"]
+__all__ = ["gmn_of"]
 
 
 def gmn_of(network: MessageNetwork, architecture: Architecture | None = None, *, sparse: bool | None = None) -> Written:
-    """The GMN of some rounds; with a global state where they have one."""
+    """The GMN of some rounds; with a global state where they have one, the NG-GNN where edges read new node states."""
     arguments, state = _sizes(network, architecture), network.first_state
+    if network.rounds[0].edges is not None:
+        arguments["new_ends"] = True
     if state is not None:
         arguments |= {"global_state": True, "state_channels": _state_width(network)}
     made = construct(GMN, arguments, sparse)
@@ -36,18 +38,6 @@ def gmn_of(network: MessageNetwork, architecture: Architecture | None = None, *,
             _fill_state(cast(GlobalState, update), part)
     _fill_embedding(model.node_in, model.node_encoding, network.nodes)
     _fill_embedding(model.edge_in, model.edge_encoding, network.edges)
-    _fill(model, network)
-    return made
-
-
-def ng_gnn_of(
-    network: MessageNetwork, architecture: Architecture | None = None, *, sparse: bool | None = None
-) -> Written:
-    """The NG-GNN of some rounds in which edges read the new node states."""
-    made = construct(NGGNN, {"messages": "mlp", **_sizes(network, architecture)}, sparse)
-    model = cast(NGGNN, made.model)
-    _fill_embedding(model.node_in, model.node_encoding, network.nodes)
-    _fill_embedding(model.edge_in[0], model.edge_encoding[0], network.edges)
     _fill(model, network)
     return made
 
@@ -109,7 +99,7 @@ def _fill_embedding(values: nn.Module, encoding: nn.Module, embedding: Embedding
     _set_vector(linear.bias, embedding.bias)
 
 
-def _fill(model: GMN | NGGNN, network: MessageNetwork) -> None:
+def _fill(model: GMN, network: MessageNetwork) -> None:
     for layer, part in zip(model.layers, network.rounds, strict=True):
         _fill_round(cast(MessagePassing, layer), part)
     for target, (matrix, bias) in ((model.node_out, network.node_read), (model.edge_out, network.edge_read)):

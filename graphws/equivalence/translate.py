@@ -20,10 +20,10 @@ from graphws.equivalence.rounds import MessageNetwork
 from graphws.equivalence.stack import Stack
 from graphws.equivalence.stack_to_messages import messages_of_stack
 from graphws.equivalence.supported import NAMES, check_translatable, name_of
-from graphws.equivalence.to_messages import gmn_of, ng_gnn_of
+from graphws.equivalence.to_messages import gmn_of
 from graphws.equivalence.to_sets import Written, dws_of, hnp_nfn_of, np_nfn_of
 from graphws.equivalence.translation import TOLERANCE, Step, Translation, has_bias, largest
-from graphws.models import GMN, NGGNN, Invariant
+from graphws.models import GMN, Invariant
 from graphws.models.common import channel_pair
 from graphws.nn.equivariant_linear import as_architecture
 from graphws.testing.equivariance import random_batch
@@ -56,10 +56,10 @@ def translate(
     checked on random networks.
 
     Args:
-        model: A DWS, HNPNFN, NPNFN, GMN or NGGNN of ReLU networks without normalisation (``norm=False``,
-            ``activation="relu"``, ``messages="mlp"``), or an :class:`~graphws.models.Invariant` around one, whose
-            readout is kept.
-        to: ``"dws"``, ``"hnp-nfn"``, ``"np-nfn"``, ``"gmn"`` or ``"ng-gnn"``.
+        model: A DWS, HNPNFN, NPNFN or GMN of ReLU networks without normalisation (``norm=False``,
+            ``activation="relu"``), or an :class:`~graphws.models.Invariant` around one, whose readout is kept. A GMN
+            with ``new_ends`` is the paper's NG-GNN.
+        to: ``"dws"``, ``"hnp-nfn"``, ``"np-nfn"``, ``"gmn"`` or ``"ng-gnn"``, a GMN with ``new_ends``.
         domain: R, or networks, whose largest value is R; 1000 where None. Read by arrows with gates alone.
         architecture: The architecture of the input networks, where ``model`` reads any and the arrow needs one.
         global_state: For ``to="gmn"``, whether it has one; where None, as the arrow goes in the fewest rounds.
@@ -146,7 +146,7 @@ class _Route:
         self, model: nn.Module, domain: Domain | None, architecture: Architecture | Sequence[int] | None
     ) -> None:
         self.model, self.name = model, name_of(model)
-        found = model.architecture if self.name in SETS else own_architecture(cast(GMN | NGGNN, model))
+        found = model.architecture if self.name in SETS else own_architecture(cast(GMN, model))
         given = None if architecture is None else as_architecture(architecture)
         self.radius, self.reason, seen = _bounded(domain)
         known = [arch for arch in (cast(Architecture | None, found), given, seen) if arch is not None]
@@ -156,7 +156,7 @@ class _Route:
                 raise ValueError(f"the model, the architecture and the domain differ: {known[0]} and {other}")
         self.architecture = as_architecture(known[0]) if known else None
         self.free = found is None
-        self.network = None if self.name in SETS else network_of(cast(GMN | NGGNN, model))
+        self.network = None if self.name in SETS else network_of(cast(GMN, model))
 
     @property
     def stack(self) -> Stack:
@@ -185,7 +185,7 @@ class _Route:
         else:
             network, everywhere = self._messages(to, global_state)
             architecture = self.architecture if network.nodes.kind == "learned" else None
-            written = (gmn_of if to == "gmn" else ng_gnn_of)(network, architecture, sparse=sparse)
+            written = gmn_of(network, architecture, sparse=sparse)
         entries = sum(int(torch.count_nonzero(p)) for p in written.model.parameters())
         layers = written.arguments["num_layers"] + (to in SETS)
         return written, Step(self.name, to, layers, written.arguments["hidden_channels"], entries, everywhere)

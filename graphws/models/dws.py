@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Unpack
 
 import torch_geometric.data
 from torch import nn
@@ -17,6 +19,7 @@ from graphws.nn.equivariant_linear import (
     to_batch,
     to_parts,
 )
+from graphws.nn.options import Flags, Options, check_set_based, options_of
 from graphws.nn.primitives import Pool
 from graphws.nn.set_attention import NeuronAttention
 from graphws.types.architecture import Architecture
@@ -48,10 +51,10 @@ class DWS(nn.Module):
             the layers are equivariant, not linear.
         attention_heads: Heads of the attention between neurons, a divisor of its channels; 0 for none.
         attention_channels: Channels of the attention; ``hidden_channels`` where None.
-        norm: Whether states are normalised over channels before every ReLU.
-        residual: Whether the layers between the first and the last one are added to what they read. Without ``norm``
-            and ``residual`` the model is the plain stack: linear layers with ReLU between.
-        sparse: Whether the linear layers are sparse, at first without entries (:class:`~graphws.nn.SparseLinear`).
+        options: Norm (over channels, before every ReLU), residual (whether the layers between the first and the last
+            one are added to what they read) and sparse linear layers. Without norm and residual the model is the plain
+            stack: linear layers with ReLU between.
+        **flags: Single options by their names, put over ``options``: ``norm=False, residual=False``.
 
     Shapes:
         - **input:** Batch of one architecture (or a NetGraph): ``x`` [N, in_channels], ``edge_attr`` [E, in_channels].
@@ -73,23 +76,22 @@ class DWS(nn.Module):
         pool: Pool = "max",
         attention_heads: int = 0,
         attention_channels: int | None = None,
-        norm: bool = True,
-        residual: bool = True,
-        sparse: bool = False,
+        options: Options = Options(),
+        **flags: Unpack[Flags],
     ) -> None:
         super().__init__()
         check_positive(hidden_channels=hidden_channels, num_layers=num_layers, out_channels=out_channels)
         self.architecture = as_architecture(architecture)
-        self.in_channels, self.out_channels, self.residual = in_channels, out_channels, residual
+        options = options_of(options, flags)
+        check_set_based(options, "DWS")
+        self.in_channels, self.out_channels, self.residual = in_channels, out_channels, options.residual
         self.parts = parts_of(self.architecture, "dws")
-        self.first = EquivariantLinear(self.architecture, in_channels, hidden_channels, pool=pool, sparse=sparse)
-        self.blocks = nn.ModuleList(
-            EquivariantBlock(self.architecture, hidden_channels, hidden_channels, pool=pool, norm=norm, sparse=sparse)
-            for _ in range(num_layers - 1)
+        self.first = EquivariantLinear(
+            self.architecture, in_channels, hidden_channels, pool=pool, sparse=options.sparse
         )
-        self.last = EquivariantBlock(
-            self.architecture, hidden_channels, out_channels, pool=pool, norm=norm, sparse=sparse
-        )
+        block = partial(EquivariantBlock, self.architecture, hidden_channels, pool=pool, options=options)
+        self.blocks = nn.ModuleList(block(hidden_channels) for _ in range(num_layers - 1))
+        self.last = block(out_channels)
         if attention_channels is not None and not attention_heads:
             raise ValueError(f"attention_channels={attention_channels} belongs to attention_heads, which is 0")
         layers = [layer for layer in self.modules() if isinstance(layer, EquivariantLinear)] if attention_heads else []

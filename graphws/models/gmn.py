@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Unpack
 
 import torch
 import torch_geometric.data
@@ -15,7 +15,8 @@ from graphws.nn.bias_nodes import with_bias_nodes, without_bias_nodes
 from graphws.nn.global_state import GlobalState
 from graphws.nn.learned_encoding import EncodingKind, static_encoding_of
 from graphws.nn.message_passing import Aggregation, MessagePassing
-from graphws.nn.primitives import Nonlinearity, layer_norm
+from graphws.nn.options import Flags, Options, options_of
+from graphws.nn.primitives import layer_norm
 from graphws.nn.sparse_linear import linear
 from graphws.nn.taps import pair_batch, read_taps, write_taps
 from graphws.types.architecture import Architecture
@@ -37,8 +38,11 @@ class GMN(nn.Module):
     from these. With ``global_state`` a state u a network is updated before every round from all nodes and edges
     (:class:`~graphws.nn.GlobalState`) and read by all of them.
 
-    The last options make the plain network of the constructions of arXiv 2602.01083: MLPs of one hidden layer between
-    sums, states that are replaced, free vectors as identifiers.
+    With ``new_ends`` nodes are updated first, then edges from the new nodes, as in the plain neural graph network
+    (NG-GNN) of arXiv 2602.01083; :class:`~graphws.models.NGGNN` is that of arXiv 2403.12143.
+
+    ReLU without norm and residual sums, with learned encodings, is the plain network of the constructions of arXiv
+    2602.01083: MLPs of one hidden layer between sums, states that are replaced, free vectors as identifiers.
 
     Args:
         hidden_channels: Channels of node and edge states, and of all else that has no size of its own.
@@ -48,18 +52,15 @@ class GMN(nn.Module):
         aggregation: ``"mean"`` or ``"sum"`` of messages.
         global_state: Whether there is a global state.
         bias_nodes: Whether biases are edges from bias nodes.
+        new_ends: Whether edges are updated after the nodes, from the new states of their ends.
         message_channels: Channels of the messages and the hidden layer of the edge update.
         update_channels: Channels of the hidden layer of the node update.
         state_channels: Channels of the global state and the hidden layer of its update.
-        activation: The nonlinearity, ``"silu"`` or ``"relu"``.
-        norm: Whether states are normalised over channels before they are read.
-        residual: Whether updates are added to the old states.
-        sparse: Whether the linear maps of values and states are sparse, at first without entries
-            (:class:`~graphws.nn.SparseLinear`).
         static_encoding: ``"facts"``, or ``"learned"``: a vector for each orbit of neurons and of weights of one
             ``architecture`` (:class:`~graphws.nn.LearnedEncoding`).
         architecture: The input networks' architecture, for learned encodings: an MLP's, or the widths (d_0, .., d_L).
-        checkpoint: Whether to keep one edge tensor a round for the gradient, not two, and work out hidden layers again.
+        options: Activation, norm, residual, sparse, checkpoint; see :class:`~graphws.nn.Options`.
+        **flags: Single options by their names, put over ``options``: ``activation="relu", norm=False``.
 
     Shapes:
         - **input:** Batch (or one NetGraph, or a PyG batch of them): ``x`` [N, in], ``edge_attr`` [E, in].
@@ -80,42 +81,40 @@ class GMN(nn.Module):
         aggregation: Aggregation = "mean",
         global_state: bool = False,
         bias_nodes: bool = False,
+        new_ends: bool = False,
         message_channels: int | None = None,
         update_channels: int | None = None,
         state_channels: int | None = None,
-        activation: Nonlinearity = "silu",
-        norm: bool = True,
-        residual: bool = True,
-        sparse: bool = False,
         static_encoding: EncodingKind = "facts",
         architecture: Architecture | Sequence[int] | None = None,
-        checkpoint: bool = False,
+        options: Options = Options(),
+        **flags: Unpack[Flags],
     ) -> None:
         super().__init__()
         check_positive(hidden_channels=hidden_channels, num_layers=num_layers, out_channels=out_channels)
+        options = options_of(options, flags)
+        norm, sparse = options.norm, options.sparse
         sizes = [hidden_channels if n is None else n for n in (message_channels, update_channels, state_channels)]
         message, update, own = sizes
         check_positive(message_channels=message, update_channels=update, state_channels=own)
         if bias_nodes and static_encoding == "learned":
             raise ValueError("static_encoding='learned' is for MLPs, which networks with bias_nodes are not")
-        self.in_channels, self.out_channels, self.bias_nodes = in_channels, out_channels, bias_nodes
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.bias_nodes, self.new_ends = bias_nodes, new_ends
         node_channels, edge_channels = channel_pair(in_channels)
         self.node_in = linear(node_channels, hidden_channels, bias=False, sparse=sparse)
         self.edge_in = linear(edge_channels, hidden_channels, bias=False, sparse=sparse)
         encoding = partial(static_encoding_of, hidden_channels, static_encoding, architecture=architecture)
         self.node_encoding, self.edge_encoding = encoding(of="nodes"), encoding(of="edges")
-        options: dict[str, Any] = {"activation": activation, "norm": norm, "residual": residual, "sparse": sparse}
-        layer = partial(
-            MessagePassing, hidden_channels, message, update_channels=update, checkpoint=checkpoint, **options
-        )
-        shared = own if global_state else 0
-        self.layers = nn.ModuleList(layer(aggregation=aggregation, global_channels=shared) for _ in range(num_layers))
+        layer = partial(MessagePassing, hidden_channels, message, update_channels=update, options=options)
+        layer = partial(layer, aggregation=aggregation, global_channels=own if global_state else 0, new_ends=new_ends)
+        self.layers = nn.ModuleList(layer() for _ in range(num_layers))
         self.node_norm, self.edge_norm = layer_norm(hidden_channels, norm), layer_norm(hidden_channels, norm)
         self.node_out = linear(hidden_channels, out_channels, sparse=sparse)
         self.edge_out = linear(hidden_channels, out_channels, sparse=sparse)
         self.first_state = nn.Parameter(torch.randn(own)) if global_state else None
         self.state_updates = nn.ModuleList(
-            GlobalState(hidden_channels, own, state_channels=own, **options)
+            GlobalState(hidden_channels, own, state_channels=own, options=options)
             for _ in range(num_layers if global_state else 0)
         )
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Unpack
 
 import torch_geometric.data
 from torch import nn
@@ -18,6 +20,7 @@ from graphws.nn.equivariant_linear import (
     to_parts,
 )
 from graphws.nn.fourier_features import FourierFeatures, feature_pools
+from graphws.nn.options import Flags, Options, check_set_based, options_of
 from graphws.types.architecture import Architecture
 from graphws.types.batch import Batch
 from graphws.types.graph import NetGraph
@@ -44,10 +47,10 @@ class HNPNFN(nn.Module):
         fourier_features: Number of random projections whose sines and cosines replace the values (128 in the published
             configuration); 0 for none.
         fourier_scale: Standard deviation of the projections.
-        norm: Whether states are normalised over channels before every ReLU.
-        residual: Whether the layers between the first and the last one are added to what they read. Without ``norm``
-            and ``residual`` the model is the plain stack: linear layers with ReLU between.
-        sparse: Whether the linear layers are sparse, at first without entries (:class:`~graphws.nn.SparseLinear`).
+        options: Norm (over channels, before every ReLU), residual (whether the layers between the first and the last
+            one are added to what they read) and sparse linear layers. Without norm and residual the model is the plain
+            stack: linear layers with ReLU between.
+        **flags: Single options by their names, put over ``options``: ``norm=False, residual=False``.
 
     Shapes:
         - **input:** Batch of one architecture (or a NetGraph): ``x`` [N, in_channels], ``edge_attr`` [E, in_channels].
@@ -67,23 +70,22 @@ class HNPNFN(nn.Module):
         in_channels: int = 1,
         fourier_features: int = 0,
         fourier_scale: float = 3.0,
-        norm: bool = True,
-        residual: bool = True,
-        sparse: bool = False,
+        options: Options = Options(),
+        **flags: Unpack[Flags],
     ) -> None:
         super().__init__()
         check_positive(hidden_channels=hidden_channels, num_layers=num_layers, out_channels=out_channels)
         arch = self.architecture = as_architecture(architecture)
-        self.in_channels, self.out_channels, self.residual = in_channels, out_channels, residual
+        options = options_of(options, flags)
+        check_set_based(options, "HNPNFN")
+        self.in_channels, self.out_channels, self.residual = in_channels, out_channels, options.residual
         self.parts = parts_of(arch, "dws")
         self.fourier = FourierFeatures(in_channels, fourier_features, fourier_scale) if fourier_features else None
         read = in_channels if self.fourier is None else self.fourier.out_channels
-        self.first = EquivariantLinear(arch, read, hidden_channels, sparse=sparse)
-        self.blocks = nn.ModuleList(
-            EquivariantBlock(arch, hidden_channels, hidden_channels, norm=norm, sparse=sparse)
-            for _ in range(num_layers - 1)
-        )
-        self.last = EquivariantBlock(arch, hidden_channels, out_channels, norm=norm, sparse=sparse)
+        self.first = EquivariantLinear(arch, read, hidden_channels, sparse=options.sparse)
+        block = partial(EquivariantBlock, arch, hidden_channels, options=options)
+        self.blocks = nn.ModuleList(block(hidden_channels) for _ in range(num_layers - 1))
+        self.last = block(out_channels)
 
     def forward(self, data: Batch | NetGraph | torch_geometric.data.Batch) -> Batch:
         batch = Batch.of(data)

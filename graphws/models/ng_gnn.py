@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 import torch_geometric.data
 from torch import Tensor, nn
 
+from graphws.engine.products import Linear
 from graphws.models.common import channel_pair, check_positive, repr_with_parameters
 from graphws.nn.edge_states import EdgeStates, embedded_states
 from graphws.nn.encoding import StaticEncoding
 from graphws.nn.learned_encoding import EncodingKind, static_encoding_of
-from graphws.nn.message_passing import Aggregation, MessagePassing
 from graphws.nn.pna import PNA
-from graphws.nn.primitives import Nonlinearity, layer_norm
+from graphws.nn.primitives import layer_norm
 from graphws.nn.probes import ProbeFeatures
-from graphws.nn.sparse_linear import linear
 from graphws.nn.taps import pair_batch, read_taps, write_taps
 from graphws.types.architecture import Architecture
 from graphws.types.batch import Batch
 from graphws.types.graph import NetGraph
 
 __all__ = ["NGGNN"]
-
-MODULATED = {  # what messages="modulated" has of the options of messages="mlp"
-    "aggregation": "mean",
-    "message_channels": None,
-    "activation": "silu",
-    "norm": True,
-    "residual": True,
-    "sparse": False,
-}
 
 
 class NGGNN(nn.Module):
@@ -43,10 +33,8 @@ class NGGNN(nn.Module):
     rounds of message passing with edge updates run on them, and linear maps read nodes and edges. Equivariant to the
     permutations of every input network; takes mixed architectures in one batch.
 
-    With ``messages="mlp"`` the layers are those of the plain neural graph network of arXiv 2602.01083 as built here:
-    a message is an MLP of both ends and the edge, flows both ways, and is summed or averaged; then nodes are updated,
-    then edges from the new nodes (:class:`~graphws.nn.MessagePassing` with ``new_ends``). The options from
-    ``aggregation`` to ``sparse``, but ``update_channels``, are of these layers alone.
+    The plain neural graph network of arXiv 2602.01083, whose messages are MLPs of both ends and the edge, is
+    :class:`~graphws.models.GMN` with ``new_ends``.
 
     Args:
         hidden_channels: Channels of node and edge states, and of all else that has no size of its own.
@@ -57,15 +45,7 @@ class NGGNN(nn.Module):
             maps of their own (the [e, e^T, e + e^T] of the paper); the edges of the network are read out.
         num_probes: Learned inputs at which every neuron's value is a node feature; 0 for none.
         input_size: d_0 of the input networks, for the probes.
-        messages: ``"modulated"`` (:class:`~graphws.nn.PNA`) or ``"mlp"``.
-        aggregation: ``"mean"`` or ``"sum"`` of messages.
-        message_channels: Channels of the messages and the hidden layer of the edge update.
         update_channels: Channels of the hidden layer of the node update.
-        activation: The nonlinearity, ``"silu"`` or ``"relu"``.
-        norm: Whether states are normalised over channels before they are read.
-        residual: Whether updates are added to the old states.
-        sparse: Whether the linear maps of values and states are sparse, at first without entries
-            (:class:`~graphws.nn.SparseLinear`).
         static_encoding: ``"facts"``, or ``"learned"``: a vector for each orbit of neurons and of weights of one
             ``architecture`` (:class:`~graphws.nn.LearnedEncoding`).
         architecture: The input networks' architecture, for learned encodings: an MLP's, or the widths (d_0, .., d_L).
@@ -79,7 +59,7 @@ class NGGNN(nn.Module):
 
     Raises:
         ValueError: If an option is unknown or does not fit another; in forward, if learned encodings meet a batch of
-            another architecture, or a sparse model kernels.
+            another architecture.
     """
 
     def __init__(
@@ -92,14 +72,7 @@ class NGGNN(nn.Module):
         reverse_edges: bool = False,
         num_probes: int = 0,
         input_size: int = 2,
-        messages: Literal["modulated", "mlp"] = "modulated",
-        aggregation: Aggregation = "mean",
-        message_channels: int | None = None,
         update_channels: int | None = None,
-        activation: Nonlinearity = "silu",
-        norm: bool = True,
-        residual: bool = True,
-        sparse: bool = False,
         static_encoding: EncodingKind = "facts",
         architecture: Architecture | Sequence[int] | None = None,
         plain_edges: bool = False,
@@ -107,27 +80,22 @@ class NGGNN(nn.Module):
     ) -> None:
         super().__init__()
         check_positive(hidden_channels=hidden_channels, num_layers=num_layers, out_channels=out_channels)
-        values = (aggregation, message_channels, activation, norm, residual, sparse)
-        options = dict(zip(MODULATED, values, strict=True))
         update = hidden_channels if update_channels is None else update_channels
         check_positive(update_channels=update)
-        shared: dict[str, Any] = {"update_channels": update, "checkpoint": checkpoint}
-        build = partial(_layer_of(messages, hidden_channels, reverse_edges, plain_edges, options), **shared)
         self.in_channels, self.out_channels, self.plain_edges = in_channels, out_channels, plain_edges
         node_channels, edge_channels = channel_pair(in_channels)
         encoding = partial(static_encoding_of, hidden_channels, static_encoding, architecture=architecture)
-        self.node_in = linear(node_channels, hidden_channels, bias=False, sparse=sparse)
+        self.node_in = Linear(node_channels, hidden_channels, bias=False)
         self.node_encoding = encoding(of="nodes")
         ways = range(2 if reverse_edges else 1)
-        self.edge_in = nn.ModuleList(linear(edge_channels, hidden_channels, bias=False, sparse=sparse) for _ in ways)
+        self.edge_in = nn.ModuleList(Linear(edge_channels, hidden_channels, bias=False) for _ in ways)
         self.edge_encoding = nn.ModuleList(encoding(of="edges") for _ in ways)
         self.probes = ProbeFeatures(num_probes, input_size, hidden_channels) if num_probes else None
+        layer = partial(PNA, hidden_channels, update_channels=update, plain_edges=plain_edges, checkpoint=checkpoint)
         updated = [True] * (num_layers - 1) + [not plain_edges]
-        self.layers = nn.ModuleList(build() if edges else build(edge_update=False) for edges in updated)
-        self.node_norm = layer_norm(hidden_channels, norm)
-        self.edge_norm = layer_norm(hidden_channels, norm and not plain_edges)
-        self.node_out = linear(hidden_channels, out_channels, sparse=sparse)
-        self.edge_out = linear(hidden_channels, out_channels, sparse=sparse)
+        self.layers = nn.ModuleList(layer(edge_update=edges) for edges in updated)
+        self.node_norm, self.edge_norm = nn.LayerNorm(hidden_channels), layer_norm(hidden_channels, not plain_edges)
+        self.node_out, self.edge_out = Linear(hidden_channels, out_channels), Linear(hidden_channels, out_channels)
 
     def forward(self, data: Batch | NetGraph | torch_geometric.data.Batch, *, dense: bool | None = None) -> Batch:
         """Read a batch; ``dense`` forces the dense or the edge-list route, which give the same numbers.
@@ -145,7 +113,7 @@ class NGGNN(nn.Module):
             ways = zip(self.edge_in, self.edge_encoding, strict=True)
             edges = [self._embedded(batch, read, encoding) for read, encoding in ways]
         for layer in self.layers:
-            x, edges = _round(layer, pairs, x, edges)
+            x, edges = cast(PNA, layer).on_states(pairs, x, edges)
         return batch.replace(self.node_out(self.node_norm(x)), self._edge_values(batch, edges[0]))
 
     def _embedded(self, batch: Batch, read: Any, encoding: Any) -> EdgeStates:
@@ -163,35 +131,3 @@ class NGGNN(nn.Module):
 
     def __repr__(self) -> str:
         return repr_with_parameters(self)
-
-
-def _round(layer: nn.Module, batch: Batch, x: Tensor, edges: list[EdgeStates]) -> tuple[Tensor, list[EdgeStates]]:
-    if isinstance(layer, PNA):
-        return layer.on_states(batch, x, edges)
-    x, edge_attr = layer(batch, x, edges[0].rows)
-    return x, [EdgeStates(edge_attr)]
-
-
-def _layer_of(
-    messages: str, channels: int, reverse_edges: bool, plain_edges: bool, options: dict[str, Any]
-) -> Callable[..., nn.Module]:
-    """What builds one layer.
-
-    Raises:
-        ValueError: If the kind of messages is unknown, or an option is of the other kind.
-    """
-    if messages not in ("modulated", "mlp"):
-        raise ValueError(f"unknown messages {messages!r}; known: modulated, mlp")
-    if messages == "modulated":
-        changed = [name for name, value in options.items() if value != MODULATED[name]]
-        if changed:
-            raise ValueError(f"messages='modulated' reads no {', '.join(changed)}; these are options of messages='mlp'")
-        return partial(PNA, channels, plain_edges=plain_edges)
-    if plain_edges:
-        raise ValueError("plain_edges is an option of messages='modulated'; messages='mlp' has norm and residual")
-    if reverse_edges:
-        raise ValueError("messages='mlp' flow both ways already; reverse_edges is an option of messages='modulated'")
-    message = channels if options["message_channels"] is None else options["message_channels"]
-    check_positive(message_channels=message)
-    rest = {name: value for name, value in options.items() if name != "message_channels"}
-    return partial(MessagePassing, channels, message, new_ends=True, **rest)

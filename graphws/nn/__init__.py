@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from graphws.nn.latent_readout import LatentReadout
     from graphws.nn.learned_encoding import LearnedEncoding
     from graphws.nn.message_passing import MessagePassing
+    from graphws.nn.options import Options
     from graphws.nn.parts import pool_part
     from graphws.nn.pna import PNA
     from graphws.nn.primitives import collect, reduce, spread, to_nodes
@@ -33,6 +34,7 @@ __all__ = [
     "LatentReadout",
     "LearnedEncoding",
     "MessagePassing",
+    "Options",
     "PNA",
     "ProbeFeatures",
     "ReScaleEq",
@@ -65,6 +67,7 @@ _HOME = {
     "latent_readout": ("LatentReadout",),
     "learned_encoding": ("LearnedEncoding",),
     "message_passing": ("MessagePassing",),
+    "options": ("Options",),
     "parts": ("pool_part",),
     "pna": ("PNA",),
     "primitives": ("collect", "reduce", "spread", "to_nodes"),

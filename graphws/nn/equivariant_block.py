@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from torch import Tensor, nn
 
 from graphws.nn.equivariant_linear import EquivariantLinear, Shifts
+from graphws.nn.options import Options
 from graphws.nn.parts import Pools, Space, pool_part
 from graphws.nn.primitives import Pool, layer_norm
 from graphws.nn.set_attention import NeuronAttention
@@ -25,8 +26,8 @@ class EquivariantBlock(nn.Module):
         out_channels: On the way out.
         space: The space of the :class:`~graphws.nn.EquivariantLinear` layer.
         pool: The layer's pooling.
-        norm: Whether there is a normalisation; without, the block is ReLU and the layer.
-        sparse: Whether the layer's maps are sparse.
+        options: Whether there is a normalisation (without, the block is ReLU and the layer), and whether the layer's
+            maps are sparse.
 
     Shapes:
         - **input:** the parts' tensors [B, axes.., in_channels], in their order, and a
@@ -42,13 +43,12 @@ class EquivariantBlock(nn.Module):
         *,
         space: Space = "dws",
         pool: Pool = "mean",
-        norm: bool = True,
-        sparse: bool = False,
+        options: Options = Options(),
     ) -> None:
         super().__init__()
+        sparse, self.normalises = options.sparse, options.norm
         self.linear = EquivariantLinear(architecture, in_channels, out_channels, space=space, pool=pool, sparse=sparse)
-        self.normalises = norm
-        self.norms = nn.ModuleList(layer_norm(in_channels, norm) for _ in self.linear.parts)
+        self.norms = nn.ModuleList(layer_norm(in_channels, options.norm) for _ in self.linear.parts)
 
     def forward(
         self, tensors: Sequence[Tensor], attention: NeuronAttention | None = None, *, residual: bool = False

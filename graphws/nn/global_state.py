@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from graphws.nn.primitives import Nonlinearity, layer_norm, nonlinearity
+from graphws.nn.options import Options
+from graphws.nn.primitives import layer_norm
 from graphws.nn.readout import mean_over_parts, pool_parts
 from graphws.nn.sparse_linear import linear
 from graphws.types.batch import Batch
@@ -26,17 +27,12 @@ class GlobalState(nn.Module):
         channels: Channels of node and edge states.
         hidden_channels: Channels of the hidden layer.
         state_channels: Channels of u; ``channels`` where None.
-        activation: The nonlinearity, ``"silu"`` or ``"relu"``.
-        norm: Whether the hats are LayerNorms; without, they are nothing.
-        residual: Whether the old u is added.
-        sparse: Whether the linear maps are sparse, at first without entries (:class:`~graphws.nn.SparseLinear`).
+        options: Activation, norm (the hats; without, they are nothing), residual (whether the old u is added), sparse
+            maps.
 
     Shapes:
         - **input:** Batch, u [B, state_channels], node states [N, channels], edge states [E, channels].
         - **output:** the new u, [B, state_channels].
-
-    Raises:
-        ValueError: If the activation is unknown.
     """
 
     def __init__(
@@ -45,14 +41,12 @@ class GlobalState(nn.Module):
         hidden_channels: int,
         *,
         state_channels: int | None = None,
-        activation: Nonlinearity = "silu",
-        norm: bool = True,
-        residual: bool = True,
-        sparse: bool = False,
+        options: Options = Options(),
     ) -> None:
         super().__init__()
         state_channels = channels if state_channels is None else state_channels
-        self.activation, self.residual = nonlinearity(activation), residual
+        self.activation, self.residual = options.act, options.residual
+        norm, sparse = options.norm, options.sparse
         self.norm = layer_norm(state_channels, norm)
         self.node_norm, self.edge_norm = layer_norm(channels, norm), layer_norm(channels, norm)
         self.from_state = linear(state_channels, hidden_channels, sparse=sparse)

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from graphws.engine import fused, recomputed
 from graphws.engine.maps import NormedMap
-from graphws.nn.primitives import Nonlinearity, collect, layer_norm, node_degrees, nonlinearity, spread, to_nodes
+from graphws.nn.options import Options
+from graphws.nn.primitives import collect, layer_norm, node_degrees, spread, to_nodes
 from graphws.nn.sparse_linear import linear
 from graphws.types.batch import Batch
 
@@ -99,19 +100,17 @@ class MessagePassing(nn.Module):
         aggregation: ``"sum"``, or ``"mean"`` over the edges that enter (or leave) a node.
         global_channels: Channels of the global state u, 0 for none.
         update_channels: Channels of the hidden layer of the node update; ``hidden_channels`` where None.
-        activation: The nonlinearity, ``"silu"`` or ``"relu"``.
-        norm: Whether the hats are LayerNorms; without, they are nothing.
-        residual: Whether the old states are added; without, x' = U(..) and e' = V(..).
-        sparse: Whether the linear maps are sparse, at first without entries (:class:`~graphws.nn.SparseLinear`).
         new_ends: Whether edges are updated from the new node states.
-        checkpoint: Whether to keep nothing of the hidden layers for the gradient and work it out again.
+        options: Activation, norm (the hats; without, they are nothing), residual (without, x' = U(..) and e' = V(..)),
+            sparse maps, and checkpoint: nothing of the hidden layers is kept for the gradient.
 
     Shapes:
         - **input:** Batch and states [N, channels], [E, channels], [B, global_channels]. **output:** the new states
           of nodes and edges.
 
     Raises:
-        ValueError: If an option is unknown; in forward, if a global state is missing, or given to a layer without.
+        ValueError: If the aggregation is unknown; in forward, if a global state is missing, or given to a layer
+            without.
     """
 
     def __init__(
@@ -122,18 +121,15 @@ class MessagePassing(nn.Module):
         aggregation: Aggregation = "mean",
         global_channels: int = 0,
         update_channels: int | None = None,
-        activation: Nonlinearity = "silu",
-        norm: bool = True,
-        residual: bool = True,
-        sparse: bool = False,
         new_ends: bool = False,
-        checkpoint: bool = False,
+        options: Options = Options(),
     ) -> None:
         super().__init__()
         if aggregation not in get_args(Aggregation):
             raise ValueError(f"unknown aggregation {aggregation!r}; known: {', '.join(get_args(Aggregation))}")
-        self.aggregation, self.activation, self.residual = aggregation, nonlinearity(activation), residual
-        self.checkpoint = checkpoint
+        self.aggregation, self.activation, self.residual = aggregation, options.act, options.residual
+        self.checkpoint = options.checkpoint
+        norm, sparse = options.norm, options.sparse
         update = hidden_channels if update_channels is None else update_channels
         self.sizes = [hidden_channels, update]  # of G and H
         self.node_norm, self.edge_norm = layer_norm(channels, norm), layer_norm(channels, norm)

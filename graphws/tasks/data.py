@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -27,6 +29,37 @@ __all__ = ["ZooDataModule"]
 SAMPLED = 8  # structures
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How networks are read from their files and held.
+
+    Args:
+        device_resident: Whether the splits lie on the training device whole, so that a batch is an index_select there
+            (default true).
+        memory_map: Whether networks and images stay in their files instead, from which each batch reads its own: for
+            zoos larger than memory (default false).
+        bucketed: Whether a training batch of mixed zoos holds networks of one architecture where it can (default true).
+        allow_nonfinite: Whether networks with NaN or infinite weights are left out instead of refused (default false).
+    """
+
+    device_resident: bool = True
+    memory_map: bool = False
+    bucketed: bool = True
+    allow_nonfinite: bool = False
+
+
+class ReadingFlags(TypedDict, total=False):
+    """The fields of :class:`Reading`, none of which has to be given."""
+
+    device_resident: bool
+    memory_map: bool
+    bucketed: bool
+    allow_nonfinite: bool
+
+
+ReadingFlags.__doc__ = Reading.__doc__  # from which the command line takes its help
+
+
 class ZooDataModule(LightningDataModule):
     """Train, validation and test networks of one or more zoos, split as their manifests say.
 
@@ -40,15 +73,11 @@ class ZooDataModule(LightningDataModule):
         batch_size: Networks a batch.
         permute: Whether each training network is permuted at random each time it is read.
         noise: Standard deviation of Gaussian noise on training weights, in units of their group's or block's std.
-        device_resident: Whether the splits lie on the training device whole, so that a batch is an index_select there.
-        memory_map: Whether networks and images stay in their files instead, from which each batch reads its own: for
-            zoos larger than memory.
         mixed: Whether the networks are read as of any architectures, standard units by role: None where the zoos hold
             several. A model fitted on mixed zoos is tested on a zoo of one by ``mixed=True``.
-        bucketed: Whether a training batch of mixed zoos holds networks of one architecture where it can.
-        allow_nonfinite: Whether networks with NaN or infinite weights are left out instead of refused.
         limit: Largest number of training networks, taken from the first on; validation and test stay whole.
         seed: Seed of shuffling and augmentation; None takes torch's initial seed.
+        **reading: How networks are read and held; see :class:`Reading`.
 
     Raises:
         ValueError: If there is no zoo, the zoos differ in convention, a split is empty, networks hold NaN or infinite
@@ -62,27 +91,24 @@ class ZooDataModule(LightningDataModule):
         *,
         permute: bool = False,
         noise: float = 0.0,
-        device_resident: bool = True,
-        memory_map: bool = False,
         mixed: bool | None = None,
-        bucketed: bool = True,
-        allow_nonfinite: bool = False,
         limit: int | None = None,
         seed: int | None = None,
+        **reading: Unpack[ReadingFlags],
     ) -> None:
         super().__init__()
+        self.reading = Reading(**reading)
         paths = [zoo] if isinstance(zoo, (str, Path)) else list(zoo)
         if batch_size < 1 or noise < 0 or (limit is not None and limit < 1):
             raise ValueError(
                 f"expected batch_size >= 1, noise >= 0 and limit >= 1 or none; got {batch_size}, {noise} and {limit}"
             )
-        self.zoos = [open_zoo(path, allow_nonfinite=allow_nonfinite) for path in paths]
+        self.zoos = [open_zoo(path, allow_nonfinite=self.reading.allow_nonfinite) for path in paths]
         _check_conventions(self.zoos)
         self.mixed = len(self.architectures) > 1 if mixed is None else mixed
         if not self.mixed and len(self.architectures) > 1:
             raise ValueError(f"mixed=false is for zoos of one architecture: {self._holding}")
         self.batch_size, self.permute, self.noise, self.seed, self.limit = batch_size, permute, noise, seed, limit
-        self.device_resident, self.memory_map, self.bucketed = device_resident, memory_map, bucketed
         self._splits: dict[str, Networks] = {}
         self._statistics: Statistics | None = None
 
@@ -165,7 +191,7 @@ class ZooDataModule(LightningDataModule):
     def split(self, name: str) -> Networks:
         """The networks of ``"train"``, ``"val"`` or ``"test"``, read once."""
         if name not in self._splits:
-            networks = read_split(self.zoos, name, memory_map=self.memory_map)
+            networks = read_split(self.zoos, name, memory_map=self.reading.memory_map)
             if name == "train" and self.limit is not None:
                 networks = networks.first(self.limit)
             self._splits[name] = networks
@@ -189,7 +215,7 @@ class ZooDataModule(LightningDataModule):
         seed = torch.initial_seed() if self.seed is None else self.seed
         augment = self._augment if self.permute or self.noise else None
         networks = self._placed("train")
-        return make_loader(networks, self.batch_size, seed=seed, augment=augment, bucketed=self.bucketed)
+        return make_loader(networks, self.batch_size, seed=seed, augment=augment, bucketed=self.reading.bucketed)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         return make_loader(self._placed("val"), self.batch_size)
@@ -201,7 +227,7 @@ class ZooDataModule(LightningDataModule):
         return self.test_dataloader()
 
     def _placed(self, name: str) -> Networks:
-        if self.device_resident and self.trainer is not None:
+        if self.reading.device_resident and self.trainer is not None:
             self._splits[name] = self.split(name).to(self.trainer.strategy.root_device)
         return self.split(name)
 

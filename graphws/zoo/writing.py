@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -31,6 +31,23 @@ def image_file(index: int) -> str:
     return f"images/images-{index:05d}.safetensors"
 
 
+class Facts(TypedDict, total=False):
+    """What a zoo's manifest says of its networks.
+
+    Args:
+        label: Name of what the labels stand for ("label" if left out).
+        classes: Names of the labels 0, 1, ... (none if left out)
+        convention: Convention of the networks' coordinates and outputs: dws, nfn, or a name of yours ("custom" if left
+            out).
+        provenance: How the zoo was made, in JSON values (nothing if left out).
+    """
+
+    label: str
+    classes: Sequence[str]
+    convention: str
+    provenance: Mapping[str, Any] | None
+
+
 def write_zoo(
     path: str | Path,
     architecture: Architecture,
@@ -39,11 +56,8 @@ def write_zoo(
     table: pa.Table | Mapping[str, Sequence[Any]],
     *,
     images: Tensor | None = None,
-    classes: Sequence[str] = (),
-    label: str = "label",
-    convention: str = "custom",
-    provenance: Mapping[str, Any] | None = None,
     shard_size: int = 1000,
+    **facts: Unpack[Facts],
 ) -> None:
     """Write n networks of one architecture as a zoo.
 
@@ -55,16 +69,17 @@ def write_zoo(
         table: n rows with the columns ``split`` (train, val or test) and any others; ``id`` (0 to n - 1) and ``label``
             (null) are added where they are missing.
         images: The image that each network draws, [n, H, W, C], uint8 or float32 in [0, 1].
-        classes: Names of the labels 0, 1, ...
-        label: Name of what the labels stand for.
-        convention: Convention of the networks' coordinates and outputs: dws, nfn, or a name of yours.
-        provenance: How the zoo was made; JSON values.
         shard_size: Networks in a shard.
+        **facts: What the manifest says beside: ``label``, ``classes``, ``convention``, ``provenance``; see
+            :class:`Facts`.
 
     Raises:
         ValueError: If a shape or the table does not fit.
         FileExistsError: If the folder holds something.
+        TypeError: If a fact is none of :class:`Facts`.
     """
+    if unknown := sorted(set(facts) - set(Facts.__annotations__)):
+        raise TypeError(f"write_zoo() got unexpected keyword arguments: {', '.join(unknown)}")
     folder = Path(path)
     x, edge_attr = (t.unsqueeze(-1) if t.dim() == 2 else t for t in (x, edge_attr))
     count = len(x)
@@ -82,10 +97,11 @@ def write_zoo(
         if images is not None:
             write_tensors(folder / image_file(index), {"images": images[part]})
     sizes = [min(shard_size, count - start) for start in range(0, count, shard_size)]
-    labels = {"name": label, "classes": list(classes)} if rows["label"].null_count < count else None
+    named = {"name": facts.get("label", "label"), "classes": list(facts.get("classes", ()))}
     finish_zoo(
-        folder, architecture, sizes, rows, labels=labels, has_images=images is not None, convention=convention,
-        provenance=provenance or {},
+        folder, architecture, sizes, rows, labels=named if rows["label"].null_count < count else None,
+        has_images=images is not None, convention=facts.get("convention", "custom"),
+        provenance=facts.get("provenance") or {},
     )  # fmt: skip
 
 

@@ -56,7 +56,7 @@ def test_sides_alternate_and_the_ratio_is_theirs_by_ours(here):
 def test_theirs_alone_is_compiled_and_named_so(here):
     order = []
     contest = Contest("x", partial(fake, 0, order, "t"), partial(fake, 0, order, "o"), lambda: None)
-    assert run_contest(contest, (2, 3, 1), 4, repeats=1, compiled=True).name == "x, theirs compiled"
+    assert run_contest(contest.compiled(), (2, 3, 1), 4, repeats=1).name == "x, theirs compiled"
     assert set(order) == {"T", "o"}
 
 

@@ -19,7 +19,7 @@ from tests.tiny_zoo import classify_task, edit_task, tiny_zoo, write_config
 PLAIN = {"norm": False}
 MODELS: dict[str, dict[str, Any]] = {
     "DWS": {"hidden_channels": 3, "num_layers": 2, "pool": "mean", **PLAIN},
-    "GMN": {"hidden_channels": 3, "num_layers": 2, "activation": "relu", "global_state": True, **PLAIN},
+    "GMN": {"hidden_channels": 3, "num_layers": 2, "global_state": True, "options": {"activation": "relu", **PLAIN}},
 }
 
 
@@ -52,7 +52,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.mark.parametrize(
     ("run", "to", "kind"),
-    [("classify", "gmn", "GMN"), ("classify", "np-nfn", "NPNFN"), ("edit", "dws", "DWS"), ("edit", "ng-gnn", "NGGNN")],
+    [
+        ("classify", "gmn", "GMN"),
+        ("classify", "np-nfn", "NPNFN"),
+        ("edit", "dws", "DWS"),
+        ("edit", "ng-gnn", "new_ends': True"),
+    ],
 )
 def test_the_translated_run_has_the_same_metric(
     runs: dict[str, Path], tmp_path: Path, run: str, to: str, kind: str, capsys: pytest.CaptureFixture[str]

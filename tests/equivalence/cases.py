@@ -12,7 +12,7 @@ from graphws import Architecture, Batch, NetGraph
 from graphws.equivalence.rounds import Embedding, MessageNetwork, Round, Units
 from graphws.equivalence.sites import layout_of
 from graphws.equivalence.stack import Affine, Stack
-from graphws.models import DWS, GMN, HNPNFN, NGGNN, NPNFN
+from graphws.models import DWS, GMN, HNPNFN, NPNFN
 from graphws.nn.encoding import block_facts, node_facts
 from graphws.testing.equivariance import random_graph
 from tests.reference.learned_encoding import slow_orbits
@@ -20,9 +20,9 @@ from tests.reference.learned_encoding import slow_orbits
 TOLERANCE = 1e-12
 SETS = ("dws", "hnp-nfn", "np-nfn")
 NAMES = (*SETS, "gmn", "ng-gnn")
-CLASSES = {"dws": DWS, "hnp-nfn": HNPNFN, "np-nfn": NPNFN, "gmn": GMN, "ng-gnn": NGGNN}
+CLASSES = {"dws": DWS, "hnp-nfn": HNPNFN, "np-nfn": NPNFN, "gmn": GMN, "ng-gnn": GMN}
 PLAIN = {"norm": False}
-KIND = {"gmn": {"activation": "relu"}, "ng-gnn": {"activation": "relu", "messages": "mlp"}, "dws": {"pool": "sum"}}
+KIND = {"gmn": {"activation": "relu"}, "ng-gnn": {"activation": "relu", "new_ends": True}, "dws": {"pool": "sum"}}
 ARCHITECTURES = {
     "three layers": Architecture.mlp([2, 2, 3, 1]),
     "two layers": Architecture.mlp([2, 3, 1]),

@@ -39,6 +39,11 @@ SIZES = {"message_channels": 5, "update_channels": 7, "state_channels": 3}
         {"residual": False},
         {**PLAIN, **SIZES, "global_state": True},
         {**PLAIN, "static_encoding": "learned", "architecture": [2, 3, 2]},
+        {"new_ends": True},
+        {"new_ends": True, "aggregation": "sum", "activation": "relu"},
+        {"new_ends": True, "norm": False},
+        {"new_ends": True, "residual": False, "global_state": True, "bias_nodes": True},
+        {**PLAIN, "new_ends": True, "message_channels": 5, "static_encoding": "learned", "architecture": [2, 3, 2]},
     ],
     ids=str,
 )
@@ -61,6 +66,10 @@ def test_sizes_of_messages_updates_and_the_state():
     assert (shapes["first_state"], shapes[layer + "from_global.weight"]) == ([3], [12, 3])
     assert (shapes[update + "from_state.weight"], shapes[update + "out.weight"]) == ([3, 3], [3, 3])
     assert shapes[update + "from_nodes.weight"] == [3, 6]
+    shapes = {name: list(tensor.shape) for name, tensor in GMN(6, 1, new_ends=True, **SIZES).named_parameters()}
+    assert (shapes[layer + "from_edges.weight"], shapes[layer + "edge_from_edges.weight"]) == ([5, 6], [5, 6])
+    assert (shapes[layer + "node_in.weight"], shapes[layer + "node_out.weight"]) == ([7, 16], [6, 7])
+    assert layer + "from_global.weight" not in shapes
     for name in SIZES:
         with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
             GMN(6, 1, **{name: 0})

@@ -12,7 +12,7 @@ MODELS = {
     "GMN": (GMN, {}, 2, 1),  # edge tensors kept a round, and with checkpoint
     "NGGNN": (NGGNN, {}, 4, 1),
     "NGGNN, both ways": (NGGNN, {"reverse_edges": True}, 8, 2),
-    "NGGNN, mlp": (NGGNN, {"messages": "mlp"}, 3, 1),
+    "GMN, new ends": (GMN, {"new_ends": True}, 3, 1),
     "ScaleGMN": (ScaleGMN, {"symmetry": "sign"}, 6, 2),
 }
 

@@ -41,6 +41,13 @@ EQUIVARIANT = {
     "GMN, plain global state": lambda arch, **options: GMN(
         8, 2, activation="relu", global_state=True, state_channels=20, update_channels=16, **PLAIN, **options
     ),
+    "GMN, new ends": lambda arch, **options: GMN(8, 2, new_ends=True, **options),
+    "GMN, new ends, state and bias nodes": lambda arch, **options: GMN(
+        8, 2, new_ends=True, global_state=True, bias_nodes=True, **options
+    ),
+    "GMN, plain new ends": lambda arch, **options: GMN(
+        8, 2, new_ends=True, activation="relu", message_channels=12, update_channels=10, **PLAIN, **options
+    ),
     "DWS": lambda arch, **options: DWS(6, 2, architecture=arch, **options),
     "DWS, sum": lambda arch, **options: DWS(6, 2, architecture=arch, pool="sum", **options),
     "DWS, mean": lambda arch, **options: DWS(6, 2, architecture=arch, pool="mean", **options),
@@ -63,10 +70,6 @@ EQUIVARIANT = {
     ),
     "NGGNN, plain edges": lambda arch, **options: NGGNN(8, 3, plain_edges=True, update_channels=7, **options),
     "NGGNN, plain edges reversed": lambda arch, **options: NGGNN(8, 2, plain_edges=True, reverse_edges=True, **options),
-    "NGGNN, mlp": lambda arch, **options: NGGNN(8, 2, messages="mlp", **options),
-    "NGGNN, plain": lambda arch, **options: NGGNN(
-        8, 2, messages="mlp", activation="relu", message_channels=12, update_channels=10, **PLAIN, **options
-    ),
     "NGT": lambda arch, **options: NGT(8, 2, num_heads=2, edge_channels=5, attention_channels=6, **options),
     "NFT": lambda arch, **options: NFT(8, 2, architecture=arch, num_heads=2, **options),
     "NFT, sinusoidal": lambda arch, **options: NFT(

@@ -6,12 +6,10 @@ from graphws.models import NGGNN, NGT, Invariant, ng_gnn
 from graphws.nn.edge_states import EdgeStates
 from graphws.testing.equivariance import assert_equivariant, assert_invariant, random_batch, random_graph
 from graphws.types.architecture import EdgeBlock, NodeGroup
-from tests.reference.ng_gnn import slow_ng_gnn
 
 MODELS = {
     "NGGNN": NGGNN,
     "NGGNN, reversed": lambda *sizes, **options: NGGNN(*sizes, reverse_edges=True, **options),
-    "NGGNN, mlp": lambda *sizes, **options: NGGNN(*sizes, messages="mlp", **options),
     "NGT": lambda *sizes, **options: NGT(*sizes, num_heads=2, **options),
 }
 PARALLEL = Architecture(  # skips, and two blocks between the same groups
@@ -77,7 +75,7 @@ def test_mixed_batches_run_as_their_networks_would_alone(name, num_probes):
         torch.testing.assert_close(together[i].edge_attr, alone.edge_attr, rtol=1e-11, atol=1e-11)
 
 
-@pytest.mark.parametrize("name", ["NGGNN", "NGGNN, reversed", "NGGNN, mlp"])
+@pytest.mark.parametrize("name", ["NGGNN", "NGGNN, reversed"])
 def test_routes_agree(name):
     model = build(name, 8, 3, 2)
     for arch in (Architecture.mlp([2, 16, 16, 1], "sine"), PARALLEL):
@@ -114,63 +112,9 @@ def test_only_reversed_edges_carry_weights_back_to_the_inputs():
     assert differ(reverse(batch).x[inputs], reverse(changed).x[inputs])
 
 
-PLAIN = {"activation": "relu", "norm": False, "residual": False}
-SIZES = {"message_channels": 5, "update_channels": 7}
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"aggregation": "sum", "activation": "relu"},
-        {"norm": False},
-        {"residual": False},
-        {**PLAIN, **SIZES, "static_encoding": "learned", "architecture": [2, 3, 2]},
-    ],
-    ids=str,
-)
-def test_messages_of_an_mlp_give_what_the_equations_say(options):
-    model = NGGNN(6, 2, 3, messages="mlp", **options).double()
-    batch = random_batch(Architecture.mlp([2, 3, 2], "sine"), 2)
-    for dense in (True, False):
-        found = model(batch, dense=dense)
-        for i in range(2):
-            nodes, edges = slow_ng_gnn(model, batch[i], **options)
-            torch.testing.assert_close(found[i].x, nodes, rtol=1e-11, atol=1e-11)
-            torch.testing.assert_close(found[i].edge_attr, edges, rtol=1e-11, atol=1e-11)
-
-
-def test_sizes_of_messages_and_updates():
-    shapes = {name: list(p.shape) for name, p in NGGNN(6, 1, messages="mlp", **SIZES).named_parameters()}
-    assert (shapes["layers.0.from_edges.weight"], shapes["layers.0.edge_from_edges.weight"]) == ([5, 6], [5, 6])
-    assert (shapes["layers.0.node_in.weight"], shapes["layers.0.node_out.weight"]) == ([7, 16], [6, 7])
-    assert "layers.0.from_global.weight" not in shapes
-
-
-def test_options_of_one_kind_of_messages_are_refused_by_the_other():
-    others = {
-        "aggregation": "sum",
-        "activation": "relu",
-        "norm": False,
-        "residual": False,
-        "sparse": True,
-        "message_channels": 5,
-    }
-    for name, value in others.items():
-        with pytest.raises(ValueError, match=f"messages='modulated' reads no {name}; these are options"):
-            NGGNN(6, 1, **{name: value})
-    with pytest.raises(ValueError, match="messages='mlp' flow both ways already; reverse_edges is an option of"):
-        NGGNN(6, 1, messages="mlp", reverse_edges=True)
-    with pytest.raises(ValueError, match="plain_edges is an option of messages='modulated'"):
-        NGGNN(6, 1, messages="mlp", plain_edges=True)
-    with pytest.raises(ValueError, match="unknown messages 'max'; known: modulated, mlp"):
-        NGGNN(6, 1, messages="max")
-    with pytest.raises(ValueError, match="message_channels must be at least 1, got 0"):
-        NGGNN(6, 1, messages="mlp", message_channels=0)
+def test_learned_encodings_have_a_table_a_direction():
     learned = NGGNN(6, 1, reverse_edges=True, static_encoding="learned", architecture=[2, 4, 1])
     assert [len(encoding.table) for encoding in (learned.node_encoding, *learned.edge_encoding)] == [4, 3, 3]
-    with pytest.raises(ValueError, match="unknown aggregation 'max'"):
-        NGGNN(6, 1, messages="mlp", aggregation="max")
 
 
 @pytest.mark.parametrize("layers", [1, 3])

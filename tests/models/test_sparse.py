@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from graphws import Architecture
-from graphws.models import DWS, GMN, HNPNFN, NGGNN, NPNFN, Invariant
+from graphws.models import DWS, GMN, HNPNFN, NPNFN, Invariant
 from graphws.nn import SparseLinear
 from graphws.testing.equivariance import assert_equivariant, random_batch, random_graph
 from tests.nn.test_taps import convolutional
@@ -20,7 +20,7 @@ MODELS = {
     "GMN": lambda **options: GMN(6, 2, 2, message_channels=5, activation="relu", **LEARNED, **options),
     "GMN, global state": lambda **options: GMN(6, 2, 2, global_state=True, state_channels=3, **options),
     "GMN, bias nodes": lambda **options: GMN(6, 2, 2, bias_nodes=True, **options),
-    "NGGNN": lambda **options: NGGNN(6, 2, 2, messages="mlp", update_channels=5, **LEARNED, **options),
+    "GMN, new ends": lambda **options: GMN(6, 2, 2, new_ends=True, update_channels=5, **LEARNED, **options),
 }
 
 
@@ -120,7 +120,7 @@ def test_a_wrong_structure_is_refused_with_its_place():
 
 def test_sparse_models_read_no_kernels():
     graph = random_graph(convolutional(), dtype=torch.float32)
-    for model in (GMN(4, 1, sparse=True), NGGNN(4, 1, messages="mlp", sparse=True)):
+    for model in (GMN(4, 1, sparse=True), GMN(4, 1, new_ends=True, sparse=True)):
         with pytest.raises(ValueError, match="a sparse model reads one weight a pair of neurons"):
             model(graph)
 

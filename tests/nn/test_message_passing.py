@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from graphws import Architecture, Batch, EdgeBlock
-from graphws.nn import MessagePassing, SparseLinear, primitives
+from graphws.nn import MessagePassing, Options, SparseLinear, primitives
 from graphws.testing.equivariance import random_batch, random_graph
 from tests.reference.message_passing import slow_message_passing
 
@@ -44,6 +44,7 @@ def test_a_global_state_is_read_on_both_routes(widths):
         assert not torch.allclose(a, b, atol=1e-3)
 
 
+ROUND = ("activation", "norm", "residual")
 OPTIONS = [
     {"activation": "relu"},
     {"norm": False},
@@ -57,7 +58,9 @@ OPTIONS = [
 @pytest.mark.parametrize("global_channels", [0, 3])
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_every_option_gives_what_the_equations_say_on_both_routes(options, global_channels):
-    layer = MessagePassing(5, 4, global_channels=global_channels, **options).double()
+    shared = Options(**{name: value for name, value in options.items() if name in ROUND})
+    own = {name: value for name, value in options.items() if name not in ROUND}
+    layer = MessagePassing(5, 4, global_channels=global_channels, options=shared, **own).double()
     for parameter in layer.parameters():  # norms too
         torch.nn.init.normal_(parameter)
     batch = random_batch(Architecture.mlp([2, 3, 2]), 2)
@@ -83,7 +86,7 @@ def test_sizes_of_the_hidden_layers():
     assert shapes["from_edges.weight"] == shapes["edge_from_edges.weight"] == [4, 5]
     assert (shapes["node_in.weight"], shapes["node_out.weight"]) == ([7, 13], [5, 7])
     assert (shapes["edge_out.weight"], shapes["from_global.weight"]) == ([5, 4], [11, 3])
-    sparse = MessagePassing(5, 4, global_channels=3, update_channels=7, new_ends=True, sparse=True)
+    sparse = MessagePassing(5, 4, global_channels=3, update_channels=7, new_ends=True, options=Options(sparse=True))
     found = {
         f"{name}.weight": [module.out_features, module.in_features]
         for name, module in sparse.named_modules()
@@ -173,4 +176,4 @@ def test_unknown_options_list_the_known_ones():
     with pytest.raises(ValueError, match="unknown aggregation 'max'; known: sum, mean"):
         MessagePassing(4, 4, aggregation="max")
     with pytest.raises(ValueError, match="unknown activation 'tanh'; known: silu, relu"):
-        MessagePassing(4, 4, activation="tanh")
+        MessagePassing(4, 4, options=Options(activation="tanh"))

@@ -10,7 +10,7 @@ from tests.reference.learned_encoding import slow_orbits
 from tests.reference.message_passing import hat, slow_message_passing
 from tests.reference.sparse_linear import matrix_of, slow_linear
 
-ROUND = ("activation", "norm", "residual")
+ROUND = ("activation", "norm", "residual", "new_ends")
 
 
 def slow_gmn(model: GMN, graph: NetGraph, **options) -> tuple[torch.Tensor, torch.Tensor]:
