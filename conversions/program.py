@@ -20,7 +20,7 @@ from conversions.limits import check_call
 from conversions.normalisation import batch_norm, instance_norm
 from conversions.rules.operations import RULES
 from conversions.trace.numbers import evaluated
-from conversions.trace.passes import EXPECT, Batch, Made, Number, Recorded, Recording, Ref, Rows, Stored
+from conversions.trace.passes import EXPECT, Batch, Made, Number, Recorded, Recording, Ref, Rows, Scalar, Stored
 from conversions.wording import first_line
 from graphws.types.components import Step
 
@@ -66,7 +66,7 @@ def _plain(value: Any, operation: Recorded) -> Any:
         return {"batch": value.times}
     if isinstance(value, Number):
         return {"number": json.loads(json.dumps(value.expression))}
-    if isinstance(value, Made):
+    if isinstance(value, (Made, Scalar)):
         return {"value": value.number}
     if isinstance(value, Stored):
         order = {"order": list(value.order)} if value.order else {}

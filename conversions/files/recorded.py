@@ -28,8 +28,10 @@ from conversions.trace.passes import (
     Recording,
     Ref,
     Rows,
+    Scalar,
     Stored,
     made_from,
+    scalar_from,
 )
 from conversions.wording import first_line
 from graphws.types.architecture import Architecture, Input, Step, TensorSpec
@@ -181,7 +183,7 @@ class _Replay(Scope):
 
     values: dict[int, Any]
     sizes: dict[int, Any]
-    made: dict[int, Made] = field(default_factory=dict)
+    made: dict[int, Made | Scalar] = field(default_factory=dict)
 
 
 def _operation(position: int, step: Step, replay: _Replay) -> Recorded:
@@ -210,9 +212,13 @@ def _operation(position: int, step: Step, replay: _Replay) -> Recorded:
     replay.sizes.update((number, tuple(value.shape)) for number, value in zip(numbers, results, strict=True))
     shapes = tuple(tuple(r.shape) for r in results)
     base = made_from(step.operation, (args, kwargs), results[0].numel())
+    keys = scalar_from(step.operation, (args, kwargs))
     if base is not None:
         replay.made[numbers[0]] = Made(base.key, shapes[0], number=numbers[0])
-    return Recorded(step.operation, args, kwargs, numbers, shapes, place, base is not None)
+    elif keys:  # a program is read without values
+        values = [1.0 if own.numel() == 1 else None for own in results]
+        replay.made.update((n, Scalar(n, value, keys)) for n, value in zip(numbers, values, strict=True))
+    return Recorded(step.operation, args, kwargs, numbers, shapes, place, numbers[0] in replay.made)
 
 
 def _argument(value: Any, scope: _Replay, index: bool = False) -> Any:

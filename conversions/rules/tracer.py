@@ -36,6 +36,7 @@ from conversions.trace.passes import (
     Recorded,
     Recording,
     Ref,
+    Scalar,
     Stored,
     UnfitError,
     numbers_in,
@@ -151,7 +152,7 @@ def _read_as(leaf: Any, values: Mapping[int, Any]) -> Any:
     """What a rule sees of an argument."""
     if isinstance(leaf, Ref):
         return values[leaf.number]
-    return leaf.value if isinstance(leaf, Number) else leaf
+    return leaf.value if isinstance(leaf, (Number, Scalar)) else leaf
 
 
 def _is_leaf(value: Any) -> bool:
@@ -160,7 +161,7 @@ def _is_leaf(value: Any) -> bool:
 
 def _apply(net: Network, operation: Recorded, values: Mapping[int, Any]) -> Sequence[Any]:
     rule = RULES.get(operation.name)
-    if operation.name in ACTIVATIONS and any(leaves_of(own.expression, "entry") for own in numbers_in(operation)):
+    if operation.name in ACTIVATIONS and _entries(operation):
         rule = keep  # its options are values of this network, and no part of the architecture
     if rule is None:
         raise net.unknown()
@@ -206,13 +207,20 @@ def _check_numbers(recording: Recording, specs: Sequence[TensorSpec], state: Map
     """Raise ValueError where a number was made of a tensor whose entries are neurons' or edges', which may move."""
     placed = {spec.key for spec in specs}
     for operation in recording.operations:
-        entries = {key for own in numbers_in(operation) for key, _ in leaves_of(own.expression, "entry")}
-        moving = sorted(key for key in entries if key in placed and state[key].numel() > 1)
+        moving = sorted(key for key in _entries(operation) if key in placed and state[key].numel() > 1)
         if moving:
             raise ValueError(f"{operation}: it makes a number of {moving[0]!r}, whose entries are weights of the graph")
     moving = sorted(recording.fixed & placed)
     if moving:
         raise ValueError(f"the forward makes a number of {moving[0]!r}, whose entries are weights of the graph too")
+
+
+def _entries(operation: Recorded) -> set[str]:
+    """Keys of the tensors of the state dict that an operation reads single entries of."""
+    found: list[Any] = []
+    mapped(found.append, [list(operation.args), dict(operation.kwargs)])
+    keys = {key for leaf in found if isinstance(leaf, Scalar) for key in leaf.keys}
+    return keys | {key for own in numbers_in(operation) for key, _ in leaves_of(own.expression, "entry")}
 
 
 def _all_specs(specs: list[TensorSpec], state: Mapping[str, Tensor]) -> list[TensorSpec]:

@@ -25,12 +25,14 @@ __all__ = [
     "Recording",
     "Ref",
     "Rows",
+    "Scalar",
     "StatedError",
     "Stored",
     "UnfitError",
     "made_from",
     "numbers_in",
     "refs_of",
+    "scalar_from",
 ]
 
 BATCH, SECOND = 61, 59  # inputs that the two recorded passes take
@@ -41,6 +43,13 @@ ENTRYWISE = (  # neurons that are permuted stay where they are in what these com
     *("pow", "rpow", "neg", "negative", "exp", "log", "log1p", "expm1", "sqrt", "rsqrt", "abs", "square", "reciprocal"),
     *("sigmoid", "tanh", "softplus", "relu", "clamp", "clip", "clamp_min", "clamp_max", "sin", "cos", "elu", "erf"),
     *("view", "reshape", "unsqueeze", "squeeze", "flatten", "getitem", "clone", "contiguous", "detach"),
+)
+
+
+SETTLED = (  # what else may be computed of a tensor of the state dict whose entries are no neurons
+    *ENTRYWISE,
+    *("softmax", "log_softmax", "sum", "mean", "norm", "amax", "amin", "cumsum"),
+    *("unbind", "chunk", "split", "select", "narrow"),
 )
 
 
@@ -103,6 +112,21 @@ class Computed:
     """A tensor that the forward computes from the state dict, by one of its keys there."""
 
     key: str
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """A number that the forward computes from tensors of the state dict, whose entries are no neurons then.
+
+    Args:
+        number: The number of the value in the program.
+        value: What it was when it was recorded; None where there are several, from which a number may be computed yet.
+        keys: Keys of the tensors that it is computed from.
+    """
+
+    number: int
+    value: float | None
+    keys: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -178,7 +202,7 @@ class Recording:
                 kept.append(operation)
                 refs = {ref.number for ref in refs_of(operation)}
                 needed, measured = (needed | refs, measured) if read else (needed, measured | refs)
-                needed |= {made.number for made in _leaves(operation) if isinstance(made, Made)}
+                needed |= {made.number for made in _leaves(operation) if isinstance(made, (Made, Scalar))}
                 measured |= {value for own in numbers_in(operation) for value, _ in leaves_of(own.expression, "size")}
         return replace(self, operations=kept[::-1])
 
@@ -218,5 +242,23 @@ def made_from(name: str, arguments: Any, entries: int) -> Stored | None:
         return None
     base = whole[0] if whole else stored[0]
     same = all((own.shape, own.order, own.transposed) == (base.shape, base.order, base.transposed) for own in whole)
-    others = any(isinstance(own, (Ref, Computed, Tensor)) for own in found)
+    others = any(isinstance(own, (Ref, Computed, Scalar, Tensor)) for own in found)
     return base if same and not others and not base.order and math.prod(base.shape) == entries else None
+
+
+def scalar_from(name: str, arguments: Any) -> tuple[str, ...]:
+    """The keys of the tensors of the state dict that an operation computes its result from, if from them alone.
+
+    Args:
+        name: The name of the operation.
+        arguments: Its arguments.
+
+    Returns:
+        tuple[str, ...]: The keys; none where something else is read, or the operation is none of these.
+    """
+    found: list[Any] = []
+    mapped(found.append, arguments)
+    read = [own for own in found if isinstance(own, (Stored, Scalar))]
+    if name not in SETTLED or any(isinstance(own, (Ref, Computed, Tensor)) for own in found):
+        return ()
+    return tuple(dict.fromkeys(key for own in read for key in (own.keys if isinstance(own, Scalar) else (own.key,))))

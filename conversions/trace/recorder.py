@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -25,9 +26,12 @@ from conversions.trace.passes import (
     Recorded,
     Recording,
     Ref,
+    Scalar,
     StatedError,
+    Stored,
     UnfitError,
     made_from,
+    scalar_from,
 )
 from conversions.trace.state_tensors import StateTensors
 from conversions.trace.tracing import evaluation
@@ -64,7 +68,9 @@ class Recorder(TorchFunctionMode):
         self.failed: str | None = None  # where in the module an error came up
         self.inside_leaf = False
         self.expected: set[Expression] = set()
-        self.made: dict[int, tuple[int, Made]] = {}  # memory, and what is computed from the state dict, by the id
+        self.made: dict[
+            int, tuple[int, Made | Scalar]
+        ] = {}  # memory, what is computed from the state, by id
         self.tensors = StateTensors(state, self.watch)
 
     def record(self, call: Arguments, count: int) -> Recording:
@@ -210,28 +216,54 @@ class Recorder(TorchFunctionMode):
             for other in list(self.made):
                 if self.made[other][0] == memory_of(result):
                     del self.made[other]
-        if in_place or not isinstance(result, Tensor) or id(result) in self.made:
+        results = [result] if isinstance(result, Tensor) else list(result) if isinstance(result, (tuple, list)) else []
+        if in_place or not results or any(not isinstance(own, Tensor) or id(own) in self.made for own in results):
             return False
-        if self.watch.origin(result) is None or self.tensors.find(result) is not None:
+        if any(self.watch.origin(own) is None or self.tensors.find(own) is not None for own in results):
             return False
         args, kwargs = mapped(self._ingredient, given)
-        base = made_from(name, (args, kwargs), result.numel())
-        if base is None:
+        base = made_from(name, (args, kwargs), results[0].numel()) if len(results) == 1 else None
+        keys = () if base is not None else scalar_from(name, (args, kwargs))
+        if base is None and not keys:
             return False
-        number = len(self.alive)
-        self.alive.append(result)
-        self.recording.dtypes[number] = result.dtype
-        shape = tuple(result.shape)
-        self.recording.operations.append(Recorded(name, args, kwargs, (number,), (shape,), self.path(), apart=True))
-        self.made[id(result)] = memory_of(result), Made(base.key, shape, number=number)
+        for number, own in zip(self._aside(name, args, kwargs, results), results, strict=True):
+            made = self._scalar(number, own, keys) if base is None else Made(base.key, tuple(own.shape), number=number)
+            self.made[id(own)] = memory_of(own), made
         return True
+
+    def _aside(self, name: str, args: Any, kwargs: Any, results: Sequence[Tensor]) -> tuple[int, ...]:
+        """Note an operation on the state dict alone; the numbers of its results."""
+        numbers = tuple(range(len(self.alive), len(self.alive) + len(results)))
+        self.alive += results
+        self.recording.dtypes |= {number: own.dtype for number, own in zip(numbers, results, strict=True)}
+        shapes = tuple(tuple(own.shape) for own in results)
+        self.recording.operations.append(Recorded(name, args, kwargs, numbers, shapes, self.path(), apart=True))
+        return numbers
+
+    def _scalar(self, number: int, value: Tensor, keys: tuple[str, ...]) -> Scalar:
+        with self.watch.inside(silent=True):
+            return Scalar(number, value.item() if value.numel() == 1 else None, keys)
+
+    def _picked(self, value: Tensor) -> Scalar | None:
+        """An entry of a tensor of the state dict, however it was taken from it."""
+        place = entry(value, self.state) if value.numel() == 1 and value.dim() < 2 else None
+        if place is None or self.state[place[1]].dim() == 0:
+            return None
+        own = self.state[place[1]]
+        *rows, column = (int(at) for at in np.unravel_index(place[2], own.shape))
+        index = (*rows, slice(column, column + 1) if value.dim() else column)
+        (number,) = self._aside("getitem", (Stored(place[1], tuple(own.shape)), index), {}, [value])
+        scalar = self._scalar(number, value, (place[1],))
+        self.made[id(value)] = memory_of(value), scalar
+        return scalar
 
     def _ingredient(self, value: Any) -> Any:
         """An argument of what is computed from the state dict; constants of one entry are numbers."""
         if isinstance(value, Tensor) and value.numel() == 1 and self.watch.origin(value) is None:
             with self.watch.inside(silent=True):
                 return value.item()
-        return self._argument(value)
+        found = self._argument(value)
+        return self.made[id(value)][1] if isinstance(found, Computed) and id(value) in self.made else found
 
     def _cast(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A signal in another dtype; devices do not matter."""
@@ -299,8 +331,12 @@ class Recorder(TorchFunctionMode):
         if found is not None:
             return found
         if id(value) in self.made:
-            return self.made[id(value)][1]
+            made = self.made[id(value)][1]
+            return made if isinstance(made, Made) or made.value is not None else Computed(made.keys[0])
         key = self.watch.origin(value)
+        picked = None if key is None else self._picked(value)
+        if picked is not None:
+            return picked
         with self.watch.inside(silent=True):
             return Computed(key) if key is not None else value.detach().clone()
 
