@@ -16,12 +16,12 @@ from torch import Tensor
 
 from graphws.cli import one_line
 from graphws.cli.networks import guesses
+from graphws.cli.placement import Placement, numbered
 from graphws.types.architecture import Architecture
 from graphws.types.graph import LARGE, NetGraph
-from graphws.types.layouts import edges_of
 from graphws.zoo.importing import Reading, Stack
 
-__all__ = ["BulkReader"]
+__all__ = ["BulkReader", "Found", "reason_of"]
 
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 SEEN_BEFORE = 2  # files with one header that are converted one by one, before there is a template for it
@@ -38,25 +38,19 @@ class Template:
     """Where the bytes of files with one header go; made from one such file and its graph.
 
     Args:
-        architecture: The architecture of all networks with this header.
+        placement: Where the numbers go, the tensors that the graph holds laid end to end.
         size: Bytes behind the header.
         sources: dtype, first byte and last byte + 1 of each tensor that the graph holds.
         fixed: First byte of each tensor that the graph does not hold, and its bytes: the network's function may depend
             on them, so files that differ there are converted one by one. Counters of norms are none of them.
         notes: The notes of the first graph's remainder.
-        x, edge_attr: The first graph's features, whose constants all networks share.
-        node_source, edge_source: Each node's and edge's place in the tensors laid end to end; -1 for constants.
     """
 
-    architecture: Architecture
+    placement: Placement
     size: int
     sources: tuple[tuple[str, int, int], ...]
     fixed: tuple[tuple[int, bytes], ...]
     notes: tuple[str, ...]
-    x: Tensor
-    edge_attr: Tensor
-    node_source: Tensor
-    edge_source: Tensor
 
     def fits(self, body: bytes) -> bool:
         """Whether a file with this template's header differs from the first one in the graph's numbers alone."""
@@ -67,15 +61,7 @@ class Template:
         rows = torch.from_numpy(np.frombuffer(bytearray().join(files), np.uint8).reshape(len(files), self.size))
         aligned = (rows[:, a:b].clone(memory_format=torch.contiguous_format) for _, a, b in self.sources)
         parts = [part.view(DTYPES[dtype]).float() for part, (dtype, _, _) in zip(aligned, self.sources, strict=True)]
-        values = torch.cat(parts, 1)
-        return _placed(values, self.node_source, self.x), _placed(values, self.edge_source, self.edge_attr)
-
-
-def _placed(values: Tensor, source: Tensor, constants: Tensor) -> Tensor:
-    out = values[:, source.clamp(min=0)]
-    fixed = source < 0
-    out[:, fixed] = constants[fixed, 0]
-    return out.unsqueeze(-1)
+        return self.placement.fill(torch.cat(parts, 1))
 
 
 class BulkReader:
@@ -99,7 +85,7 @@ class BulkReader:
             names: The files' names.
             begin: Function that is called with a file's place among them before it is read.
         """
-        found = _Found()
+        found = Found()
         waiting: dict[bytes, list[tuple[int, bytes]]] = {}
         for row, name in enumerate(names):
             begin(row)
@@ -112,10 +98,9 @@ class BulkReader:
                 self._read_one(row, path, header, found)
         for header, files in waiting.items():
             self._read_alike(self._templates[header], files, names, found)
-        stacks = [_stacked(arch, parts) for arch, parts in found.pieces.items()]
-        return Reading(stacks, found.rejected, found.notes)
+        return found.reading()
 
-    def _read_one(self, row: int, path: Path, header: bytes, found: _Found) -> None:
+    def _read_one(self, row: int, path: Path, header: bytes, found: Found) -> None:
         """Convert one file; what goes wrong is its reason."""
         try:
             graph = self.convert(path)
@@ -127,7 +112,7 @@ class BulkReader:
             else:
                 raise ValueError("weights are too large for float32, which a zoo holds")
         except Exception as error:  # of any kind, as the file has it: one bad file ends no import
-            found.rejected[row] = _reason(error, path)
+            found.rejected[row] = reason_of(error, path)
             return
         if header and header not in self._templates and len(self._templates) < MAX_TEMPLATES:
             self._seen[header] = self._seen.get(header, 0) + 1
@@ -139,7 +124,7 @@ class BulkReader:
         template: Template | None,
         files: Sequence[tuple[int, bytes]],
         names: Sequence[str],
-        found: _Found,
+        found: Found,
     ) -> None:
         """Stack files with one header; those with NaN or infinite weights are converted for their reason."""
         if template is None:
@@ -151,23 +136,30 @@ class BulkReader:
         if kept:
             everything = len(kept) == len(rows)
             piece = (kept, x if everything else x[good], edge_attr if everything else edge_attr[good])
-            found.add(template.architecture, piece, template.notes)
+            found.add(template.placement.architecture, piece, template.notes)
         for row in sorted(set(rows) - set(kept)):
             self._read_one(row, self.folder / names[row], b"", found)
 
 
-class _Found:
+class Found:
     """What reading some files has found so far."""
 
     def __init__(self) -> None:
         self.pieces: dict[Architecture, list[Piece]] = {}
         self.rejected: dict[int, str] = {}
         self.notes: Counter[str] = Counter()
+        self.facts: dict[int, Mapping[str, str]] = {}
 
     def add(self, architecture: Architecture, piece: Piece, notes: Sequence[str]) -> None:
+        """Networks of one architecture: their rows, x and edge_attr; and what was assumed of each."""
         self.pieces.setdefault(architecture, []).append(piece)
         for note in notes:
             self.notes[note] += len(piece[0])
+
+    def reading(self) -> Reading:
+        """All of it."""
+        stacks = [_stacked(arch, parts) for arch, parts in self.pieces.items()]
+        return Reading(stacks, self.rejected, self.notes, self.facts)
 
 
 def _split_safetensors(path: Path, templates: Mapping[bytes, Template | None]) -> tuple[bytes, bytes]:
@@ -208,26 +200,17 @@ def _template(header: bytes, body: bytes, graph: NetGraph) -> Template | None:
         return None
     if arch.num_edges > LARGE or not all(key in entries and entries[key]["dtype"] in DTYPES for key in placed):
         return None
-    numbers: dict[str, Tensor] = {}
-    sources, start = [], 0
-    for key, spec in placed.items():
-        shape = torch.Size(spec.shape)
-        numbers[key] = torch.arange(start, start + shape.numel()).view(shape)
-        sources.append((entries[key]["dtype"], *entries[key]["data_offsets"]))
-        start += shape.numel()
-    nodes, edges = torch.full((arch.num_nodes,), -1), torch.full((arch.num_edges,), -1)
-    for spec in arch.tensors:
-        if spec.part == "bias":
-            nodes[arch.node_slices[spec.index]] = numbers[spec.key].reshape(-1)
-        elif spec.part == "weight":
-            edges[arch.edge_slices[spec.index]] = edges_of(spec, numbers[spec.key], arch)
-    if len(torch.cat([nodes, edges]).unique()) - bool((nodes < 0).any() or (edges < 0).any()) != start:
+    numbers = numbered({key: spec.shape for key, spec in placed.items()})
+    placement = Placement.of(graph, numbers)
+    sources = tuple((entries[key]["dtype"], *entries[key]["data_offsets"]) for key in placed)
+    nodes, edges = placement.node_source, placement.edge_source
+    given, constant = torch.cat([nodes, edges]).unique(), bool((nodes < 0).any() or (edges < 0).any())
+    if len(given) - constant != sum(map(torch.numel, numbers.values())):
         return None  # names of one tensor, which each file must give alike
-    x, edge_attr = graph.x.float(), graph.edge_attr.float()
-    fixed, notes = _fixed(entries, placed, body), tuple(graph.remainder.notes)
-    template = Template(arch, len(body), tuple(sources), fixed, notes, x, edge_attr, nodes, edges)
+    template = Template(placement, len(body), sources, _fixed(entries, placed, body), tuple(graph.remainder.notes))
     again = template.fill([body])
-    return template if torch.equal(again[0][0], x) and torch.equal(again[1][0], edge_attr) else None
+    same = torch.equal(again[0][0], placement.x) and torch.equal(again[1][0], placement.edge_attr)
+    return template if same else None
 
 
 def _read_by_value(graph: NetGraph, placed: Iterable[str]) -> bool:
@@ -259,7 +242,7 @@ def _stacked(architecture: Architecture, parts: Sequence[Piece]) -> Stack:
     return Stack(architecture, [rows[i] for i in order], x, edge_attr)
 
 
-def _reason(error: Exception, path: Path) -> str:
+def reason_of(error: Exception, path: Path) -> str:
     """An error in one line, without the path that the list says already."""
     text = one_line(error).removeprefix(f"{path}: ").removeprefix(f"{path} ")
     if isinstance(error, MemoryError) or NO_MEMORY in text:

@@ -11,7 +11,7 @@ import signal
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from types import TracebackType
@@ -131,6 +131,7 @@ class IsolatedReader:
         pieces: dict[Architecture, list[tuple[Sequence[int], Any, Any]]] = {}
         rejected: dict[int, str] = {}
         notes: Counter[str] = Counter()
+        facts: dict[int, Mapping[str, str]] = {}
         for start in range(0, len(names), BATCH):
             rows = list(range(start, min(start + BATCH, len(names))))
             while rows:
@@ -140,11 +141,12 @@ class IsolatedReader:
                         own = [rows[i] for i in stack.rows]
                         pieces.setdefault(stack.architecture, []).append((own, stack.x, stack.edge_attr))
                     rejected |= {rows[i]: reason for i, reason in reading.rejected.items()}
+                    facts |= {rows[i]: own for i, own in reading.facts.items()}
                     notes.update(reading.notes)
                     break
                 row, reason = reading
                 rejected[rows.pop(row)] = reason
-        return Reading([_joined(arch, parts) for arch, parts in pieces.items()], rejected, notes)
+        return Reading([_joined(arch, parts) for arch, parts in pieces.items()], rejected, notes, facts)
 
     def _read(self, names: Sequence[str]) -> Reading | tuple[int, str]:
         """What became of some files; or which of them ended the process, and how."""
@@ -166,7 +168,7 @@ class IsolatedReader:
 
         from graphws.zoo.importing import Reading, Stack
 
-        found, rejected, notes, new = connection.recv()
+        found, rejected, notes, facts, new = connection.recv()
         self._architectures += new
         stacks = []
         for index, rows in found:
@@ -176,7 +178,7 @@ class IsolatedReader:
                 if values.numel():
                     connection.recv_bytes_into(values.view(-1).numpy())
             stacks.append(Stack(arch, rows, x, edge_attr))
-        return Reading(stacks, rejected, notes)
+        return Reading(stacks, rejected, notes, facts)
 
     def _start(self) -> Connection:
         self._connection, theirs = self._context.Pipe()
@@ -263,7 +265,8 @@ def _send(connection: Connection, reading: Reading, known: dict[Architecture, in
     new = [stack.architecture for stack in reading.stacks if stack.architecture not in known]
     known.update({arch: len(known) + i for i, arch in enumerate(new)})
     found = [(known[stack.architecture], list(stack.rows)) for stack in reading.stacks]
-    connection.send((found, dict(reading.rejected), dict(reading.notes), new))
+    facts = {row: dict(own) for row, own in reading.facts.items()}
+    connection.send((found, dict(reading.rejected), dict(reading.notes), facts, new))
     for stack in reading.stacks:
         for values in (stack.x, stack.edge_attr):
             if values.numel():

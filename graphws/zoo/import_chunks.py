@@ -32,7 +32,8 @@ def write_chunk(folder: Path, index: int, part: range, reading: Reading) -> dict
         write_tensors(folder / file, {"x": stack.x, "edge_attr": stack.edge_attr})
         shards.append({"file": file, "architecture": key, "rows": [part[row] for row in stack.rows]})
     rejected = {str(part[row]): reason for row, reason in reading.rejected.items()}
-    note = {"shards": shards, "rejected": rejected, "notes": dict(reading.notes)}
+    note: dict[str, Any] = {"shards": shards, "rejected": rejected, "notes": dict(reading.notes)}
+    note["facts"] = {str(part[row]): dict(facts) for row, facts in reading.facts.items()}
     write_text(_note_file(folder, index), json.dumps(note))
     return note
 
@@ -41,7 +42,7 @@ def finished_note(folder: Path, index: int) -> dict[str, Any] | None:
     """The note of a chunk whose files are all there and readable."""
     try:
         note: dict[str, Any] = json.loads(_note_file(folder, index).read_text(encoding="utf-8"))
-        if not isinstance(note["notes"], dict):
+        if not isinstance(note["notes"], dict) or not isinstance(note["facts"], dict):
             return None
         for shard in note["shards"]:
             with safe_open(folder / shard["file"], framework="pt") as file:

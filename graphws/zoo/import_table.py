@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from graphws.zoo.manifest import shown
 from graphws.zoo.splitting import SplitRule
 
 if TYPE_CHECKING:
@@ -14,18 +15,26 @@ if TYPE_CHECKING:
 
 __all__ = ["make_table"]
 
+LONGEST_WHOLE = 18  # digits of a whole number of 64 bits
 LONGEST_NUMBER = 100  # digits of a class that is ordered by its value
 
 
 def make_table(
-    chosen: Sequence[Candidate], members: Sequence[int], rule: SplitRule
+    chosen: Sequence[Candidate], members: Sequence[int], rule: SplitRule, classes: Sequence[str] = ()
 ) -> tuple[pa.Table, dict[str, Any] | None]:
     """One row a network (id, label, split, path, architecture, and what is known of it) and the manifest's labels.
 
-    Classes stand in the order of their names, numbers by value. A column whose entries are all numbers holds numbers.
+    Classes stand in the given order, or in that of their names, numbers by value. A column whose entries are all
+    numbers holds numbers.
+
+    Raises:
+        ValueError: If a label is none of the given classes.
     """
     names = [candidate.label for candidate in chosen]
-    classes = _ordered({name for name in names if name is not None})
+    found = {name for name in names if name is not None}
+    if classes and (unknown := found - set(classes)):
+        raise ValueError(f"label {shown(sorted(unknown)[0])!r} is none of the classes {shown(', '.join(classes))}")
+    classes = list(classes) if classes and found else _ordered(found)
     place = {name: i for i, name in enumerate(classes)}
     columns: dict[str, Any] = {
         "id": pa.array(range(len(chosen)), pa.int64()),
@@ -34,8 +43,8 @@ def make_table(
         "path": pa.array([candidate.name for candidate in chosen]),
         "architecture": pa.array(members, pa.int64()),
     }
-    for name in chosen[0].columns:
-        columns[name] = _column([candidate.columns[name] for candidate in chosen])
+    for name in dict.fromkeys(name for candidate in chosen for name in candidate.columns):
+        columns[name] = _column([candidate.columns.get(name) for candidate in chosen])
     columns["split"] = pa.array(rule.draw(pa.table(columns), [candidate.split for candidate in chosen]), pa.string())
     return pa.table(columns), {"name": "label", "classes": classes} if classes else None
 
@@ -48,8 +57,12 @@ def _is_whole(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER
 
 
-def _column(values: Sequence[str]) -> pa.Array:
+def _column(values: Sequence[str | None]) -> pa.Array:
+    """Whole numbers, numbers or texts, as all entries are; empty ones are missing."""
+    known = [value or None for value in values]
+    if all(value is None or (_is_whole(value) and len(value) < LONGEST_WHOLE) for value in known) and any(known):
+        return pa.array([None if value is None else int(value) for value in known], pa.int64())
     try:
-        return pa.array([float(value) if value else None for value in values], pa.float64())
+        return pa.array([None if value is None else float(value) for value in known], pa.float64())
     except ValueError:
-        return pa.array(list(values))
+        return pa.array(list(values), pa.string())

@@ -8,7 +8,7 @@ import io
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from graphws.atomic import write_text
 from graphws.types.architecture import Architecture
+from graphws.zoo.drawn_images import IMAGE, DrawnImages
 from graphws.zoo.import_chunks import architecture_file, finished_note, total_notes, write_chunk
 from graphws.zoo.import_table import make_table
 from graphws.zoo.manifest import MANIFEST, UNFINISHED, read_manifest
@@ -75,11 +76,14 @@ class Reading:
         stacks: Those that are networks.
         rejected: Why the others are none, by their place.
         notes: What was assumed or left out when the networks were read, and of how many of them.
+        facts: What the files themselves say of networks, by their place: columns of the zoo's table; ``label`` among
+            them is the name of the class.
     """
 
     stacks: Sequence[Stack]
     rejected: Mapping[int, str]
     notes: Mapping[str, int] = field(default_factory=dict)
+    facts: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,8 @@ class ImportSettings:
         split: How the networks are divided into train, val and test.
         chunk: Number of candidates read, and written as shards, at a time.
         command: The command that finishes the import after a kill.
+        convention: Convention of the networks' inputs and outputs.
+        classes: Names of the labels 0, 1, ..; the classes that are found, in their order, where none are given.
 
     Raises:
         ValueError: If the chunk is not positive.
@@ -100,6 +106,8 @@ class ImportSettings:
     split: SplitRule = field(default_factory=SplitRule)
     chunk: int = 1000
     command: str = "the command that began it"
+    convention: str = "custom"
+    classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.chunk < 1:
@@ -132,6 +140,7 @@ def import_networks(
     settings: ImportSettings,
     *,
     refused: Mapping[str, str] | None = None,
+    drawn: DrawnImages | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Imported:
     """Read the candidates chunk by chunk and write those that are networks as a zoo; go on with an unfinished one.
@@ -144,6 +153,7 @@ def import_networks(
         read: Function from the names of some candidates to their networks.
         settings: The import's settings.
         refused: Names of files that are left out already, with the reason.
+        drawn: The images that the networks draw, where they are known.
         progress: Function called after each chunk with the number of its files and of those rejected.
 
     Raises:
@@ -152,6 +162,7 @@ def import_networks(
     """
     folder, refused = Path(path), dict(refused or {})
     parameters = {**settings.provenance, **settings.split.parameters, "chunk": settings.chunk}
+    parameters |= {} if drawn is None else {"images": drawn.described}
     parameters["files"] = {"count": len(candidates), "refused": len(refused), "sha256": _digest(candidates, refused)}
     if candidates and (settings.split.stratify or settings.split.group_by):  # what the end would refuse
         make_table(candidates, [0] * len(candidates), settings.split)
@@ -159,10 +170,19 @@ def import_networks(
     with making(folder, parameters, settings.command) as finished:
         if finished:
             return _known(folder, len(candidates), len(refused))
-        notes, resumed = _read_chunks(folder, candidates, read, settings, progress)
+
+        def read_part(part: range) -> Reading:
+            own = [candidates[row] for row in part]
+            reading = read([candidate.name for candidate in own])
+            return reading if drawn is None else drawn.compared(reading, own)
+
+        parts = _chunks(candidates, settings.chunk)
+        notes, resumed = _read_chunks(folder, parts, read_part, progress)
         for note in notes:
             refused |= {candidates[int(row)].name: reason for row, reason in note["rejected"].items()}
-        return _finish(folder, candidates, notes, refused, settings, parameters, resumed, existed)
+        if not any(note["shards"] for note in notes):
+            _refuse_nothing(folder, refused, existed)
+        return _finish(folder, candidates, notes, refused, settings, parameters, resumed, drawn)
 
 
 def _known(folder: Path, candidates: int, refused: int) -> Imported:
@@ -174,17 +194,16 @@ def _known(folder: Path, candidates: int, refused: int) -> Imported:
 
 def _read_chunks(
     folder: Path,
-    candidates: Sequence[Candidate],
-    read: Callable[[Sequence[str]], Reading],
-    settings: ImportSettings,
+    parts: Sequence[range],
+    read: Callable[[range], Reading],
     progress: Callable[[int, int], None] | None,
 ) -> tuple[list[dict[str, Any]], int]:
     """The notes of all chunks, those that are not there made by reading; and how many files were read before."""
     resumed, notes = 0, []
-    for index, part in enumerate(_chunks(candidates, settings.chunk)):
+    for index, part in enumerate(parts):
         note = finished_note(folder, index)
         if note is None:
-            note = write_chunk(folder, index, part, read([candidates[row].name for row in part]))
+            note = write_chunk(folder, index, part, read(part))
         else:
             resumed += len(part)
         notes.append(note)
@@ -204,6 +223,21 @@ def _chunks(candidates: Sequence[Candidate], limit: int) -> list[range]:
     return [*parts, range(start, len(candidates))] if candidates else []
 
 
+def _refuse_nothing(folder: Path, refused: Mapping[str, str], existed: bool) -> None:
+    """Take an import away that came to nothing, and say why.
+
+    Raises:
+        ValueError: Always.
+    """
+    _remove(folder, existed)
+    name, reason = next(iter(sorted(refused.items())), ("", ""))
+    raise ValueError(
+        f"none of {len(refused):,} file(s) is a network; the first, {name}: {reason}"
+        if refused
+        else "there is no file to import"
+    )
+
+
 def _finish(
     folder: Path,
     candidates: Sequence[Candidate],
@@ -212,29 +246,35 @@ def _finish(
     settings: ImportSettings,
     parameters: Mapping[str, Any],
     resumed: int,
-    existed: bool,
+    drawn: DrawnImages | None,
 ) -> Imported:
     shards = [shard for note in notes for shard in note["shards"]]
-    if not shards:
-        _remove(folder, existed)
-        name, reason = next(iter(sorted(refused.items())), ("", ""))
-        raise ValueError(
-            f"none of {len(refused):,} file(s) is a network; the first, {name}: {reason}"
-            if refused
-            else "there is no file to import"
-        )
     keys = list(dict.fromkeys(shard["architecture"] for shard in shards))
     architectures = [Architecture.from_json(architecture_file(folder, key).read_text(encoding="utf-8")) for key in keys]
     entries = [(shard["file"], len(shard["rows"]), keys.index(shard["architecture"])) for shard in shards]
     members = [index for _, count, index in entries for _ in range(count)]
-    chosen = [candidates[row] for shard in shards for row in shard["rows"]]
-    table, labels = make_table(chosen, members, settings.split)
+    facts = {row: own for note in notes for row, own in note["facts"].items()}
+    chosen = [_told(candidates[row], facts.get(str(row), {})) for shard in shards for row in shard["rows"]]
+    table, labels = make_table(chosen, members, settings.split, settings.classes)
+    images: Sequence[tuple[str, int]] = ()
+    if drawn is not None:
+        images = drawn.write(folder, [count for _, count, _ in entries], table[IMAGE].to_pylist())
     _write_rejected(folder, refused)
     said = total_notes(notes)
-    fields: dict[str, Any] = {"labels": labels, "convention": "custom", "provenance": dict(parameters), "notes": said}
-    finish_any_zoo(folder, architectures, entries, table, **fields)
+    fields: dict[str, Any] = {"labels": labels, "convention": settings.convention}
+    finish_any_zoo(
+        folder, architectures, entries, table, images=images, **fields, provenance=dict(parameters), notes=said
+    )
     shutil.rmtree(folder / UNFINISHED)
     return Imported(len(chosen), len(refused), len(architectures), resumed, said)
+
+
+def _told(candidate: Candidate, facts: Mapping[str, str]) -> Candidate:
+    """A candidate and what its file says of it."""
+    if not facts:
+        return candidate
+    columns = {**candidate.columns, **facts}
+    return replace(candidate, label=columns.pop("label", candidate.label), columns=columns)
 
 
 def _write_rejected(folder: Path, refused: Mapping[str, str]) -> None:
@@ -259,5 +299,10 @@ def _remove(folder: Path, existed: bool) -> None:
 
 
 def _digest(candidates: Sequence[Candidate], refused: Mapping[str, str]) -> str:
-    known = [[c.name, c.size, c.modified, c.label, c.split, dict(c.columns)] for c in candidates]
-    return hashlib.sha256(json.dumps([known, sorted(refused)]).encode()).hexdigest()
+    """sha256 of the JSON list of both, made piece by piece: there may be a million candidates."""
+    digest = hashlib.sha256(b"[[")
+    for i, c in enumerate(candidates):
+        known = [c.name, c.size, c.modified, c.label, c.split, dict(c.columns)]
+        digest.update(((", " if i else "") + json.dumps(known)).encode())
+    digest.update(f"], {json.dumps(sorted(refused))}]".encode())
+    return digest.hexdigest()
