@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # the command line starts without torch
     from graphws.zoo.splitting import SplitRule
 
-__all__ = ["add_split_options", "split_rule"]
+__all__ = ["SHARES", "add_split_options", "split_rule"]
+
+SHARES = (0.8, 0.1, 0.1)
 
 
 def add_split_options(parser: argparse.ArgumentParser, *, shares: str = "--split", seed: str = "the splits") -> None:
@@ -23,9 +25,9 @@ def add_split_options(parser: argparse.ArgumentParser, *, shares: str = "--split
         shares,
         dest="split",
         type=_shares,
-        default="0.8,0.1,0.1",
         metavar="SHARES",
-        help="shares of the networks in the training, validation and test split (default 0.8,0.1,0.1)",
+        help="shares of the networks in the training, validation and test split (default 0.8,0.1,0.1, or the published "
+        "splits of a public data set)",
     )
     parser.add_argument(
         "--stratify",
@@ -49,7 +51,7 @@ def split_rule(arguments: argparse.Namespace) -> SplitRule:
     """
     from graphws.zoo.splitting import SplitRule
 
-    return SplitRule(arguments.split, arguments.seed, arguments.stratify, arguments.group_by)
+    return SplitRule(arguments.split or SHARES, arguments.seed, arguments.stratify, arguments.group_by)
 
 
 def _shares(text: str) -> tuple[float, ...]:

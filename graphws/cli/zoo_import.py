@@ -7,13 +7,17 @@ import shlex
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graphws.cli.candidates import find_candidates
 from graphws.cli.isolation import add_limit_options
 from graphws.cli.networks import ASSUMED, Converter, add_network_options
 from graphws.cli.progress import Progress
 from graphws.cli.split_options import add_split_options, split_rule
+from graphws.cli.zoo_formats import FORMAT_OPTIONS, ImportSource, add_format_options, format_of, open_format
+
+if TYPE_CHECKING:  # the command line starts without torch
+    from graphws.zoo.importing import ImportSettings
 
 __all__ = ["note_lines", "register_import", "run_import"]
 
@@ -28,7 +32,7 @@ def register_import(actions: Any) -> None:
         description="Read every checkpoint of a folder and write those that are networks as a zoo; the others are "
         "listed in rejected.csv, with the reason. Killed, the same command goes on where it stopped.",
     )
-    parser.add_argument("folder", metavar="DIR", type=Path, help="folder of checkpoints")
+    parser.add_argument("folder", metavar="DIR", type=Path, help="folder of checkpoints, or of a public data set")
     parser.add_argument("--out", metavar="ZOO", type=Path, required=True, help="folder of the zoo to write")
     parser.add_argument(
         "--pattern", default="**/*", help="glob pattern of the files in DIR to read (default: all files)"
@@ -40,6 +44,7 @@ def register_import(actions: Any) -> None:
         "path (from DIR on), and label, split or any others, which are kept",
     )
     add_split_options(parser)
+    add_format_options(parser)
     parser.add_argument(
         "--chunk", type=int, default=1000, help="number of files read, and written, at a time (default 1000)"
     )
@@ -54,28 +59,41 @@ def register_import(actions: Any) -> None:
 
 
 def run_import(arguments: argparse.Namespace) -> int:
-    """Import with a progress bar; the closing line says what the zoo holds, what was left out, and how fast it went."""
+    """Import a folder of any networks, or a public data set by its layout."""
+    name = format_of(arguments)
+    if name is not None:
+        return import_networks_of(arguments, *open_format(name, arguments))
     from graphws.cli.bulk import BulkReader
-    from graphws.cli.isolation import IsolatedReader, Limits
     from graphws.cli.labels import read_labels
-    from graphws.zoo.importing import ImportSettings, import_networks
+    from graphws.zoo.importing import ImportSettings
 
-    began = time.perf_counter()
     labels = read_labels(arguments.label_from)
     convert = Converter.of(arguments)
     rule, command = split_rule(arguments), _command(arguments, convert)
     settings = ImportSettings(_provenance(arguments, convert), rule, arguments.chunk, command)
     candidates, refused = find_candidates(arguments.folder, arguments.pattern, labels, arguments.out)
-    read, limits = BulkReader(arguments.folder, convert, strict=arguments.strict), Limits.of(arguments)
-    with Progress("reading", len(candidates), "files") as progress, IsolatedReader(read, limits) as reader:
-        rejected = 0
+    read = BulkReader(arguments.folder, convert, strict=arguments.strict)
+    return import_networks_of(arguments, ImportSource(candidates, read, refused), settings)
+
+
+def import_networks_of(arguments: argparse.Namespace, source: ImportSource, settings: ImportSettings) -> int:
+    """Import with a progress bar; the closing line says what the zoo holds, what was left out, and how fast it went."""
+    from graphws.cli.isolation import IsolatedReader, Limits
+    from graphws.zoo.importing import import_networks
+
+    began, candidates, rejected = time.perf_counter(), source.candidates, 0
+    reading = IsolatedReader(source.read, Limits.of(arguments))
+    with Progress("reading", len(candidates), "networks") as progress, reading as reader:
 
         def advance(files: int, more: int) -> None:
             nonlocal rejected
             rejected += more
             progress.advance(files, f"{rejected:,} left out")
 
-        done = import_networks(arguments.out, candidates, reader, settings, refused=refused, progress=advance)
+        refused, drawn = source.refused, source.drawn
+        done = import_networks(
+            arguments.out, candidates, reader, settings, refused=refused, drawn=drawn, progress=advance
+        )
     seconds = time.perf_counter() - began
     if done.resumed == len(candidates):
         print(f"{arguments.out}: {done.networks:,} networks, imported before; nothing to do")
@@ -124,7 +142,7 @@ def _command(arguments: argparse.Namespace, convert: Converter) -> str:
     """The command line that goes on with this import."""
     words = ["graphws", "zoo", "import", str(arguments.folder)]
     names = ("out", "pattern", "label_from", "split", "seed", "stratify", "group_by", "chunk", *convert.options)
-    for name in (*names, "strict", "time_limit", "memory_limit"):
+    for name in (*names, *FORMAT_OPTIONS, "strict", "time_limit", "memory_limit"):
         value = getattr(arguments, name)
         if value is True:
             words.append(f"--{name.replace('_', '-')}")

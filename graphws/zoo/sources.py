@@ -13,10 +13,11 @@ from torch import Tensor
 from graphws.zoo.idx import read_mnist
 from graphws.zoo.npz import read_npz
 
-__all__ = ["ImageSet", "load_images", "split_images"]
+__all__ = ["ImageSet", "load_images", "picture_files", "split_images"]
 
 FORMATS = ("PNG", "JPEG")  # whatever a name says: other decoders start programs
 SUFFIXES = (".png", ".jpg", ".jpeg")
+IDX_SETS = ("mnist", "fashion-mnist")  # in the same four files
 MNIST_SPLIT = (55, 5, 10)
 SPLIT = (70, 15, 15)
 MOST_CLASSES = 100_000  # each has a name in the manifest
@@ -54,10 +55,10 @@ def load_images(source: str, root: str | Path | None = None) -> ImageSet:
     """Load an image set.
 
     Args:
-        source: ``digits``, ``mnist``, or a path: FILE.npz with ``images`` ([n, H, W] or [n, H, W, C], uint8 or floating
-            in [0, 1]) and optional ``labels`` (integers from 0), or a folder of PNG or JPG files, its sub-folders
-            being classes.
-        root: Folder of MNIST's files.
+        source: ``digits``, ``mnist``, ``fashion-mnist``, or a path: FILE.npz with ``images`` ([n, H, W] or
+            [n, H, W, C], uint8 or floating in [0, 1]) and optional ``labels`` (integers from 0), or a folder of PNG or
+            JPG files, its sub-folders being classes.
+        root: Folder of the IDX files of MNIST or Fashion-MNIST.
 
     Raises:
         ValueError: If the source is unknown, empty or malformed.
@@ -65,20 +66,20 @@ def load_images(source: str, root: str | Path | None = None) -> ImageSet:
     """
     if source == "digits":
         return _digits()
-    if source == "mnist":
+    if source in IDX_SETS:
         if root is None:
-            raise ValueError(
-                "--images mnist needs --root DIR, the folder of its IDX files; graphws data mnist --root DIR "
-                "fetches them"
-            )
+            fetch = "; graphws data mnist --root DIR fetches them" if source == "mnist" else ""
+            raise ValueError(f"--images {source} needs --root DIR, the folder of its IDX files{fetch}")
         images, labels, training = read_mnist(root)
-        return ImageSet("mnist", images.unsqueeze(-1), labels, tuple(map(str, range(10))), training)
+        return ImageSet(source, images.unsqueeze(-1), labels, tuple(map(str, range(10))), training)
     path = Path(source)
     if path.is_dir():
         return _folder(path)
     if path.suffix == ".npz":
         return _npz(path)
-    raise ValueError(f"unknown images {source!r}; known: digits, mnist, FILE.npz, or a folder of PNG or JPG files")
+    raise ValueError(
+        f"unknown images {source!r}; known: digits, {', '.join(IDX_SETS)}, FILE.npz, or a folder of PNG or JPG files"
+    )
 
 
 def split_images(images: ImageSet, count: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -158,6 +159,20 @@ def _pixels(array: np.ndarray, where: str) -> Tensor:
 
 
 def _folder(path: Path) -> ImageSet:
+    files, groups = picture_files(path)
+    images = _decode(files)
+    if not groups:
+        return ImageSet(path.name, images)
+    labels = torch.tensor([label for label, group in enumerate(groups.values()) for _ in group])
+    return ImageSet(path.name, images, labels, tuple(groups))
+
+
+def picture_files(path: Path) -> tuple[list[Path], dict[str, list[Path]]]:
+    """The pictures of a folder in the order of their names, and those of each class where its sub-folders are classes.
+
+    Raises:
+        ValueError: If there is none, or some are beside sub-folders of others.
+    """
     top = _pictures(path)
     groups = {sub.name: _pictures(sub) for sub in sorted(path.iterdir()) if sub.is_dir() and _pictures(sub)}
     if not top and not groups:
@@ -167,12 +182,7 @@ def _folder(path: Path) -> ImageSet:
             f"{path}: {len(top)} pictures beside {len(groups)} sub-folders of pictures; sub-folders are classes, so "
             "expected pictures in one of the two places"
         )
-    files = top or [file for group in groups.values() for file in group]
-    images = _decode(files)
-    if top:
-        return ImageSet(path.name, images)
-    labels = torch.tensor([label for label, group in enumerate(groups.values()) for _ in group])
-    return ImageSet(path.name, images, labels, tuple(groups))
+    return top or [file for group in groups.values() for file in group], groups
 
 
 def _pictures(folder: Path) -> list[Path]:
