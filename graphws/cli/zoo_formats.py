@@ -166,9 +166,7 @@ def open_format(name: str, arguments: argparse.Namespace) -> tuple[ImportSource,
     shares = arguments.split or splits.shares or SHARES
     rule = SplitRule(shares, arguments.seed, arguments.stratify, arguments.group_by or splits.group_by)
     provenance = {**_provenance(name, layout, arguments), "split_protocol": splits.protocol}
-    settings = ImportSettings(
-        provenance, rule, arguments.chunk, _command(arguments), layout.convention, layout.classes
-    )
+    settings = ImportSettings(provenance, rule, arguments.chunk, _command(arguments), layout.convention, layout.classes)
     return ImportSource(layout.candidates, layout.read, layout.refused, drawn), settings
 
 
@@ -208,7 +206,18 @@ def _provenance(name: str, layout: Layout, arguments: argparse.Namespace) -> dic
 def _command(arguments: argparse.Namespace) -> str:
     """The command line that goes on with this import."""
     words = ["graphws", "zoo", "import", str(arguments.folder)]
-    for name in (*FORMAT_OPTIONS, "module", "out", "split", "seed", "stratify", "group_by", "chunk", "time_limit", "memory_limit"):
+    for name in (
+        *FORMAT_OPTIONS,
+        "module",
+        "out",
+        "split",
+        "seed",
+        "stratify",
+        "group_by",
+        "chunk",
+        "time_limit",
+        "memory_limit",
+    ):
         value = getattr(arguments, name)
         if value is True:
             words.append(f"--{name.replace('_', '-')}")

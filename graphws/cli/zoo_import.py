@@ -65,13 +65,14 @@ def run_import(arguments: argparse.Namespace) -> int:
         return import_networks_of(arguments, *open_format(name, arguments))
     from graphws.cli.bulk import BulkReader
     from graphws.cli.labels import read_labels
-    from graphws.zoo.importing import ImportSettings
+    from graphws.zoo.importing import ImportSettings, check_rule
 
     labels = read_labels(arguments.label_from)
     convert = Converter.of(arguments)
     rule, command = split_rule(arguments), _command(arguments, convert)
     settings = ImportSettings(_provenance(arguments, convert), rule, arguments.chunk, command)
     candidates, refused = find_candidates(arguments.folder, arguments.pattern, labels, arguments.out)
+    check_rule(candidates, rule)
     read = BulkReader(arguments.folder, convert, strict=arguments.strict)
     return import_networks_of(arguments, ImportSource(candidates, read, refused), settings)
 

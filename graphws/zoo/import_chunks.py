@@ -1,8 +1,10 @@
-"""The files of one chunk of an import, and the note that says the chunk is finished."""
+"""The files of an import: a chunk's, the note that says the chunk is finished, and the list of what was left out."""
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,7 +19,9 @@ from graphws.zoo.manifest import UNFINISHED
 if TYPE_CHECKING:
     from graphws.zoo.importing import Reading
 
-__all__ = ["architecture_file", "finished_note", "total_notes", "write_chunk"]
+__all__ = ["architecture_file", "finished_note", "total_notes", "write_chunk", "write_rejected"]
+
+REJECTED = "rejected.csv"
 
 
 def write_chunk(folder: Path, index: int, part: range, reading: Reading) -> dict[str, Any]:
@@ -60,6 +64,18 @@ def total_notes(notes: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     for note in notes:
         total.update(note["notes"])
     return dict(sorted(total.items(), key=lambda entry: (-entry[1], entry[0])))
+
+
+def write_rejected(folder: Path, refused: Mapping[str, str]) -> None:
+    """List the files that are no network, in the order of their names; no file where there is none."""
+    if not refused:
+        (folder / REJECTED).unlink(missing_ok=True)
+        return
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("path", "reason"))
+    writer.writerows(sorted(refused.items()))
+    write_text(folder / REJECTED, text.getvalue())
 
 
 def architecture_file(folder: Path, key: str) -> Path:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -14,19 +12,17 @@ from typing import Any
 
 from torch import Tensor
 
-from graphws.atomic import write_text
 from graphws.types.architecture import Architecture
 from graphws.zoo.drawn_images import IMAGE, DrawnImages
-from graphws.zoo.import_chunks import architecture_file, finished_note, total_notes, write_chunk
+from graphws.zoo.import_chunks import architecture_file, finished_note, total_notes, write_chunk, write_rejected
 from graphws.zoo.import_table import make_table
 from graphws.zoo.manifest import MANIFEST, UNFINISHED, read_manifest
 from graphws.zoo.resuming import making
 from graphws.zoo.splitting import SplitRule
 from graphws.zoo.writing import finish_any_zoo
 
-__all__ = ["Candidate", "ImportSettings", "Imported", "Reading", "Stack", "import_networks"]
+__all__ = ["Candidate", "ImportSettings", "Imported", "Reading", "Stack", "check_rule", "import_networks"]
 
-REJECTED = "rejected.csv"
 CHUNK_BYTES = 256_000_000  # of files read, and of their networks held, at a time
 
 
@@ -133,6 +129,16 @@ class Imported:
     notes: Mapping[str, int]
 
 
+def check_rule(candidates: Sequence[Candidate], rule: SplitRule) -> None:
+    """Refuse a division, before anything is read, that the end of an import would refuse.
+
+    Raises:
+        ValueError: If the candidates can't be divided so, were all of them networks.
+    """
+    if candidates and (rule.stratify or rule.group_by):
+        make_table(candidates, [0] * len(candidates), rule)
+
+
 def import_networks(
     path: str | Path,
     candidates: Sequence[Candidate],
@@ -164,8 +170,6 @@ def import_networks(
     parameters = {**settings.provenance, **settings.split.parameters, "chunk": settings.chunk}
     parameters |= {} if drawn is None else {"images": drawn.described}
     parameters["files"] = {"count": len(candidates), "refused": len(refused), "sha256": _digest(candidates, refused)}
-    if candidates and (settings.split.stratify or settings.split.group_by):  # what the end would refuse
-        make_table(candidates, [0] * len(candidates), settings.split)
     existed = folder.exists()
     with making(folder, parameters, settings.command) as finished:
         if finished:
@@ -259,7 +263,7 @@ def _finish(
     images: Sequence[tuple[str, int]] = ()
     if drawn is not None:
         images = drawn.write(folder, [count for _, count, _ in entries], table[IMAGE].to_pylist())
-    _write_rejected(folder, refused)
+    write_rejected(folder, refused)
     said = total_notes(notes)
     fields: dict[str, Any] = {"labels": labels, "convention": settings.convention}
     finish_any_zoo(
@@ -275,18 +279,6 @@ def _told(candidate: Candidate, facts: Mapping[str, str]) -> Candidate:
         return candidate
     columns = {**candidate.columns, **facts}
     return replace(candidate, label=columns.pop("label", candidate.label), columns=columns)
-
-
-def _write_rejected(folder: Path, refused: Mapping[str, str]) -> None:
-    """List the files that are no network, in the order of their names; no file where there is none."""
-    if not refused:
-        (folder / REJECTED).unlink(missing_ok=True)
-        return
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("path", "reason"))
-    writer.writerows(sorted(refused.items()))
-    write_text(folder / REJECTED, text.getvalue())
 
 
 def _remove(folder: Path, existed: bool) -> None:

@@ -154,7 +154,7 @@ def _by_groups(
             missing[name][stratum] -= number
         empty.discard(name)
         settled[group] = name
-    if empty:
+    if empty and waiting:
         raise ValueError(
             f"{len(settled)} group(s) of networks that stay together can't fill the splits: none is left for "
             f"{' and '.join(sorted(empty, key=SPLITS.index))}"

@@ -72,7 +72,7 @@ def _splits(published: PathSplits | None, options: Options) -> Splits:
         f"the folders' names: testing is test; {VALIDATION:,} of {TRAINING:,} training networks are drawn for val "
         "with the seed (DWSNets draws them without one)"
     )
-    return Splits(protocol, "image", (1 - share, share, 0.0))
+    return Splits(protocol, None, (1 - share, share, 0.0))
 
 
 def _candidate(
