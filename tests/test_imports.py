@@ -38,7 +38,7 @@ RANKS = {
 }
 CORE = RANKS["graphws"]
 NOT_FOR_MODELS = {"lightning", "jsonargparse", "yaml", "safetensors", "pyarrow", "matplotlib", "rich", "torchmetrics"}
-USES_CONVERSIONS = {"graphws.cli", "experiments"}
+USES_CONVERSIONS = {"graphws", "graphws.cli", "experiments"}  # graphws itself is the facade
 
 
 def part_of(module: str) -> str | None:

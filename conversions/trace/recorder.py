@@ -68,9 +68,7 @@ class Recorder(TorchFunctionMode):
         self.failed: str | None = None  # where in the module an error came up
         self.inside_leaf = False
         self.expected: set[Expression] = set()
-        self.made: dict[
-            int, tuple[int, Made | Scalar]
-        ] = {}  # memory, what is computed from the state, by id
+        self.made: dict[int, tuple[int, Made | Scalar]] = {}  # memory, what is computed from the state, by id
         self.tensors = StateTensors(state, self.watch)
 
     def record(self, call: Arguments, count: int) -> Recording:

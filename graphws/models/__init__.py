@@ -1,5 +1,7 @@
 """Weight-space networks, one architecture a file."""
 
+from torch import nn
+
 from graphws.models.aligned import Aligned
 from graphws.models.colour_features import ColourFeatures
 from graphws.models.common import num_parameters, width_for_budget
@@ -42,6 +44,14 @@ __all__ = [
     "ScaleGMN",
     "StatNN",
     "cost",
+    "list_models",
     "num_parameters",
     "width_for_budget",
 ]
+
+
+def list_models() -> list[str]:
+    """The names of the models in :mod:`graphws.models`, of which ``Invariant`` and others wrap one."""
+    return sorted(
+        name for name in __all__ if isinstance(globals()[name], type) and issubclass(globals()[name], nn.Module)
+    )

@@ -28,6 +28,29 @@ LEVEL = 8  # columns up to which names stand level, if they are short
 SHORT = 14  # characters
 
 
+def draw(g: NetGraph, path: str | Path | None = None) -> Figure:
+    """Draw a network: neurons as dots, layer by layer, weights as lines coloured by their values.
+
+    Args:
+        g: The network; large layers are drawn by a sample of their neurons.
+        path: File to write it to as well, ending in .png, .svg or .html (a page of its own, which names neurons and
+            weights under the pointer); None to write nothing.
+
+    Returns:
+        The figure, which notebooks show.
+
+    Raises:
+        ValueError: If ``g`` is no NetGraph, or the suffix is another.
+    """
+    if not isinstance(g, NetGraph) or g.architecture is None:
+        raise ValueError(f"draw takes a NetGraph, found {type(g).__name__}; graphws.to_graph makes one")
+    if path is not None:
+        draw_network(g, path)
+    figure = figure_of(lay_out(g), str(g.architecture))
+    FigureCanvasAgg(figure)
+    return figure
+
+
 def draw_network(g: NetGraph, path: str | Path) -> str:
     """Draw a network into a file.
 
