@@ -21,7 +21,7 @@ ARCHITECTURES = (
 def mixed_zoo(path: Path, count: int = 40, seed: int = 0) -> MixedZoo:
     """Networks of architectures in turn, labels 0 to 2, and a column ``number``: the network's."""
     generator = torch.Generator().manual_seed(seed)
-    names = [Candidate(str(i), 1, 1, label="abc"[i % 3], columns={"number": str(i)}) for i in range(count)]
+    names = [Candidate(str(i), 1, 1, label="abc"[i % 3], columns={"number": i}) for i in range(count)]
     stacks = []
     for i, arch in enumerate(ARCHITECTURES):
         rows = list(range(i, count, len(ARCHITECTURES)))

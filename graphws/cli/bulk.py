@@ -31,6 +31,8 @@ LONGEST_REASON = 300  # characters
 NO_MEMORY = "can't allocate memory"  # in the errors of torch's allocator
 COUNTERS = "num_batches_tracked"  # of norms, which no function depends on
 Piece = tuple[list[int], Tensor, Tensor]
+Header = tuple[bytes, str]  # of a file: what its safetensors header says, and its kind
+NO_HEADER: Header = (b"", "")
 
 
 @dataclass(frozen=True)
@@ -71,12 +73,21 @@ class BulkReader:
         folder: The folder that the files' names start from.
         convert: Function from a path to its graph; raises ValueError or OSError.
         strict: Whether files are left out of which something must be assumed.
+        kind: Function from a file's name to what decides, beside its content, how it is read; raises ValueError.
     """
 
-    def __init__(self, folder: Path, convert: Callable[[Path], NetGraph], *, strict: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        convert: Callable[[Path], NetGraph],
+        *,
+        strict: bool = False,
+        kind: Callable[[str], str] | None = None,
+    ) -> None:
         self.folder, self.convert, self.strict = folder, convert, strict
-        self._seen: dict[bytes, int] = {}
-        self._templates: dict[bytes, Template | None] = {}
+        self._kind = kind or (lambda name: "")
+        self._seen: dict[Header, int] = {}
+        self._templates: dict[Header, Template | None] = {}
 
     def __call__(self, names: Sequence[str], begin: Callable[[int], None] = lambda row: None) -> Reading:
         """The networks of some files, by architecture, and why the others are none.
@@ -86,11 +97,16 @@ class BulkReader:
             begin: Function that is called with a file's place among them before it is read.
         """
         found = Found()
-        waiting: dict[bytes, list[tuple[int, bytes]]] = {}
+        waiting: dict[Header, list[tuple[int, bytes]]] = {}
         for row, name in enumerate(names):
             begin(row)
             path = self.folder / name
-            header, body = _split_safetensors(path, self._templates)
+            try:
+                kind = self._kind(name)
+            except ValueError as error:
+                found.rejected[row] = reason_of(error, path)
+                continue
+            header, body = _split_safetensors(path, self._templates, kind)
             template = self._templates.get(header)
             if template is not None and template.fits(body):
                 waiting.setdefault(header, []).append((row, body))
@@ -100,7 +116,7 @@ class BulkReader:
             self._read_alike(self._templates[header], files, names, found)
         return found.reading()
 
-    def _read_one(self, row: int, path: Path, header: bytes, found: Found) -> None:
+    def _read_one(self, row: int, path: Path, header: Header, found: Found) -> None:
         """Convert one file; what goes wrong is its reason."""
         try:
             graph = self.convert(path)
@@ -114,10 +130,10 @@ class BulkReader:
         except Exception as error:  # of any kind, as the file has it: one bad file ends no import
             found.rejected[row] = reason_of(error, path)
             return
-        if header and header not in self._templates and len(self._templates) < MAX_TEMPLATES:
+        if header[0] and header not in self._templates and len(self._templates) < MAX_TEMPLATES:
             self._seen[header] = self._seen.get(header, 0) + 1
             if self._seen[header] >= SEEN_BEFORE:
-                self._templates[header] = _template(header, _body(path, header), graph)
+                self._templates[header] = _template(header[0], _body(path, header[0]), graph)
 
     def _read_alike(
         self,
@@ -138,7 +154,7 @@ class BulkReader:
             piece = (kept, x if everything else x[good], edge_attr if everything else edge_attr[good])
             found.add(template.placement.architecture, piece, template.notes)
         for row in sorted(set(rows) - set(kept)):
-            self._read_one(row, self.folder / names[row], b"", found)
+            self._read_one(row, self.folder / names[row], NO_HEADER, found)
 
 
 class Found:
@@ -162,25 +178,25 @@ class Found:
         return Reading(stacks, self.rejected, self.notes, self.facts)
 
 
-def _split_safetensors(path: Path, templates: Mapping[bytes, Template | None]) -> tuple[bytes, bytes]:
+def _split_safetensors(path: Path, templates: Mapping[Header, Template | None], kind: str) -> tuple[Header, bytes]:
     """The header of a safetensors file and, where a template knows it, what stands behind it.
 
     Nothing where it can't be read as one. No more is read than the template's file held.
     """
     if path.suffix != ".safetensors" or not path.is_file():
-        return b"", b""
+        return NO_HEADER, b""
     try:
         with open(path, "rb", buffering=0) as file:
             start = file.read(8)
             length, size = int.from_bytes(start, "little"), os.fstat(file.fileno()).st_size
             if len(start) < 8 or not 0 < length <= min(LONGEST_HEADER, size - 8):
-                return b"", b""
+                return NO_HEADER, b""
             header = start + file.read(length)
-            template = templates.get(header)
+            template = templates.get((header, kind))
             known = template is not None and size == len(header) + template.size
-            return header, file.read(size - len(header)) if known else b""
+            return (header, kind), file.read(size - len(header)) if known else b""
     except OSError:
-        return b"", b""
+        return NO_HEADER, b""
 
 
 def _body(path: Path, header: bytes) -> bytes:

@@ -37,8 +37,10 @@ def find_candidates(folder: Path, pattern: str, labels: Labels, out: Path) -> tu
     skipped = {os.path.realpath(path) for path in (out, labels.table) if path is not None}
     candidates: list[Candidate] = []
     refused: dict[str, str] = {}
+    found = set()
     for name, path in sorted(_walk(folder, skipped, refused, links="/" in pattern)):
-        if not _matches(name.split("/"), pattern.split("/")):
+        found.add(name)
+        if name in labels.left or not _matches(name.split("/"), pattern.split("/")):
             continue
         shown = _shown(name)
         if shown != name:
@@ -50,9 +52,21 @@ def find_candidates(folder: Path, pattern: str, labels: Labels, out: Path) -> tu
             candidates.append(Candidate(name, size, modified, label, split, columns))
         except (ValueError, OSError) as error:
             refused[name] = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    for name in sorted(labels.rows.keys() - found - refused.keys()):
+        if _matches(name.split("/"), pattern.split("/")):
+            refused[_shown(name)] = _lacking(folder, name, f"{labels.table}, {labels.places.get(name)}")
     if not candidates and not refused:
         raise ValueError(f"no file in {folder} matches {pattern!r}")
     return candidates, refused
+
+
+def _lacking(folder: Path, name: str, where: str) -> str:
+    """Why a file that a table names is not among those found."""
+    if name.startswith("../"):
+        return f"outside of the folder; {where} names it"
+    if os.path.lexists(folder / name):
+        return f"hidden, or a part of another checkpoint, or no file; {where} names it"
+    return f"no such file; {where} names it"
 
 
 def _walk(top: Path, skipped: set[str], refused: dict[str, str], *, links: bool) -> Iterator[tuple[str, Path]]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +19,7 @@ if TYPE_CHECKING:  # the command line starts without torch
     from graphws.types.activation import Activation
     from graphws.types.graph import NetGraph
 
-__all__ = ["ASSUMED", "Converter", "add_network_options", "build_module", "guesses", "parse_shape"]
+__all__ = ["ASSUMED", "Converter", "add_network_options", "build_module", "find_factory", "guesses", "parse_shape"]
 
 ASSUMED = "assumed"  # what a note begins with that is a guess at the function
 KEPT = 16  # networks whose architecture others of their shapes may have
@@ -73,14 +75,12 @@ def parse_shape(text: str) -> tuple[int, ...]:
     return shape
 
 
-def build_module(name: str) -> nn.Module:
-    """The module that an importable factory returns, in evaluation mode.
+def find_factory(name: str) -> Any:
+    """The importable function, class or module of a name as ``PKG.MOD:FACTORY``.
 
     Raises:
-        ValueError: If the name is malformed, can't be imported, or gives no module.
+        ValueError: If the name is malformed or can't be imported.
     """
-    from torch import nn
-
     where, colon, attribute = name.partition(":")
     if not (where and colon and attribute):
         raise ValueError(f"--module must be PKG.MOD:FACTORY, as my_models.cnn:resnet18, found {name!r}")
@@ -90,9 +90,26 @@ def build_module(name: str) -> nn.Module:
         factory: object = import_module(where)
         for part in attribute.split("."):
             factory = getattr(factory, part)
-        module = factory() if callable(factory) else factory
-    except Exception as error:  # importing and calling run the user's own code
+    except Exception as error:  # importing runs the user's own code
         raise ValueError(f"--module {name} failed: {type(error).__name__}: {error}") from None
+    return factory
+
+
+def build_module(name: str, **arguments: Any) -> nn.Module:
+    """The module that an importable factory returns, in evaluation mode.
+
+    Raises:
+        ValueError: If the name is malformed, can't be imported, or gives no module.
+    """
+    from torch import nn
+
+    factory = find_factory(name)
+    try:
+        module = factory(**arguments) if callable(factory) else factory
+    except Exception as error:  # calling runs the user's own code
+        given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+        called = f"{name}({given})" if given else name
+        raise ValueError(f"--module {called} failed: {type(error).__name__}: {error}") from None
     if not isinstance(module, nn.Module):
         raise ValueError(f"--module {name} must give a torch.nn.Module, found {type(module).__name__}")
     return module.eval()
@@ -110,9 +127,10 @@ class Converter:
         assume_chain: Read bare state dicts as chains where names and widths leave other readings.
         output_offset: Constant that the function of a bare state dict adds to its output; no option says it.
         key: Names the state dict in checkpoints that hold several.
+        arguments: What the module's factory is called with.
 
     Raises:
-        ValueError: If options contradict each other, or the module can't be built.
+        ValueError: If options contradict each other.
     """
 
     module: str | None = None
@@ -122,8 +140,8 @@ class Converter:
     assume_chain: bool = False
     output_offset: float | None = None
     key: str | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
-    _built: nn.Module | None = field(init=False, default=None, repr=False)
     _known: dict[Signature, list[NetGraph]] = field(init=False, default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -135,7 +153,18 @@ class Converter:
             from graphws.types.activation import Activation
 
             Activation.parse(self.activation)
-        self._built = None if self.module is None else build_module(self.module)
+
+    @cached_property
+    def _built(self) -> nn.Module | None:
+        return None if self.module is None else build_module(self.module, **self.arguments)
+
+    def prepare(self) -> None:
+        """Build the module now.
+
+        Raises:
+            ValueError: If it can't be built.
+        """
+        _ = self._built
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> Converter:
@@ -147,7 +176,7 @@ class Converter:
     @property
     def options(self) -> dict[str, Any]:
         """How files are read, as JSON values: the options that are set; what a zoo is told apart by."""
-        given = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.init}
+        given = {e.name: getattr(self, e.name) for e in fields(self) if e.init and e.name != "arguments"}
         plain = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
         return {name: value for name, value in plain.items() if value not in (None, False)}
 

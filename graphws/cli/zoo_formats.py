@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphws.cli.importers import MODULES, importer, recognised
 from graphws.cli.split_options import SHARES
+from graphws.cli.table_options import TABLE_OPTIONS
 
 if TYPE_CHECKING:  # the command line starts without torch
     from graphws.cli.importers.protocol import Importer, Layout, Options, Read
@@ -23,7 +24,7 @@ __all__ = ["FORMAT_OPTIONS", "ImportSource", "add_format_options", "format_of", 
 
 ANY = "folder"  # the name of the import of any checkpoints
 FORMAT_OPTIONS = ("format", "images", "root", "split_file", "reproduce_nfn_split", "shape")
-OF_FOLDERS = ("label_from", "input_shape", "activation", "key", "assume_chain", "strict")
+OF_FOLDERS = ("label_from", *TABLE_OPTIONS, "input_shape", "activation", "key", "assume_chain", "strict")
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,9 @@ def open_format(name: str, arguments: argparse.Namespace) -> tuple[ImportSource,
     shares = arguments.split or splits.shares or SHARES
     rule = SplitRule(shares, arguments.seed, arguments.stratify, arguments.group_by or splits.group_by)
     provenance = {**_provenance(name, layout, arguments), "split_protocol": splits.protocol}
-    settings = ImportSettings(provenance, rule, arguments.chunk, _command(arguments), layout.convention, layout.classes)
+    settings = ImportSettings(
+        provenance, rule, arguments.chunk, _command(arguments), layout.convention, layout.classes, typed=False
+    )
     return ImportSource(layout.candidates, layout.read, layout.refused, drawn), settings
 
 

@@ -14,6 +14,7 @@ from graphws.cli.isolation import add_limit_options
 from graphws.cli.networks import ASSUMED, Converter, add_network_options
 from graphws.cli.progress import Progress
 from graphws.cli.split_options import add_split_options, split_rule
+from graphws.cli.table_options import TABLE_OPTIONS, add_table_options, labels_of, table_parameters
 from graphws.cli.zoo_formats import FORMAT_OPTIONS, ImportSource, add_format_options, format_of, open_format
 
 if TYPE_CHECKING:  # the command line starts without torch
@@ -37,12 +38,7 @@ def register_import(actions: Any) -> None:
     parser.add_argument(
         "--pattern", default="**/*", help="glob pattern of the files in DIR to read (default: all files)"
     )
-    parser.add_argument(
-        "--label-from",
-        metavar="REGEX|FILE.csv",
-        help="where labels come from: the group of a regular expression in each path, or a table with the columns "
-        "path (from DIR on), and label, split or any others, which are kept",
-    )
+    add_table_options(parser)
     add_split_options(parser)
     add_format_options(parser)
     parser.add_argument(
@@ -64,17 +60,26 @@ def run_import(arguments: argparse.Namespace) -> int:
     if name is not None:
         return import_networks_of(arguments, *open_format(name, arguments))
     from graphws.cli.bulk import BulkReader
-    from graphws.cli.labels import read_labels
+    from graphws.cli.module_rows import row_converter
     from graphws.zoo.importing import ImportSettings, check_rule
 
-    labels = read_labels(arguments.label_from)
+    labels = labels_of(arguments)
     convert = Converter.of(arguments)
+    rows = row_converter(convert, arguments.folder, labels, arguments.module_column)
+    if rows is None:
+        convert.prepare()
     rule, command = split_rule(arguments), _command(arguments, convert)
     settings = ImportSettings(_provenance(arguments, convert), rule, arguments.chunk, command)
     candidates, refused = find_candidates(arguments.folder, arguments.pattern, labels, arguments.out)
     check_rule(candidates, rule)
-    read = BulkReader(arguments.folder, convert, strict=arguments.strict)
-    return import_networks_of(arguments, ImportSource(candidates, read, refused), settings)
+    kind = None if rows is None else rows.kind
+    read = BulkReader(arguments.folder, rows or convert, strict=arguments.strict, kind=kind)
+    done = import_networks_of(arguments, ImportSource(candidates, read, refused), settings)
+    if labels.left:
+        print(f"{len(labels.left):,} row(s) of {labels.table} not selected")
+    if rows is not None:
+        print(rows.said)
+    return done
 
 
 def import_networks_of(arguments: argparse.Namespace, source: ImportSource, settings: ImportSettings) -> int:
@@ -133,6 +138,7 @@ def _provenance(arguments: argparse.Namespace, convert: Converter) -> dict[str, 
         "folder": str(arguments.folder),
         "pattern": arguments.pattern,
         "label_from": arguments.label_from,
+        **table_parameters(arguments),
         **convert.options,
         **({"strict": True} if arguments.strict else {}),
         "versions": {"graphws": version("graphws"), "torch": torch.__version__},
@@ -142,8 +148,8 @@ def _provenance(arguments: argparse.Namespace, convert: Converter) -> dict[str, 
 def _command(arguments: argparse.Namespace, convert: Converter) -> str:
     """The command line that goes on with this import."""
     words = ["graphws", "zoo", "import", str(arguments.folder)]
-    names = ("out", "pattern", "label_from", "split", "seed", "stratify", "group_by", "chunk", *convert.options)
-    for name in (*names, *FORMAT_OPTIONS, "strict", "time_limit", "memory_limit"):
+    names = ("out", "pattern", "label_from", *TABLE_OPTIONS, "split", "seed", "stratify", "group_by", "chunk")
+    for name in (*names, *convert.options, *FORMAT_OPTIONS, "strict", "time_limit", "memory_limit"):
         value = getattr(arguments, name)
         if value is True:
             words.append(f"--{name.replace('_', '-')}")

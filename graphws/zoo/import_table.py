@@ -20,12 +20,17 @@ LONGEST_NUMBER = 100  # digits of a class that is ordered by its value
 
 
 def make_table(
-    chosen: Sequence[Candidate], members: Sequence[int], rule: SplitRule, classes: Sequence[str] = ()
+    chosen: Sequence[Candidate],
+    members: Sequence[int],
+    rule: SplitRule,
+    classes: Sequence[str] = (),
+    *,
+    typed: bool = True,
 ) -> tuple[pa.Table, dict[str, Any] | None]:
     """One row a network (id, label, split, path, architecture, and what is known of it) and the manifest's labels.
 
-    Classes stand in the given order, or in that of their names, numbers by value. A column whose entries are all
-    numbers holds numbers.
+    Classes stand in the given order, or in that of their names, numbers by value. Columns keep their types;
+    one of texts that are all numbers holds numbers where texts come from files that know no others.
 
     Raises:
         ValueError: If a label is none of the given classes.
@@ -44,7 +49,7 @@ def make_table(
         "architecture": pa.array(members, pa.int64()),
     }
     for name in dict.fromkeys(name for candidate in chosen for name in candidate.columns):
-        columns[name] = _column([candidate.columns.get(name) for candidate in chosen])
+        columns[name] = _column([candidate.columns.get(name) for candidate in chosen], typed=typed)
     columns["split"] = pa.array(rule.draw(pa.table(columns), [candidate.split for candidate in chosen]), pa.string())
     return pa.table(columns), {"name": "label", "classes": classes} if classes else None
 
@@ -57,8 +62,10 @@ def _is_whole(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER
 
 
-def _column(values: Sequence[str | None]) -> pa.Array:
-    """Whole numbers, numbers or texts, as all entries are; empty ones are missing."""
+def _column(values: Sequence[Any], *, typed: bool) -> pa.Array:
+    """The values as they are, or else whole numbers, numbers or texts, as all texts are; empty ones are missing."""
+    if typed or not all(isinstance(value, str) for value in values if value is not None):
+        return pa.array(values)
     known = [value or None for value in values]
     if all(value is None or (_is_whole(value) and len(value) < LONGEST_WHOLE) for value in known) and any(known):
         return pa.array([None if value is None else int(value) for value in known], pa.int64())

@@ -36,7 +36,8 @@ class Candidate:
         modified: Time of its last change, in nanoseconds.
         label: Name of its class; None where there is none.
         split: Name of the split it shall be in; None to draw one.
-        columns: Further facts, which become columns of the zoo's table.
+        columns: Further facts, which become columns of the zoo's table: numbers, truth values or text; None for a
+            missing one.
     """
 
     name: str
@@ -44,7 +45,7 @@ class Candidate:
     modified: int
     label: str | None = None
     split: str | None = None
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ class ImportSettings:
         command: The command that finishes the import after a kill.
         convention: Convention of the networks' inputs and outputs.
         classes: Names of the labels 0, 1, ..; the classes that are found, in their order, where none are given.
+        typed: Whether the columns' values have their types; else a column of texts that are all numbers holds numbers.
 
     Raises:
         ValueError: If the chunk is not positive.
@@ -104,6 +106,7 @@ class ImportSettings:
     command: str = "the command that began it"
     convention: str = "custom"
     classes: tuple[str, ...] = ()
+    typed: bool = True
 
     def __post_init__(self) -> None:
         if self.chunk < 1:
@@ -259,7 +262,7 @@ def _finish(
     members = [index for _, count, index in entries for _ in range(count)]
     facts = {row: own for note in notes for row, own in note["facts"].items()}
     chosen = [_told(candidates[row], facts.get(str(row), {})) for shard in shards for row in shard["rows"]]
-    table, labels = make_table(chosen, members, settings.split, settings.classes)
+    table, labels = make_table(chosen, members, settings.split, settings.classes, typed=settings.typed)
     images: Sequence[tuple[str, int]] = ()
     if drawn is not None:
         images = drawn.write(folder, [count for _, count, _ in entries], table[IMAGE].to_pylist())
@@ -295,6 +298,6 @@ def _digest(candidates: Sequence[Candidate], refused: Mapping[str, str]) -> str:
     digest = hashlib.sha256(b"[[")
     for i, c in enumerate(candidates):
         known = [c.name, c.size, c.modified, c.label, c.split, dict(c.columns)]
-        digest.update(((", " if i else "") + json.dumps(known)).encode())
+        digest.update(((", " if i else "") + json.dumps(known, default=str)).encode())
     digest.update(f"], {json.dumps(sorted(refused))}]".encode())
     return digest.hexdigest()

@@ -74,15 +74,17 @@ def test_a_split_of_ones_own_is_kept(tmp_path: Path) -> None:
     assert all((row["split"] == "test") == (int(row["path"]) < 20) for row in rows)
 
 
-def test_columns_are_numbers_where_all_are(tmp_path: Path) -> None:
+def test_columns_keep_their_types(tmp_path: Path) -> None:
     known = [
-        Candidate(f"{i:03d}", 1, 1, columns={"loss": str(i / 2) if i > 1 else "", "note": f"n{i}"}) for i in range(5)
+        Candidate(f"{i:03d}", 1, 1, columns={"loss": i / 2 if i > 1 else None, "note": f"{i}", "steps": i})
+        for i in range(5)
     ]
     import_networks(tmp_path / "zoo", known, read, settings())
     table = open_mixed(tmp_path / "zoo").table
     order = [int(name) for name in table["path"].to_pylist()]
     assert table["loss"].to_pylist() == [i / 2 if i > 1 else None for i in order]
-    assert table["note"].to_pylist() == [f"n{i}" for i in order]
+    assert table["note"].to_pylist() == [f"{i}" for i in order]
+    assert [str(table[name].type) for name in ("loss", "note", "steps")] == ["double", "string", "int64"]
     with pytest.raises(ValueError, match="have no labels"):
         open_mixed(tmp_path / "zoo").labels("train")
 
