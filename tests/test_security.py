@@ -24,6 +24,7 @@ IMPORTS = {
     "graphws/engine/registry.py": "parts of graphws",
     "graphws/nn/__init__.py": "parts of graphws",
     "graphws/cli/config.py": "classes below graphws",
+    "graphws/cli/importers/__init__.py": "parts of graphws",
     "graphws/cli/networks.py": "--module",
     "graphws/benchmarking/checkouts.py": "bench --source",
     "conversions/files/disk.py": "readers of conversions",
