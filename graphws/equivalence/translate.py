@@ -25,7 +25,7 @@ from graphws.equivalence.to_sets import Written, dws_of, hnp_nfn_of, np_nfn_of
 from graphws.equivalence.translation import TOLERANCE, Step, Translation, has_bias, largest
 from graphws.models import GMN, Invariant
 from graphws.models.common import channel_pair
-from graphws.nn.equivariant_linear import as_architecture
+from graphws.nn.readable import as_mlp
 from graphws.testing.equivariance import random_batch
 from graphws.types.architecture import Architecture
 from graphws.types.batch import Batch
@@ -147,14 +147,14 @@ class _Route:
     ) -> None:
         self.model, self.name = model, name_of(model)
         found = model.architecture if self.name in SETS else own_architecture(cast(GMN, model))
-        given = None if architecture is None else as_architecture(architecture)
+        given = None if architecture is None else as_mlp(architecture, "a translation")
         self.radius, self.reason, seen = _bounded(domain)
         known = [arch for arch in (cast(Architecture | None, found), given, seen) if arch is not None]
         for other in known[1:]:
             same = other.widths == known[0].widths
             if not same or [g.has_bias for g in other.groups] != [g.has_bias for g in known[0].groups]:
                 raise ValueError(f"the model, the architecture and the domain differ: {known[0]} and {other}")
-        self.architecture = as_architecture(known[0]) if known else None
+        self.architecture = as_mlp(known[0], "a translation") if known else None
         self.free = found is None
         self.network = None if self.name in SETS else network_of(cast(GMN, model))
 

@@ -10,7 +10,7 @@ import torch_geometric.data
 from torch import Tensor, nn
 
 from graphws.models.common import channel_pair, out_channels_of, repr_with_parameters
-from graphws.nn.equivariant_linear import as_architecture, check_architecture
+from graphws.nn.readable import as_mlp, check_architecture
 from graphws.symmetry.alignment import match_weights
 from graphws.types.architecture import Architecture
 from graphws.types.batch import Batch
@@ -48,7 +48,7 @@ class Aligned(nn.Module):
     def __init__(self, model: nn.Module, *, architecture: Architecture | Sequence[int]) -> None:
         super().__init__()
         self.model = model
-        self.architecture = as_architecture(architecture)
+        self.architecture = as_mlp(architecture, "Aligned")
         self.in_channels = cast(int | tuple[int, int], model.in_channels)
         self.out_channels = out_channels_of(model)
         nodes, edges = channel_pair(self.in_channels)

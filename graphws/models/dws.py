@@ -22,6 +22,7 @@ from graphws.nn.equivariant_linear import (
 from graphws.nn.options import Flags, Options, check_set_based, options_of
 from graphws.nn.primitives import Pool
 from graphws.nn.set_attention import NeuronAttention
+from graphws.nn.taps import pairs_of
 from graphws.types.architecture import Architecture
 from graphws.types.batch import Batch
 from graphws.types.graph import NetGraph
@@ -87,11 +88,12 @@ class DWS(nn.Module):
         self.in_channels, self.out_channels, self.residual = in_channels, out_channels, options.residual
         self.parts = parts_of(self.architecture, "dws")
         self.first = EquivariantLinear(
-            self.architecture, in_channels, hidden_channels, pool=pool, sparse=options.sparse
+            self.architecture, in_channels, hidden_channels, pool=pool, sparse=options.sparse, taps="read"
         )
-        block = partial(EquivariantBlock, self.architecture, hidden_channels, pool=pool, options=options)
-        self.blocks = nn.ModuleList(block(hidden_channels) for _ in range(num_layers - 1))
-        self.last = block(out_channels)
+        block = partial(EquivariantBlock, in_channels=hidden_channels, pool=pool, options=options)
+        pairs = pairs_of(self.architecture.structure)
+        self.blocks = nn.ModuleList(block(pairs, out_channels=hidden_channels) for _ in range(num_layers - 1))
+        self.last = block(self.architecture, out_channels=out_channels)
         if attention_channels is not None and not attention_heads:
             raise ValueError(f"attention_channels={attention_channels} belongs to attention_heads, which is 0")
         layers = [layer for layer in self.modules() if isinstance(layer, EquivariantLinear)] if attention_heads else []

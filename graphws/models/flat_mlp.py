@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from graphws.engine.products import Linear
 from graphws.models.common import check_positive, repr_with_parameters
-from graphws.nn.equivariant_linear import as_architecture, check_architecture, parts_of, to_batch, to_parts
+from graphws.nn.equivariant_linear import Part, as_architecture, check_architecture, parts_of, to_batch, to_parts
 from graphws.types.architecture import Architecture
 from graphws.types.batch import Batch
 from graphws.types.graph import NetGraph
@@ -30,6 +30,11 @@ def dense_layers(in_channels: int, hidden_channels: int, num_layers: int, out_ch
     return nn.Sequential(*layers, Linear(widths[-1], out_channels))
 
 
+def entries_of(parts: Sequence[Part]) -> int:
+    """Entries of all these parts, each tap one."""
+    return sum(math.prod(part.sizes) * part.taps for part in parts)
+
+
 class _Flat(nn.Module):
     """All parameters of a network of one architecture as a vector, through an MLP."""
 
@@ -37,7 +42,8 @@ class _Flat(nn.Module):
         super().__init__()
         self.architecture = architecture
         self.parts = parts_of(architecture, "dws")
-        self.mlp = dense_layers(architecture.num_parameters * in_channels, hidden, num_layers, out)
+        size = entries_of(self.parts)
+        self.mlp = dense_layers(size * in_channels, hidden, num_layers, out)
 
     def forward(self, batch: Batch) -> Tensor:
         check_architecture(self.architecture, batch)
@@ -70,14 +76,15 @@ class FlatMLP(nn.Module):
         super().__init__()
         arch = as_architecture(architecture)
         self.in_channels, self.out_channels = in_channels, out_channels
-        self.flat = _Flat(arch, in_channels, hidden_channels, num_layers, arch.num_parameters * out_channels)
+        size = entries_of(parts_of(arch, "dws"))
+        self.flat = _Flat(arch, in_channels, hidden_channels, num_layers, size * out_channels)
 
     def forward(self, data: Batch | NetGraph | torch_geometric.data.Batch) -> Batch:
         batch = Batch.of(data)
         parts = self.flat.parts
         values = self.flat(batch).unflatten(1, (-1, self.out_channels))
-        counts = [math.prod(part.sizes) for part in parts]
-        tensors = [piece.unflatten(1, part.sizes) for part, piece in zip(parts, values.split(counts, 1), strict=True)]
+        pieces = zip(parts, values.split([entries_of([part]) for part in parts], 1), strict=True)
+        tensors = [piece.flatten(1).unflatten(1, (*part.sizes, -1)) for part, piece in pieces]
         return to_batch(batch, parts, tensors)
 
     def __repr__(self) -> str:

@@ -21,6 +21,7 @@ from graphws.nn.equivariant_linear import (
 )
 from graphws.nn.fourier_features import FourierFeatures, feature_pools
 from graphws.nn.options import Flags, Options, check_set_based, options_of
+from graphws.nn.taps import pairs_of
 from graphws.types.architecture import Architecture
 from graphws.types.batch import Batch
 from graphws.types.graph import NetGraph
@@ -82,10 +83,11 @@ class HNPNFN(nn.Module):
         self.parts = parts_of(arch, "dws")
         self.fourier = FourierFeatures(in_channels, fourier_features, fourier_scale) if fourier_features else None
         read = in_channels if self.fourier is None else self.fourier.out_channels
-        self.first = EquivariantLinear(arch, read, hidden_channels, sparse=options.sparse)
-        block = partial(EquivariantBlock, arch, hidden_channels, options=options)
-        self.blocks = nn.ModuleList(block(hidden_channels) for _ in range(num_layers - 1))
-        self.last = block(out_channels)
+        self.first = EquivariantLinear(arch, read, hidden_channels, sparse=options.sparse, taps="read")
+        block = partial(EquivariantBlock, in_channels=hidden_channels, options=options)
+        pairs = pairs_of(arch.structure)
+        self.blocks = nn.ModuleList(block(pairs, out_channels=hidden_channels) for _ in range(num_layers - 1))
+        self.last = block(arch, out_channels=out_channels)
 
     def forward(self, data: Batch | NetGraph | torch_geometric.data.Batch) -> Batch:
         batch = Batch.of(data)

@@ -22,6 +22,7 @@ from graphws.nn.equivariant_linear import (
 from graphws.nn.fourier_features import FourierFeatures, feature_pools
 from graphws.nn.io_encoding import IOEncoding
 from graphws.nn.options import Flags, Options, check_set_based, options_of
+from graphws.nn.taps import pairs_of
 from graphws.types.architecture import Architecture
 from graphws.types.batch import Batch
 from graphws.types.graph import NetGraph
@@ -86,13 +87,14 @@ class NPNFN(nn.Module):
         self.parts = parts_of(arch, "np")
         self.fourier = FourierFeatures(in_channels, fourier_features, fourier_scale) if fourier_features else None
         read = in_channels if self.fourier is None else self.fourier.out_channels
-        self.first = EquivariantLinear(arch, read, hidden_channels, space="np", sparse=options.sparse)
+        self.first = EquivariantLinear(arch, read, hidden_channels, space="np", sparse=options.sparse, taps="read")
         self.encoding = (
             None if io_encoding == "none" else IOEncoding(arch, hidden_channels, self.parts, kind=io_encoding)
         )
-        block = partial(EquivariantBlock, arch, hidden_channels, space="np", options=options)
-        self.blocks = nn.ModuleList(block(hidden_channels) for _ in range(num_layers - 1))
-        self.last = block(out_channels)
+        block = partial(EquivariantBlock, in_channels=hidden_channels, space="np", options=options)
+        pairs = pairs_of(arch.structure)
+        self.blocks = nn.ModuleList(block(pairs, out_channels=hidden_channels) for _ in range(num_layers - 1))
+        self.last = block(arch, out_channels=out_channels)
 
     def forward(self, data: Batch | NetGraph | torch_geometric.data.Batch) -> Batch:
         batch = Batch.of(data)

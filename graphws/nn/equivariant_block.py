@@ -21,7 +21,7 @@ class EquivariantBlock(nn.Module):
     """Normalisation over channels, ReLU, one equivariant linear layer, on the dense tensors of the parts.
 
     Args:
-        architecture: The input networks' Architecture.
+        architecture: The input networks' Architecture; where it has kernels, one value per tap is written.
         in_channels: Channels of every part on the way in.
         out_channels: On the way out.
         space: The space of the :class:`~graphws.nn.EquivariantLinear` layer.
@@ -47,7 +47,9 @@ class EquivariantBlock(nn.Module):
     ) -> None:
         super().__init__()
         sparse, self.normalises = options.sparse, options.norm
-        self.linear = EquivariantLinear(architecture, in_channels, out_channels, space=space, pool=pool, sparse=sparse)
+        self.linear = EquivariantLinear(
+            architecture, in_channels, out_channels, space=space, pool=pool, sparse=sparse, taps="written"
+        )
         self.norms = nn.ModuleList(layer_norm(in_channels, options.norm) for _ in self.linear.parts)
 
     def forward(

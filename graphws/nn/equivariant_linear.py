@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import combinations
-from typing import get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -16,30 +16,31 @@ from graphws.engine.folding import fold
 from graphws.engine.products import linear
 from graphws.nn.matrices import read_and_pool, write_and_pool, write_matrix
 from graphws.nn.parts import Part, Pools, Space, parts_of, pool_part, pools_of_pair, to_batch, to_parts
+from graphws.nn.readable import as_architecture, check_architecture
 from graphws.nn.primitives import Pool
 from graphws.nn.sparse_linear import SparseLinear
 from graphws.types.architecture import Architecture
 from graphws.types.batch import Batch
 
-__all__ = ["EquivariantLinear", "Part", "Shifts", "Space", "as_architecture", "parts_of", "to_batch", "to_parts"]
+__all__ = [
+    "EquivariantLinear",
+    "Part",
+    "Shifts",
+    "Space",
+    "Taps",
+    "as_architecture",
+    "check_architecture",
+    "parts_of",
+    "to_batch",
+    "to_parts",
+]
 
 Shifts = Mapping[tuple[int, int], Tensor]  # by the index of a part and a permuted axis of it, [d, out_channels]
-
-
-def as_architecture(architecture: Architecture | Sequence[int]) -> Architecture:
-    """An Architecture from itself or from the widths (d_0, .., d_L) of an MLP with biases.
-
-    Raises:
-        ValueError: If it is no MLP; set-based layers are defined for MLPs only.
-    """
-    arch = architecture if isinstance(architecture, Architecture) else Architecture.mlp(list(architecture))
-    if not arch.is_mlp:
-        raise ValueError(f"set-based layers take an MLP, a chain of dense blocks; got {arch}")
-    return arch
+Taps = Literal["both", "read", "written"]
 
 
 class EquivariantLinear(nn.Module):
-    r"""The complete linear layer equivariant to the neuron permutations of an MLP.
+    r"""The complete linear layer equivariant to the neuron permutations of a network.
 
     DWS (arXiv 2301.12780, Section 5) = HNP-NFN (arXiv 2302.14040, Appendix): hidden axes are permuted. NP-NFN: input
     and output axes too. For every set T of permuted axes, the parts whose axes contain T are pooled over their other
@@ -52,21 +53,29 @@ class EquivariantLinear(nn.Module):
     By Schur's lemma these are all equivariant linear maps: the dimension is the sum over T of
     (sum over parts P containing T of the product of P's fixed axes)^2, and the constants are the bias of M_{}.
 
+    The taps of a convolution's kernel are one more fixed axis of its part: no permutation moves them. A norm's scales
+    and statistics are parts with the axis of their channels, as biases are (:class:`~graphws.nn.parts.Part`). Inside a
+    model, where a pair of neurons has one state whatever its kernel, layers have taps on one side alone.
+
     Args:
-        architecture: An MLP's Architecture, or its widths (d_0, .., d_L).
+        architecture: An Architecture that :func:`~graphws.nn.readable.as_architecture` takes, or the widths
+            (d_0, .., d_L) of an MLP.
         in_channels: Feature channels of every part on the way in.
         out_channels: On the way out.
         space: ``"dws"`` (hidden neurons permuted; HNP is the same space) or ``"np"`` (all neurons).
         pool: ``"mean"``, ``"sum"``, or ``"max"``, with which the layer is equivariant but no longer linear.
         bias: Whether to add the equivariant constants.
         sparse: Whether the matrices M_T are :class:`~graphws.nn.SparseLinear` maps, at first without entries.
+        taps: Whether kernels have a value per tap in what is read and written, ``"both"``, or on one side alone,
+            ``"read"`` or ``"written"``, and a state per pair of neurons on the other; :meth:`forward` takes the first.
 
     Shapes:
         - **input:** Batch with ``x`` [N, in_channels], ``edge_attr`` [E, in_channels].
         - **output:** Batch with ``x`` [N, out_channels], ``edge_attr`` [E, out_channels]; zero where there is no bias.
 
     Raises:
-        ValueError: If the space or the pooling is unknown, the architecture is no MLP or the batch is of another one.
+        ValueError: If the space, the pooling or the side is unknown, the architecture has none of these layers or the
+            batch is of another one.
     """
 
     def __init__(
@@ -79,20 +88,24 @@ class EquivariantLinear(nn.Module):
         pool: Pool = "mean",
         bias: bool = True,
         sparse: bool = False,
+        taps: Taps = "both",
     ) -> None:
         super().__init__()
-        for what, value, known in (("space", space, get_args(Space)), ("pool", pool, get_args(Pool))):
-            if value not in known:
-                raise ValueError(f"unknown {what} {value!r}; known: {', '.join(known)}")
+        for what, value, kind in (("space", space, Space), ("pool", pool, Pool), ("taps", taps, Taps)):
+            if value not in get_args(kind):
+                raise ValueError(f"unknown {what} {value!r}; known: {', '.join(get_args(kind))}")
         self.architecture = as_architecture(architecture)
         self.in_channels, self.out_channels, self.space, self.pool = in_channels, out_channels, space, pool
         self.parts = parts_of(self.architecture, space)
         self.index_sets = _index_sets(self.parts)
-        self.fixed = [
-            sum(part.fixed for part in self.parts if set(index_set) <= set(part.free_axes))
+        self.members = [
+            [i for i, part in enumerate(self.parts) if set(index_set) <= set(part.free_axes)]
             for index_set in self.index_sets
         ]
-        sizes = [(fixed * in_channels, fixed * out_channels) for fixed in self.fixed]
+        pairs = [part.fixed // part.taps for part in self.parts]
+        whole = [part.fixed for part in self.parts]
+        self.fixed = pairs if taps == "written" else whole, pairs if taps == "read" else whole  # read, written
+        sizes = self.sizes
         self.maps: nn.ParameterList | nn.ModuleList
         if sparse:
             self.maps = nn.ModuleList(SparseLinear(*size, bias=False) for size in sizes)
@@ -101,10 +114,19 @@ class EquivariantLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(sizes[0][1])) if bias else None
         self.reset_parameters()
 
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """Columns and rows of the matrix of each index set: the channels of all that is read, and written, there."""
+        read, written = self.fixed
+        return [
+            (sum(read[i] for i in own) * self.in_channels, sum(written[i] for i in own) * self.out_channels)
+            for own in self.members
+        ]
+
     def reset_parameters(self) -> None:
         """Uniform with variance 1 / (fan-in x number of index sets of a weight), so that outputs keep their scale."""
-        for index_set, matrix in zip(self.index_sets, self.maps, strict=True):
-            share = 2 ** max(len(part.free_axes) for part in self.parts if set(index_set) <= set(part.free_axes))
+        for members, matrix in zip(self.members, self.maps, strict=True):
+            share = 2 ** max(len(self.parts[i].free_axes) for i in members)
             if isinstance(matrix, Tensor):
                 bound = math.sqrt(3 / (matrix.size(1) * share))
                 nn.init.uniform_(matrix, -bound, bound)
@@ -197,15 +219,14 @@ class EquivariantLinear(nn.Module):
         """Of each part the mapped pools of the sets of fewer than two axes, and the matrices of the pairs."""
         pieces: list[Pools] = [{} for _ in self.parts]
         matrices: dict[tuple[int, ...], Tensor | nn.Module] = {}
-        for index_set, matrix in zip(self.index_sets, self.maps, strict=True):
-            members = [i for i in range(len(self.parts)) if index_set in pools[i]]
+        for index_set, members, matrix in zip(self.index_sets, self.members, self.maps, strict=True):
             if isinstance(matrix, Tensor) and bases is not None:
-                matrix = fold(matrix, [(self.parts[i].fixed * self.in_channels, bases[i]) for i in members])
+                matrix = fold(matrix, [(self.fixed[0][i] * self.in_channels, bases[i]) for i in members])
             if len(index_set) == 2:
                 matrices[index_set] = matrix
                 continue
             read, bias = [pools[i][index_set] for i in members], None if index_set else self.bias
-            sizes = [self.parts[i].fixed * self.out_channels for i in members]
+            sizes = [self.fixed[1][i] * self.out_channels for i in members]
             own = None if at_neurons is None or not index_set else partial(at_neurons, index_set[0])
             for i, piece in zip(members, _mapped(read, matrix, bias, sizes, own), strict=True):
                 pieces[i][index_set] = piece
@@ -220,19 +241,6 @@ class EquivariantLinear(nn.Module):
             f"EquivariantLinear({widths}, {self.in_channels}, {self.out_channels}, space={self.space!r}, "
             f"pool={self.pool!r}, parameters={count:,})"
         )
-
-
-def check_architecture(expected: Architecture, batch: Batch) -> None:
-    """Raise ValueError unless the batch holds networks of the expected widths and biases, one architecture only."""
-    if not batch.is_homogeneous:
-        raise ValueError(
-            f"set-based models read networks of one architecture, {expected}; this batch mixes "
-            f"{len(set(batch.architectures))}. A message-passing model takes mixed batches."
-        )
-    found = batch.structure
-    same = found.is_mlp and found.widths == expected.widths
-    if not same or [g.has_bias for g in found.groups] != [g.has_bias for g in expected.groups]:
-        raise ValueError(f"this model was built for {expected}, the batch holds {found}")
 
 
 def _index_sets(parts: Sequence[Part]) -> list[tuple[int, ...]]:

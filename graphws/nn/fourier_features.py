@@ -75,9 +75,13 @@ def feature_pools(
     """What a linear layer reads of the features of each part, expanded where that is cheaper, or of the parts."""
     if fourier is None:
         return FeaturePools(linear.pools_of(tensors), [None] * len(tensors), nullcontext())
+    taps = [part.taps for part in linear.parts]
+    tensors = [values if n == 1 else values.unflatten(-1, (n, -1)) for values, n in zip(tensors, taps, strict=True)]
     folds = linear.pool != "max" and isinstance(linear.maps, nn.ParameterList)
     expanded = expansions(fourier.frequencies, tensors) if folds else [None] * len(tensors)
     both = zip(tensors, expanded, strict=True)
     read = [fourier(values) if found is None else found.polynomials() for values, found in both]
+    read = [values if n == 1 else values.flatten(-2) for values, n in zip(read, taps, strict=True)]
     bases = [None if found is None else found.coefficients for found in expanded]
-    return FeaturePools(linear.pools_of(read), bases, made_again(zip(read, expanded, strict=True)))
+    again = [None if n > 1 else found for found, n in zip(expanded, taps, strict=True)]  # those of taps are reshaped
+    return FeaturePools(linear.pools_of(read), bases, made_again(zip(read, again, strict=True)))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from graphws.nn.encoding import FREQUENCIES, sinusoids
 from graphws.nn.equivariant_linear import Part, Shifts
+from graphws.nn.parts import axes_of_groups
 from graphws.types.architecture import Architecture
 
 __all__ = ["IOEncoding", "IOEncodingKind"]
@@ -48,7 +49,8 @@ class IOEncoding(nn.Module):
         if kind not in get_args(IOEncodingKind):
             raise ValueError(f"unknown kind {kind!r}; known: {', '.join(get_args(IOEncodingKind))}")
         self.kind = kind
-        ends = 0, len(architecture.groups) - 1
+        axes = axes_of_groups(architecture.structure)
+        ends = axes[0], axes[-1]
         places = [
             (i, axis) for i, part in enumerate(parts) for axis in range(len(part.axes)) if part.axes[axis] in ends
         ]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from graphws.nn.encoding import StaticEncoding
-from graphws.nn.equivariant_linear import as_architecture, check_architecture
+from graphws.nn.readable import as_mlp, check_architecture
 from graphws.types.architecture import Architecture
 from graphws.types.batch import Batch
 from graphws.types.topology import topology
@@ -49,7 +49,7 @@ class LearnedEncoding(nn.Module):
         super().__init__()
         if of not in ("nodes", "edges"):
             raise ValueError(f"unknown of {of!r}; known: nodes, edges")
-        self.architecture, self.of = as_architecture(architecture), of
+        self.architecture, self.of = as_mlp(architecture, "LearnedEncoding"), of
         with torch.device("cpu"):  # known also where the parameters are on the meta device
             orbit = (_node_orbits if of == "nodes" else _edge_orbits)(self.architecture.structure)
             count = int(orbit.max()) + 1

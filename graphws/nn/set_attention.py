@@ -77,14 +77,12 @@ class NeuronAttention(nn.Module):
 
     def __init__(self, linear: EquivariantLinear, channels: int, heads: int) -> None:
         super().__init__()
-        found = zip(linear.index_sets, linear.fixed, strict=True)
-        fixed = {str(index_set[0]): size for index_set, size in found if len(index_set) == 1}
+        found = zip(linear.index_sets, linear.sizes, strict=True)
+        sizes = {str(index_set[0]): size for index_set, size in found if len(index_set) == 1}
         self.attentions = nn.ModuleDict(
-            {axis: SetAttention(size * linear.in_channels, channels, heads) for axis, size in fixed.items()}
+            {axis: SetAttention(into, channels, heads) for axis, (into, _) in sizes.items()}
         )
-        self.outs = nn.ModuleDict(
-            {axis: Linear(channels, size * linear.out_channels, bias=False) for axis, size in fixed.items()}
-        )
+        self.outs = nn.ModuleDict({axis: Linear(channels, out, bias=False) for axis, (_, out) in sizes.items()})
 
     def forward(self, axis: int, elements: Tensor) -> Tensor:
         return self.outs[str(axis)](self.attentions[str(axis)](elements))

@@ -15,13 +15,14 @@ from graphws.types.architecture import Architecture
 from graphws.types.batch import Batch
 from graphws.types.grouping import by_structure
 
-__all__ = ["pair_batch", "read_taps", "tap_waves", "write_taps"]
+__all__ = ["pair_batch", "pairs_of", "read_taps", "tap_waves", "write_taps"]
 
 GOLDEN = (0.8191725133961645, 0.6710436067037893, 0.5497004779019703)  # powers of 1 / 1.2207, the root of x^4 = x + 1
 
 
 @lru_cache(maxsize=256)
-def _pairs_of(structure: Architecture) -> Architecture:
+def pairs_of(structure: Architecture) -> Architecture:
+    """The structure with one edge per pair of neurons in each block: itself, but for kernels."""
     blocks = tuple(replace(block, kernel=()) for block in structure.blocks)
     return Architecture(structure.groups, blocks, (), structure.output_offset).structure
 
@@ -39,7 +40,7 @@ def pair_batch(batch: Batch) -> Batch:
 
     def make() -> Batch:
         own = [batch.structure] if batch.is_homogeneous else [arch.structure for arch in batch.architectures]
-        pairs = [_pairs_of(structure) for structure in own]
+        pairs = [pairs_of(structure) for structure in own]
         count = sum(arch.num_edges for arch in pairs) * (batch.num_graphs if batch.is_homogeneous else 1)
         return Batch(pairs, batch.x, batch.x.new_empty(count, 0), num_graphs=batch.num_graphs)
 

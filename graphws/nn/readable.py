@@ -1,0 +1,94 @@
+"""Which architectures set-based layers read, and whether a batch is of the one a model was built for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from graphws.nn.parts import axes_of_groups, is_diagonal
+from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
+
+__all__ = ["as_architecture", "as_mlp", "check_architecture"]
+
+
+def as_architecture(architecture: Architecture | Sequence[int]) -> Architecture:
+    """An Architecture from itself or from the widths (d_0, .., d_L) of an MLP with biases.
+
+    Set-based layers take networks whose blocks are dense, of any kernel, between different sets of neurons and at most
+    one per pair of them; or diagonal: norms, slopes, depthwise convolutions.
+
+    Raises:
+        ValueError: If a block is neither, naming it and what may help.
+    """
+    arch = architecture if isinstance(architecture, Architecture) else Architecture.mlp(list(architecture))
+    fault = _fault(arch.structure)
+    if fault:
+        raise ValueError(
+            f"set-based layers take chains of dense layers and convolutions, with norms and depthwise convolutions "
+            f"between; {fault} of {arch}. A message-passing model (GMN, NGGNN, NGT) reads it."
+        )
+    return arch
+
+
+def as_mlp(architecture: Architecture | Sequence[int], what: str) -> Architecture:
+    """As :func:`as_architecture`, for ``what`` is defined for MLPs alone.
+
+    Raises:
+        ValueError: If it is no MLP.
+    """
+    arch = architecture if isinstance(architecture, Architecture) else Architecture.mlp(list(architecture))
+    if not arch.structure.is_mlp:
+        raise ValueError(f"{what} takes an MLP, a chain of dense blocks; got {arch}")
+    return arch
+
+
+@lru_cache(maxsize=1024)
+def _fault(structure: Architecture) -> str:
+    """What keeps set-based layers from reading networks of this structure; empty where nothing does."""
+    axes, seen = axes_of_groups(structure), Counter[frozenset[int]]()
+    for name, group in ((group.name, group) for group in structure.groups):
+        if group.runs:
+            return f"node group {name} has neurons that different layers share"
+    for i, block in enumerate(structure.blocks):
+        pair = frozenset((axes[block.source], axes[block.target]))
+        seen[pair] += not is_diagonal(block, structure)
+        if is_diagonal(block, structure):
+            continue
+        if not block.is_dense or block.kind != "weight":
+            return f"edge block {i} ({block.kind}, {block.groups} groups) is none of them"
+        if len(pair) == 1:
+            return f"edge block {i} joins neurons with themselves"
+        if seen[pair] > 1:
+            return f"edge block {i} joins neurons that another one joins"
+    return ""
+
+
+def check_architecture(expected: Architecture, batch: Batch) -> None:
+    """Raise ValueError unless the batch holds networks of the expected layers and biases, one architecture only."""
+    if not batch.is_homogeneous:
+        raise ValueError(
+            f"set-based models read networks of one architecture, {expected}; this batch mixes "
+            f"{len(set(batch.architectures))}. A message-passing model takes mixed batches."
+        )
+    found = batch.structure
+    if found is not expected.structure and _layers(found) != _layers(expected.structure):
+        kernels = "" if found.widths != expected.widths else f" with {_blocks(expected)}; there are {_blocks(found)}"
+        raise ValueError(f"this model was built for {expected}, the batch holds {found}{kernels}")
+
+
+@lru_cache(maxsize=1024)
+def _layers(structure: Architecture) -> tuple[Any, ...]:
+    """All that parts depend on: sizes, biases, which neurons are permuted together, blocks."""
+    groups = [(group.size, group.has_bias) for group in structure.groups]
+    blocks = [(b.source, b.target, b.taps, b.groups, b.kind, b.sources, b.targets) for b in structure.blocks]
+    return tuple(groups), axes_of_groups(structure), tuple(blocks)
+
+
+def _blocks(architecture: Architecture) -> str:
+    """The kernels of the blocks and how many biases there are, for messages."""
+    kernels = ["x".join(map(str, block.kernel)) or "1" for block in architecture.blocks]
+    biases = sum(group.size for group in architecture.groups if group.has_bias)
+    return f"kernels {', '.join(kernels)} and {biases} biases"
