@@ -13,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from graphws.nn.equivariant_linear import EquivariantLinear, Space, parts_of
+from graphws.nn.parts import axes_of_groups
 from graphws.symmetry.permutations import Symmetry
 from graphws.types.architecture import Architecture
 from graphws.types.batch import Batch
@@ -24,7 +25,8 @@ def symmetric(architecture: Architecture, space: Space) -> Architecture:
     """The architecture whose symmetry group is that of the space: for ``"np"``, inputs and outputs permuted too."""
     if space == "dws":
         return architecture
-    groups = tuple(replace(group, factor=i) for i, group in enumerate(architecture.groups))
+    axes = axes_of_groups(architecture.structure)
+    groups = tuple(replace(group, factor=axis) for group, axis in zip(architecture.groups, axes, strict=True))
     return replace(architecture, groups=groups)
 
 

@@ -16,8 +16,8 @@ from graphws.engine.folding import fold
 from graphws.engine.products import linear
 from graphws.nn.matrices import read_and_pool, write_and_pool, write_matrix
 from graphws.nn.parts import Part, Pools, Space, parts_of, pool_part, pools_of_pair, to_batch, to_parts
-from graphws.nn.readable import as_architecture, check_architecture
 from graphws.nn.primitives import Pool
+from graphws.nn.readable import as_architecture, check_architecture
 from graphws.nn.sparse_linear import SparseLinear
 from graphws.types.architecture import Architecture
 from graphws.types.batch import Batch

@@ -24,7 +24,7 @@ def as_architecture(architecture: Architecture | Sequence[int]) -> Architecture:
         ValueError: If a block is neither, naming it and what may help.
     """
     arch = architecture if isinstance(architecture, Architecture) else Architecture.mlp(list(architecture))
-    fault = _fault(arch.structure)
+    fault = _fault(arch)
     if fault:
         raise ValueError(
             f"set-based layers take chains of dense layers and convolutions, with norms and depthwise convolutions "
@@ -45,24 +45,23 @@ def as_mlp(architecture: Architecture | Sequence[int], what: str) -> Architectur
     return arch
 
 
-@lru_cache(maxsize=1024)
-def _fault(structure: Architecture) -> str:
-    """What keeps set-based layers from reading networks of this structure; empty where nothing does."""
-    axes, seen = axes_of_groups(structure), Counter[frozenset[int]]()
-    for name, group in ((group.name, group) for group in structure.groups):
+def _fault(architecture: Architecture) -> str:
+    """What keeps set-based layers from reading such networks; empty where nothing does."""
+    axes, seen = axes_of_groups(architecture.structure), Counter[frozenset[int]]()
+    for group in architecture.groups:
         if group.runs:
-            return f"node group {name} has neurons that different layers share"
-    for i, block in enumerate(structure.blocks):
-        pair = frozenset((axes[block.source], axes[block.target]))
-        seen[pair] += not is_diagonal(block, structure)
-        if is_diagonal(block, structure):
+            return f"node group {group.name!r} has neurons that other layers have too"
+    for block in architecture.blocks:
+        if is_diagonal(block, architecture):
             continue
+        pair = frozenset((axes[block.source], axes[block.target]))
+        seen[pair] += 1
         if not block.is_dense or block.kind != "weight":
-            return f"edge block {i} ({block.kind}, {block.groups} groups) is none of them"
+            return f"edge block {block.name!r} ({block.kind}, {block.groups} groups) is none of them"
         if len(pair) == 1:
-            return f"edge block {i} joins neurons with themselves"
+            return f"edge block {block.name!r} joins neurons with themselves"
         if seen[pair] > 1:
-            return f"edge block {i} joins neurons that another one joins"
+            return f"edge block {block.name!r} joins neurons that another one joins"
     return ""
 
 

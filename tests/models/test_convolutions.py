@@ -1,11 +1,14 @@
 """Models that pass messages read networks of any layers: convolutions, norms, residual sums, in one batch with MLPs."""
 
+from functools import partial
+
 import pytest
 import torch
 
 from graphws import Architecture, Batch, symmetry
-from graphws.models import DWS, GMN, NFT, NGGNN, NGT, DeepSets, Invariant, ScaleGMN
-from graphws.testing.equivariance import assert_equivariant, random_graph
+from graphws.models import DWS, GMN, HNPNFN, NGGNN, NGT, NPNFN, DeepSets, Invariant, ScaleGMN
+from graphws.testing.equivariance import assert_equivariant, assert_invariant, random_batch, random_graph
+from tests.conv_chains import CHAINS, chain
 from tests.nn.test_taps import convolutional
 
 MODELS = {
@@ -59,11 +62,80 @@ def test_every_edge_and_kind_is_seen(name, graphs):
         assert (model(other) - first).abs().max() > 1e-6 * first.abs().max()
 
 
+SET_BASED = {
+    "DWS": partial(DWS, 8, 3, 2),
+    "DWS, mean": partial(DWS, 8, 2, 2, pool="mean"),
+    "DWS, plain": partial(DWS, 8, 3, 2, norm=False, residual=False),
+    "DWS, attention": partial(DWS, 8, 1, 2, attention_heads=2),
+    "NPNFN": partial(NPNFN, 8, 2, 2),
+    "NPNFN, plain, learned": partial(NPNFN, 8, 2, 2, norm=False, residual=False, io_encoding="learned"),
+    "NPNFN, Fourier": partial(NPNFN, 8, 1, 2, fourier_features=3),
+    "HNPNFN": partial(HNPNFN, 8, 2, 2),
+    "HNPNFN, Fourier": partial(HNPNFN, 8, 1, 2, fourier_features=3),
+}
+
+
+@pytest.mark.parametrize("name", SET_BASED)
+@pytest.mark.parametrize("chain", CHAINS)
+def test_set_based_models_are_equivariant_on_chains_of_convolutions(name, chain):
+    arch = CHAINS[chain]
+    model = SET_BASED[name](architecture=arch)
+    assert_equivariant(model, random_graph(arch))
+    assert_invariant(Invariant(model, 3), random_graph(arch))
+    out = model.double()(random_batch(arch, 3))
+    assert out.x.shape == (3 * arch.num_nodes, 2)
+    assert out.edge_attr.shape == (3 * arch.num_edges, 2)
+    assert bool((out.edge_attr.view(3, -1).std(1) > 0).all())
+
+
+@pytest.mark.parametrize("name", SET_BASED)
+@pytest.mark.parametrize("chain", CHAINS)
+def test_set_based_models_see_every_edge_of_a_kernel_and_every_bias(name, chain):
+    """The gradient of the output reaches each value, and the values of two taps differently."""
+    arch = CHAINS[chain]
+    torch.manual_seed(0)
+    model = SET_BASED[name](architecture=arch).double()
+    graph = random_graph(arch)
+    leaves = graph.x.requires_grad_(), graph.edge_attr.requires_grad_()
+    out = model(graph)
+    weights = torch.randn(2, dtype=torch.float64), torch.randn(out.edge_attr.shape, dtype=torch.float64)
+    total = (out.x @ weights[0]).sum() + (out.edge_attr * weights[1]).sum()
+    gradients = torch.autograd.grad(total, leaves, materialize_grads=True)
+    has_bias = torch.cat([torch.full((g.size,), g.has_bias) for g in arch.groups])
+    reached = torch.cat([gradients[0][has_bias], gradients[1]])
+    assert bool((reached != 0).all())
+    for i in range(len(arch.blocks)):
+        taps = gradients[1][arch.edge_slices[i]].view(arch.block_shape(i))
+        assert taps.size(2) == 1 or (taps - taps[..., :1]).abs().max() > 0
+
+
+@pytest.mark.parametrize("model", [DWS, NPNFN, HNPNFN])
+def test_a_model_that_exchanges_two_taps_of_one_channel_is_caught(model):
+    arch = CHAINS["two layers"]
+
+    class Broken(model):
+        def forward(self, data):
+            batch = Batch.of(data)
+            edges = batch.edge_attr.clone()
+            edges[[0, 1]] = edges[[1, 0]]
+            return super().forward(batch.replace(batch.x, edges))
+
+    with pytest.raises(AssertionError, match="is not equivariant on Architecture"):
+        assert_equivariant(Broken(4, 1, architecture=arch), random_graph(arch))
+
+
+def test_mixed_kernels_and_other_networks_are_refused_by_set_based_models():
+    arch = chain([1, 4, 3], [(3, 3), ()])
+    model = DWS(4, 1, architecture=arch).double()
+    with pytest.raises(ValueError, match="built for .*with kernels 3x3, 1 and 7 biases; there are kernels 2x2, 1"):
+        model(random_graph(chain([1, 4, 3], [(2, 2), ()])))
+    with pytest.raises(ValueError, match="networks of one architecture"):
+        model(Batch.from_graphs([random_graph(arch), random_graph(chain([1, 4, 3], [(2, 2), ()]))]))
+    assert torch.equal(model(graph := random_graph(arch)).x, model(Batch.from_graphs([graph])).x)
+
+
 def test_models_of_dense_layers_say_so(graphs):
     with pytest.raises(ValueError, match="expected dense layers"):
         ScaleGMN(4, 1).double()(graphs[0])
-    for model in (DWS, NFT):
-        with pytest.raises(ValueError, match="set-based layers take an MLP"):
-            model(4, 1, architecture=graphs[0].architecture)
     with pytest.raises(ValueError, match="the dense route takes dense blocks"):
         GMN(4, 1).double()(graphs[0], dense=True)

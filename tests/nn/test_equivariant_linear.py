@@ -2,12 +2,23 @@ import pytest
 import torch
 
 from graphws import Architecture, Batch
+from graphws.expressivity.linear_dimension import schur_dimension as schur
 from graphws.nn import EquivariantLinear, SparseLinear
 from graphws.nn.equivariant_linear import to_parts
 from graphws.testing.equivariance import assert_equivariant, equivariance_error, random_batch, random_graph
+from tests.conv_chains import CHAINS, chain, normed
 from tests.reference.equivariant_maps import all_exchangeable, coordinates, orbit_count, schur_dimension
 from tests.reference.layer_parameters import between, clear, constants
 from tests.reference.nfn import Parameters, hnp_layer, np_layer
+
+SMALL_CHAINS = [
+    chain([1, 2, 2], [(2,), (3,)]),
+    chain([2, 3, 1], [(1, 2), ()], bias=False),
+    chain([1, 2, 3, 2], [(2,), (), (2,)], bias=[True, False, True]),
+    normed((2, 2), (1,), 1),
+    normed((2, 2), (2,), 1),
+    chain([2, 2], [(2,)]),
+]
 
 ARCHITECTURES = [
     ([2, 3, 1], True),
@@ -72,6 +83,54 @@ def test_np_layer_is_equivariant_to_all_axes(widths, bias):
     layer = EquivariantLinear(graph.architecture, 2, 3, space="np")
     torch.nn.init.normal_(layer.bias)
     assert_equivariant(layer, graph)
+
+
+@pytest.mark.parametrize("arch", SMALL_CHAINS, ids=str)
+def test_layer_spans_all_maps_of_convolutions(arch):
+    """The dimension counted by brute force, orbit by orbit; norms and depthwise kernels included."""
+    assert rank_of_span(arch) == schur(arch, "dws") == orbit_count(arch)
+    assert rank_of_span(arch, space="np") == schur(arch, "np") == orbit_count(all_exchangeable(arch))
+
+
+@pytest.mark.parametrize("name", CHAINS)
+@pytest.mark.parametrize("pool", ["mean", "sum", "max"])
+@pytest.mark.parametrize("space", ["dws", "np"])
+def test_layer_is_equivariant_on_convolutions(name, pool, space):
+    arch = CHAINS[name] if space == "dws" else all_exchangeable(CHAINS[name])
+    graph = random_graph(arch, channels=2)
+    layer = EquivariantLinear(arch, 2, 3, pool=pool, space=space)
+    torch.nn.init.normal_(layer.bias)
+    assert_equivariant(layer, graph)
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_taps_on_one_side_are_rows_or_columns_of_taps_on_both(name):
+    """What a layer writes with one state per pair is what taps on both sides write with all taps' rows equal."""
+    arch = CHAINS[name]
+    both = EquivariantLinear(arch, 2, 3).double()
+    read = EquivariantLinear(arch, 2, 3, taps="read").double()
+    for i, members in enumerate(both.members):
+        own = [both.parts[m] for m in members]
+        pieces = read.maps[i].data.split([part.fixed // part.taps * 3 for part in own])
+        rows = [
+            piece.unflatten(0, (-1, 3)).repeat_interleave(part.taps, 0) for piece, part in zip(pieces, own, strict=True)
+        ]
+        both.maps[i].data.copy_(torch.cat(rows).flatten(0, 1))
+    tensors = to_parts(random_batch(arch, 2, channels=2), both.parts)
+    for part, wide, narrow in zip(both.parts, both.on_parts(tensors), read.on_parts(tensors), strict=True):
+        torch.testing.assert_close(wide, narrow.repeat(*[1] * len(part.axes), 1, part.taps), rtol=1e-12, atol=1e-12)
+
+
+def test_a_layer_that_reads_one_channel_of_a_convolution_apart_is_caught():
+    arch = CHAINS["norms and depthwise"]
+
+    class Broken(EquivariantLinear):
+        def on_parts(self, tensors):
+            out = super().on_parts(tensors)
+            return [*out[:-1], out[-1] + 1e-6 * torch.arange(4).view(1, 1, 4, 1)]
+
+    with pytest.raises(AssertionError, match="is not equivariant on Architecture"):
+        assert_equivariant(Broken(arch, 1, 1), random_graph(arch))
 
 
 @pytest.mark.parametrize("widths", [[2, 3, 2], [3, 2, 4, 2], [2, 3, 1, 2, 1], [3, 2]], ids=str)

@@ -12,6 +12,7 @@ from graphws.nn.equivariant_linear import parts_of, to_parts
 from graphws.nn.io_encoding import IOEncoding
 from graphws.nn.readout import pool_parts
 from graphws.testing.equivariance import random_batch
+from tests.conv_chains import chain
 from tests.reference.equivariant_maps import schur_dimension
 from tests.reference.layer_parameters import between, clear
 from tests.reference.nfn_translation import features, translate
@@ -23,8 +24,17 @@ WIDTHS = [[2, 3, 1], [2, 4, 3], [3, 4, 2, 2], [1, 3, 4, 1], [2, 3, 4, 2, 3], [2,
 LAYERS = {"np": nfn.NPLinear, "dws": nfn.HNPLinear}
 
 
-def spec(widths):
-    shapes = [(out, into) for into, out in itertools.pairwise(widths)]
+CHAINS = [
+    ([1, 4, 3], [(3, 3), ()]),
+    ([2, 3, 4, 2], [(3, 2), (1, 3), ()]),
+    ([3, 4, 2, 3], [(5, 5), (3, 3), (2, 2)]),
+    ([1, 3, 4, 2, 3], [(3, 3), (2, 2), (1, 1), ()]),
+]
+
+
+def spec(widths, kernels=None):
+    kernels = kernels or [()] * (len(widths) - 1)
+    shapes = [(out, into, *kernel) for (into, out), kernel in zip(itertools.pairwise(widths), kernels, strict=True)]
     return common.NetworkSpec(
         [common.ArraySpec(shape) for shape in shapes], [common.ArraySpec(shape[:1]) for shape in shapes]
     )
@@ -34,7 +44,7 @@ def official_output(official, ours, tensors):
     out = official(common.WeightSpaceFeatures(*features(ours, tensors)))
     named = {f"weight_{i + 1}": w for i, w in enumerate(out.weights)}
     named |= {f"bias_{i + 1}": b for i, b in enumerate(out.biases)}
-    return [named[part.name].movedim(1, -1) for part in ours.parts]
+    return [named[part.name].movedim(1, -1).flatten(1 + len(part.axes)) for part in ours.parts]
 
 
 def relative_error(found, expected):
@@ -56,6 +66,21 @@ def test_every_official_layer_is_one_of_ours(widths, space, dtype, tolerance):
                 parameter.normal_()
             translate(official, ours)
             assert relative_error(ours.on_parts(tensors), official_output(official, ours, tensors)) <= tolerance
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-13)])
+@pytest.mark.parametrize("space", LAYERS)
+@pytest.mark.parametrize(("widths", "kernels"), CHAINS, ids=str)
+def test_every_official_layer_of_convolutions_is_one_of_ours(widths, kernels, space, dtype, tolerance):
+    arch = chain(widths, kernels)
+    ours = EquivariantLinear(arch, 2, 3, space=space).to(dtype)
+    tensors = [t.to(dtype) for t in to_parts(random_batch(arch, 4, channels=2), ours.parts)]
+    official = LAYERS[space](spec(widths, kernels), 2, 3).to(dtype)
+    with torch.no_grad():
+        for parameter in official.parameters():
+            parameter.normal_()
+        translate(official, ours)
+        assert relative_error(ours.on_parts(tensors), official_output(official, ours, tensors)) <= tolerance
 
 
 @pytest.mark.parametrize("space", LAYERS)

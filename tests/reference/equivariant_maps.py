@@ -22,7 +22,10 @@ def coordinates(arch: Architecture) -> list[tuple[str, int]]:
 
 def all_exchangeable(arch: Architecture) -> Architecture:
     """The architecture with inputs and outputs permuted too: the group of NP."""
-    return replace(arch, groups=tuple(replace(group, factor=i) for i, group in enumerate(arch.groups)))
+    groups = (
+        replace(group, factor=i if group.factor is None else -group.factor - 1) for i, group in enumerate(arch.groups)
+    )
+    return replace(arch, groups=tuple(groups))
 
 
 def orbit_count(arch: Architecture) -> int:

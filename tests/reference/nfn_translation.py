@@ -2,6 +2,7 @@
 
 The package has channels first, one matrix a written part that reads a concatenation, and adds means over all entries
 of W_1, W_L and b_L beside the entries of single inputs and outputs. Layers are numbered from 0 there, from 1 here.
+Taps of a kernel stand between channels and neurons there, between neurons and channels here.
 """
 
 import torch
@@ -21,18 +22,21 @@ def translate(official: nn.Module, ours: EquivariantLinear) -> None:
 
 def _add(ours: EquivariantLinear, index_set: tuple[int, ...], target: str, module: nn.Module, sources: list) -> None:
     """Add one of the package's linear maps, which reads a list of (part, MEAN or EACH) with channels outermost."""
-    weight = module.weight.data.flatten(1)
+    weight, taps = module.weight.data.flatten(1), {part.name: part.taps for part in ours.parts}
+    rows = (ours.out_channels, taps[target], -1)
     written = constants(ours, target)
-    written += module.bias.data.view(ours.out_channels, -1).T
+    written += module.bias.data.view(rows).permute(2, 1, 0).reshape(written.shape)
     start = 0
     for source, how in sources:
         entries = between(ours, index_set, target, source)
-        fixed = entries.size(2)
-        width = ours.in_channels * (fixed if how == EACH else 1)
-        read = weight[:, start : start + width].reshape(ours.out_channels, entries.size(0), ours.in_channels, -1)
+        fixed = entries.size(2) // taps[source]
+        width = ours.in_channels * taps[source] * (fixed if how == EACH else 1)
+        read = weight[:, start : start + width].reshape(
+            ours.out_channels, taps[target], entries.size(0) // taps[target], ours.in_channels, taps[source], -1
+        )
         start += width
-        read = read if how == EACH else read.expand(-1, -1, -1, fixed) / fixed
-        entries += read.permute(1, 0, 3, 2)
+        read = read if how == EACH else read.expand(-1, -1, -1, -1, -1, fixed) / fixed
+        entries += read.permute(2, 1, 0, 5, 4, 3).reshape(entries.shape)
     if start != weight.size(1):
         raise ValueError(f"the map to {target} reads {weight.size(1)} channels, {start} were translated")
 
@@ -93,8 +97,11 @@ def _translate_hnp(official: nn.Module, ours: EquivariantLinear) -> None:
 
 
 def features(ours: EquivariantLinear, tensors: list[torch.Tensor]) -> tuple[list, list]:
-    """Our parts [B, axes.., C] as the package's weights [B, C, out, in] and biases [B, C, out]."""
-    first = [t.movedim(-1, 1) for t in tensors]
-    named = dict(zip((part.name for part in ours.parts), first, strict=True))
+    """Our parts [B, axes.., taps * C] as the package's weights [B, C, out, in, *kernel] and biases [B, C, out]."""
+    kernels = {f"weight_{i}": block.kernel for i, block in enumerate(ours.architecture.blocks, 1)}
+    named = {
+        part.name: t.unflatten(-1, (*kernels.get(part.name, ()), -1)).movedim(-1, 1)
+        for part, t in zip(ours.parts, tensors, strict=True)
+    }
     depth = len(ours.architecture.blocks)
     return tuple([named[f"{kind}_{i}"] for i in range(1, depth + 1)] for kind in ("weight", "bias"))
