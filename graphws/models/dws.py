@@ -31,10 +31,12 @@ __all__ = ["DWS"]
 
 
 class DWS(nn.Module):
-    r"""Deep weight-space network (arXiv 2301.12780) for the MLPs of one architecture.
+    r"""Deep weight-space network (arXiv 2301.12780) for the networks of one architecture.
 
     :class:`~graphws.nn.EquivariantLinear` layers, with normalisation over channels, ReLU and residual sums between, all
-    pointwise. Unlike that of the published code, the layer is complete for any number of outputs and layers.
+    pointwise. Taps of convolution kernels are channels: the first linear layer reads the taps of a pair of neurons, the
+    last one writes them, between them a pair has ``hidden_channels``. Unlike that of the published code, the layer is
+    complete for any number of outputs and layers.
 
     With ``attention_heads`` every layer also has self-attention between neurons (:mod:`graphws.nn.set_attention`). The
     published code (``set_layer="sab"``) has an attention block for each pair of parts that share hidden neurons (not
@@ -46,7 +48,8 @@ class DWS(nn.Module):
         hidden_channels: Channels of the hidden layers.
         num_layers: Number of hidden layers, at least one; one more linear layer reads them.
         out_channels: Output channels of every weight and bias, the k of output capacity expansion.
-        architecture: The input networks' Architecture, or the widths (d_0, .., d_L) of MLPs with biases.
+        architecture: The input networks' Architecture (which: :func:`~graphws.nn.readable.as_architecture`),
+            or the widths (d_0, .., d_L) of MLPs with biases.
         in_channels: Input channels of every weight and bias.
         pool: ``"max"`` (that of the published configurations), ``"mean"`` or ``"sum"`` over neurons; with the maximum
             the layers are equivariant, not linear.
@@ -62,8 +65,8 @@ class DWS(nn.Module):
         - **output:** Batch: ``x`` [N, out_channels] (zero at input nodes), ``edge_attr`` [E, out_channels].
 
     Raises:
-        ValueError: If the architecture is no MLP, the heads do not divide the channels, or there are channels without
-            heads; in forward, if the batch mixes architectures or has another one.
+        ValueError: If the architecture is none of these, the heads do not divide the channels, or there are channels
+            without heads; in forward, if the batch mixes architectures or has another one.
     """
 
     def __init__(

@@ -43,7 +43,8 @@ class HNPNFN(nn.Module):
         hidden_channels: Channels of the hidden layers.
         num_layers: Number of hidden layers, at least one; one more linear layer reads them.
         out_channels: Output channels of every weight and bias, the k of output capacity expansion.
-        architecture: The input networks' Architecture, or the widths (d_0, .., d_L) of MLPs with biases.
+        architecture: The input networks' Architecture (which: :func:`~graphws.nn.readable.as_architecture`),
+            or the widths (d_0, .., d_L) of MLPs with biases.
         in_channels: Input channels of every weight and bias.
         fourier_features: Number of random projections whose sines and cosines replace the values (128 in the published
             configuration); 0 for none.
@@ -58,7 +59,8 @@ class HNPNFN(nn.Module):
         - **output:** Batch: ``x`` [N, out_channels] (zero at input nodes), ``edge_attr`` [E, out_channels].
 
     Raises:
-        ValueError: If the architecture is no MLP; in forward, if the batch mixes architectures or has another one.
+        ValueError: If the architecture is none of these; in forward, if the batch mixes architectures or has another
+            one.
     """
 
     def __init__(

@@ -31,7 +31,7 @@ __all__ = ["NPNFN"]
 
 
 class NPNFN(nn.Module):
-    r"""Neural functional network of neuron permutations, NP-NFN (arXiv 2302.14040), for the MLPs of one architecture.
+    r"""Neural functional network of neuron permutations, NP-NFN (arXiv 2302.14040), for one architecture.
 
     :class:`~graphws.nn.EquivariantLinear` layers of space ``"np"`` with mean pooling, equivariant to permutations of
     inputs and outputs too; :class:`~graphws.nn.io_encoding.IOEncoding` breaks that larger symmetry. Between the layers
@@ -42,7 +42,8 @@ class NPNFN(nn.Module):
         hidden_channels: Channels of the hidden layers.
         num_layers: Number of hidden layers, at least one; one more linear layer reads them.
         out_channels: Output channels of every weight and bias, the k of output capacity expansion.
-        architecture: The input networks' Architecture, or the widths (d_0, .., d_L) of MLPs with biases.
+        architecture: The input networks' Architecture (which: :func:`~graphws.nn.readable.as_architecture`),
+            or the widths (d_0, .., d_L) of MLPs with biases.
         in_channels: Input channels of every weight and bias.
         io_encoding: ``"sinusoidal"``, ``"learned"``, or ``"none"``: then inputs and outputs are permuted too.
         fourier_features: Number of random projections whose sines and cosines replace the values (128 in the published
@@ -58,8 +59,8 @@ class NPNFN(nn.Module):
         - **output:** Batch: ``x`` [N, out_channels] (zero at input nodes), ``edge_attr`` [E, out_channels].
 
     Raises:
-        ValueError: If the architecture is no MLP or an option is unknown; in forward, if the batch mixes architectures
-            or has another one.
+        ValueError: If the architecture is none of these or an option is unknown; in forward, if the batch mixes
+            architectures or has another one.
     """
 
     def __init__(

@@ -187,7 +187,9 @@ def test_kernel_taps_and_missing_layers_are_refused():
     taps = replace(arch, blocks=(arch.blocks[0], replace(arch.blocks[1], kernel=(2,))), tensors=())
     with pytest.raises(ValueError, match="expected dense layers, one weight a pair of neurons; layer_2 of"):
         ScaleGMN(4, 1)(random_graph(taps, dtype=torch.float32))
-    with pytest.raises(ValueError, match="set-based layers take an MLP"):
-        DWS(4, 1, architecture=taps)
+    grouped = replace(Architecture.mlp([2, 4, 4, 1]), tensors=())
+    grouped = replace(grouped, blocks=(grouped.blocks[0], replace(grouped.blocks[1], groups=2), grouped.blocks[2]))
+    with pytest.raises(ValueError, match="set-based layers take chains"):
+        DWS(4, 1, architecture=grouped)
     with pytest.raises(ValueError, match="num_layers must be at least 1, got 0"):
         DWS(4, 0, architecture=arch)
