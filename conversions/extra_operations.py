@@ -31,7 +31,7 @@ def same_pad(
 
     Args:
         input (Tensor): Of shape [B, C, *positions].
-        kernel, stride, dilation: Of the window, one entry a position axis.
+        kernel, stride, dilation: Of the window, one entry per position axis.
         value: The tensor to pad.
     """
     if has_torch_function_unary(input):  # one operation of a recorded pass, whatever the size

@@ -132,7 +132,7 @@ class CharCNN(nn.Module):
 
 
 class Columns(nn.Module):
-    """A table of categories, one embedding a column."""
+    """A table of categories, one embedding per column."""
 
     def __init__(self, width: float) -> None:
         super().__init__()

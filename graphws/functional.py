@@ -16,8 +16,8 @@ __all__ = ["group_signals", "node_values", "realise", "sine"]
 def realise(batch: Batch, inputs: Tensor) -> Tensor:
     """Evaluate the functions f_v of all networks of a homogeneous batch (arXiv 2602.01083, Section 3).
 
-    Feature channels are read as networks: a batch of n graphs with k channels is k networks a graph, as output capacity
-    expansion writes them. Cost: one batched product an edge block, whatever the number of networks.
+    Feature channels are read as networks: a batch of n graphs with k channels is k networks per graph, as output
+    capacity expansion writes them. Cost: one batched product per edge block, whatever the number of networks.
 
     Args:
         batch: n networks of one architecture of dense blocks; ``x`` [N, k], ``edge_attr`` [E, k].

@@ -13,7 +13,7 @@ AGAIN = "on the layers of the module, then take its state dict again"
 KINDS: tuple[tuple[str, str], ...] = (  # keys that a kind of layer leaves, and the sentence on it
     (
         r"(?:^|\.)(weight|bias)_(ih|hh|hr)(_l\d+)?(_reverse)?$",
-        "belongs to a recurrent cell (LSTM, GRU or RNN), which runs once a step; graphs have no recurrent cells, so "
+        "belongs to a recurrent cell (LSTM, GRU or RNN), which runs once per step; graphs have no recurrent cells, so "
         "convert the feed-forward parts of the network by themselves",
     ),
     (

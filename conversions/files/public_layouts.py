@@ -117,7 +117,7 @@ class WildCNN(nn.Module):
         x [B, C_0, H, W] -> [B, n_classes]
 
     Raises:
-        ValueError: If an entry is missing or has not one value a layer, or a residual is no earlier layer.
+        ValueError: If an entry is missing or has not one value per layer, or a residual is no earlier layer.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:

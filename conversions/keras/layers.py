@@ -70,7 +70,7 @@ class KerasLayer(nn.Module):
         return value
 
     def sizes(self, option: str, count: int) -> tuple[int, ...]:
-        """An option of one number a position axis."""
+        """An option of one number per position axis."""
         value = self.config[option]
         found = (value,) * count if isinstance(value, int) else tuple(value)
         if len(found) != count or any(not isinstance(size, int) or size < 1 for size in found):

@@ -202,7 +202,7 @@ def _two(net: Network, a: Value, b: Value, kind: str) -> Value:
         a, b = (_decided(net, value, other) for value, other in ((a, b), (b, a)))
     if not a.segments and not b.segments:
         return same_axes(net, replace(a, unread=a.unread and b.unread, reduced=(*a.reduced, *b.reduced)))
-    if not a.segments or not b.segments:  # a number an input, or a map of positions: no neurons of its own
+    if not a.segments or not b.segments:  # a number per input, or a map of positions: no neurons of its own
         known, other = (a, b) if a.segments else (b, a)
         if other.shape[known.axis or 0] > 1:
             raise net.error("positions of one stand where the other has channels")

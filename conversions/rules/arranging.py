@@ -137,7 +137,7 @@ def _table(net: Network, value: Value, own: Entries, axis: int) -> _Table:
 
 
 def _hashes(rows: np.ndarray) -> np.ndarray:
-    """A number a row, which tells different rows apart."""
+    """A number per row, which tells different rows apart."""
     factors = np.random.default_rng(0).integers(1, 1 << 62, (2, rows.shape[1]), np.int64)
     with np.errstate(over="ignore"):
         both = [(rows * own).sum(1) ^ ((rows + 1) * (rows + own)).sum(1) for own in factors]

@@ -93,7 +93,7 @@ def _total_of_input(net: Network, value: Value) -> Value:
     """What is reduced or repeated along the channels of an input: a neuron, which reads them all."""
     own = net.inputs[value.source].shape
     if not own:
-        raise net.error("an input of one number a row has no neurons to be told apart")
+        raise net.error("an input of one number per row has no neurons to be told apart")
     whole = Value(input_dims(own, BATCH), unread=True, source=value.source)
     neurons = _read(net, whole) if value.source in net.input_axes else net.decide(whole, net.meeting % len(whole.dims))
     dims = [tuple(atom if atom.kind == "b" else Atom("p", atom.size) for atom in dim) for dim in value.dims]

@@ -39,7 +39,7 @@ def by_channel(net: Network, input: Value, tensors: Mapping[str, Any], bias: Any
     name = owner(net, next(iter(given.values())) if given else stored(net, bias, "bias"))
     for tensor in (*given.values(), *([shift] if shift else [])):
         if math.prod(tensor.shape) != input.channels * math.prod(kernel):
-            raise net.error(f"tensor {tensor.key!r} {list(tensor.shape)} has not one entry a channel")
+            raise net.error(f"tensor {tensor.key!r} {list(tensor.shape)} has not one entry per channel")
     group = net.group(name, input.channels, bias=None if kernel else shift)
     if kernel and shift is not None:
         given["shift"] = shift

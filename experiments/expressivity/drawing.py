@@ -36,7 +36,7 @@ def write_figures(found: Found, folder: Path) -> list[Path]:
 
 
 def draw_bits(found: Found) -> Figure | None:
-    """Accuracy of (c) against bits, a line a model and encoding, with the 1-WL bound and the share in GP1."""
+    """Accuracy of (c) against bits, a line per model and encoding, with the 1-WL bound and the share in GP1."""
     figure = Figure(figsize=(6.4, 3.8))
     axis = figure.subplots()
     for index, model in enumerate(QUANTISED_MODELS):

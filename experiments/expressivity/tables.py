@@ -128,7 +128,7 @@ def _cycles(found: Found) -> Iterator[str]:
         for bits in BITS
     }
     rows = []
-    for title, name in (("GP1, %", "gp1"), ("GP5, %", "gp5"), ("one colour a layer, %", "one_colour")):
+    for title, name in (("GP1, %", "gp1"), ("GP5, %", "gp5"), ("one colour per layer, %", "one_colour")):
         rows.append([title, *(f"{100 * own[name]:.1f}" if own else "-" for own in facts.values())])
     bounds = [f"{chance_bound(own['one_colour']):.1f}" if own else "-" for own in facts.values()]
     rows.append(["1-WL bound on accuracy", *bounds])

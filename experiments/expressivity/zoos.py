@@ -208,9 +208,9 @@ def ranks_of(networks: Batch) -> Tensor:
 
 
 def chance_bound(one_colour: float) -> float:
-    """The largest accuracy of a 1-WL bounded model on two classes, in percent, where a share has one colour a layer.
+    """The largest accuracy of a 1-WL bounded model on two classes, in percent, where a share has one colour per layer.
 
-    Networks with one colour a layer look the same in both classes; of all others it is not said that they can be told
+    Networks with one colour per layer look the same in both classes; of all others it is not said that they can be told
     apart.
     """
     return 100 * (1 - 0.5 * one_colour)

@@ -28,7 +28,7 @@ SHARD = 10_000
 SPARE = 0.5  # of the free memory, that a step may take
 STEEP = {"counts": 0.02, "seconds": 0.25}  # by which a slope may pass 1: counts are exact, seconds are not
 
-# An axis to its quick sizes and all of them: hidden neurons a layer, hidden layers, networks a batch, networks of a zoo
+# An axis to its quick sizes and all of them: neurons per hidden layer, hidden layers, networks per batch and per zoo
 AXES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "width": ((32, 64, 128, 256), (32, 64, 128, 256, 512, 1024)),
     "depth": ((2, 4, 8, 16), (2, 4, 8, 16, 32)),

@@ -58,7 +58,7 @@ def alternate(
     device: str | torch.device = "cpu",
     after: Callable[[], object] = lambda: None,
 ) -> dict[str, Timing]:
-    """Run all cases once a round, in their order, round after round: A B A B ..
+    """Run all cases once per round, in their order, round after round: A B A B ..
 
     Args:
         cases: The cases by name.

@@ -75,7 +75,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
 
 def _unfolded(node: Any, known: dict[int, int]) -> int:
-    """How many values a configuration holds when what it refers to stands in each place, counted once a node.
+    """How many values a configuration holds when what it refers to stands in each place, counted once per node.
 
     Raises:
         RecursionError: If a node holds itself.

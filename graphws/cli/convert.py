@@ -101,7 +101,7 @@ def _account(graph: NetGraph) -> str:
 
 
 def _rows(arch: Architecture) -> list[list[str]]:
-    """A line a node group: its neurons, and the blocks that enter it, equal ones once."""
+    """A line per node group: its neurons, and the blocks that enter it, equal ones once."""
     rows = []
     for index, group in enumerate(arch.groups):
         entering = []

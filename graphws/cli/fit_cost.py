@@ -71,7 +71,7 @@ def cost_line(task: Task, data: ZooDataModule, device: torch.device) -> str:
     mean = f" on the mean of {len(data.architectures)} architectures" if len(data.architectures) > 1 else ""
     return (
         f"a step of {step.batch:,} networks{mean}: {_amount(step.flops)}FLOP "
-        f"({_amount(step.flops / step.batch)}FLOP a network), {_amount(step.moved)}B moved, "
+        f"({_amount(step.flops / step.batch)}FLOP per network), {_amount(step.moved)}B moved, "
         f"{_amount(step.memory)}B of memory; at {_amount(rate)}FLOP/s an epoch takes at least "
         f"{_time(steps * step.flops / rate)}"
     )

@@ -68,13 +68,14 @@ def add_limit_options(parser: argparse.ArgumentParser) -> None:
         type=_seconds,
         default=SECONDS,
         metavar="SECONDS",
-        help="for each file; one that takes longer is left out (default %(default)g)",
+        help="seconds that reading a file may take; one that takes longer is left out (default %(default)g)",
     )
     parser.add_argument(
         "--memory-limit",
         type=_bytes,
         metavar="SIZE",
-        help="for each file, as 500MB or 4GB; one that needs more is left out (default: half of this machine's memory)",
+        help="memory that reading one file may take, as 500MB or 4GB; one that needs more is left out (default: half of "
+        "this machine's memory)",
     )
 
 

@@ -27,7 +27,12 @@ def register(subparsers: Any) -> None:
         "edit", help="change a network with a fitted model, and write the result as one network"
     )
     edit.add_argument("run_directory", metavar="RUN", type=Path, help="run directory of a fitted EditTask")
-    edit.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help="what graphws convert reads or writes")
+    edit.add_argument(
+        "checkpoint",
+        metavar="CHECKPOINT",
+        type=Path,
+        help="file of a trained network, as graphws convert reads it, or a graph file that it wrote",
+    )
     edit.add_argument(
         "--out", type=Path, required=True, help="file of the edited network to write (.safetensors, .pt or .pth)"
     )
@@ -37,7 +42,11 @@ def register(subparsers: Any) -> None:
     )
     classify.add_argument("run_directory", metavar="RUN", type=Path, help="run directory of a fitted classification")
     classify.add_argument(
-        "checkpoints", metavar="CHECKPOINT", type=Path, nargs="+", help="what graphws convert reads or writes"
+        "checkpoints",
+        metavar="CHECKPOINT",
+        type=Path,
+        nargs="+",
+        help="file of a trained network, as graphws convert reads it, or a graph file that it wrote",
     )
     classify.set_defaults(run=_classify)
     for parser in (edit, classify):

@@ -121,7 +121,7 @@ def run_build_inr(arguments: argparse.Namespace) -> int:
         def advance(done: int, ahead: int) -> None:  # called by several threads: the rate is for the eye
             nonlocal steps
             steps += done
-            progress.advance(ahead, f"{steps / max(time.perf_counter() - began, 1e-9):,.0f} INR-steps a second")
+            progress.advance(ahead, f"{steps / max(time.perf_counter() - began, 1e-9):,.0f} INR-steps per second")
 
         built = build_inr_zoo(arguments.out, images, settings, command=_command(arguments), progress=advance)
     seconds = time.perf_counter() - began
@@ -131,7 +131,7 @@ def run_build_inr(arguments: argparse.Namespace) -> int:
     resumed = f", {built.resumed:,} found fitted" if built.resumed else ""
     print(
         f"{arguments.out}: {built.fitted:,} networks fitted{resumed}, in {seconds:.1f} s; "
-        f"{built.network_steps:,} steps, {built.network_steps / seconds:,.0f} INR-steps a second"
+        f"{built.network_steps:,} steps, {built.network_steps / seconds:,.0f} INR-steps per second"
     )
     if built.nonfinite:
         print(f"graphws: warning: {built.nonfinite:,} networks diverged to NaN or infinity", file=sys.stderr)

@@ -107,7 +107,7 @@ def import_networks_of(arguments: argparse.Namespace, source: ImportSource, sett
         known = f", {done.resumed:,} files read before" if done.resumed else ""
         print(
             f"{arguments.out}: {done.networks:,} networks of {done.architectures:,} architecture(s){known}, in "
-            f"{seconds:.1f} s; {(len(candidates) - done.resumed) / seconds:,.0f} files a second"
+            f"{seconds:.1f} s; {(len(candidates) - done.resumed) / seconds:,.0f} files per second"
         )
     if done.rejected:
         print(f"{done.rejected:,} file(s) left out; {arguments.out / 'rejected.csv'} says why")

@@ -200,7 +200,7 @@ def chunks_of(batch: Batch, channels: int, *, dense: bool) -> Chunks:
     """The networks of a batch in chunks, worked out once for a batch.
 
     Args:
-        batch: Networks with one edge a pair of neurons a block.
+        batch: Networks with one edge per pair of neurons a block.
         channels: Channels of the states that are worked on.
         dense: Whether to broadcast over blocks, for a homogeneous batch of dense blocks; edge lists otherwise.
     """

@@ -1,4 +1,4 @@
-"""What one round of message passing does on the edges, fused: two products an edge, all else in the cache."""
+"""What one round of message passing does on the edges, fused: two products per edge, all else in the cache."""
 
 from __future__ import annotations
 

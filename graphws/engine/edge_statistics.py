@@ -1,4 +1,4 @@
-"""Modulated messages and their statistics at each node, fused: two products an edge, all else in the cache."""
+"""Modulated messages and their statistics at each node, fused: two products per edge, all else in the cache."""
 
 from __future__ import annotations
 

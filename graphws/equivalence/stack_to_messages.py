@@ -1,4 +1,4 @@
-r"""A stack of affine maps as message passing with one shared message, node and edge map a round.
+r"""A stack of affine maps as message passing with one shared message, node and edge map per round.
 
 Each neuron and weight knows its orbit by complement ids (0 at its own, 1 at all others), so a map of one orbit runs at
 all of them and is closed elsewhere: 1[type = t] relu(z) = relu(z - M c_t) (:mod:`graphws.equivalence.gates`), which

@@ -1,4 +1,4 @@
-"""Weight-space networks, one architecture a file."""
+"""Weight-space networks, one architecture per file."""
 
 from torch import nn
 

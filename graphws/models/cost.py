@@ -51,7 +51,7 @@ class LayerCost:
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of a training step, a row a layer; ``str()`` is a table. Sums over layers have the layers' names.
+    """The cost of a training step, a row per layer; ``str()`` is a table. Sums over layers have the layers' names.
 
     Args:
         model: Its class.

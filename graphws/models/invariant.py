@@ -1,4 +1,4 @@
-"""Invariant: an equivariant model with a readout, one vector a network."""
+"""Invariant: an equivariant model with a readout, one vector per network."""
 
 from __future__ import annotations
 

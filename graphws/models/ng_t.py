@@ -26,7 +26,7 @@ class NGT(nn.Module):
     :class:`~graphws.nn.RelationalLayer` update both; linear maps read the nodes and the pairs that are edges.
     Equivariant to the permutations of every input network; takes mixed architectures in one batch.
 
-    Memory: a layer keeps about 7 * edge_channels + 3 * num_heads numbers a pair for the backward pass, for all
+    Memory: a layer keeps about 7 * edge_channels + 3 * num_heads numbers per pair for the backward pass, for all
     n^2 pairs of a network. A mixed batch is padded to its largest network: there every network costs as much as that.
 
     Args:

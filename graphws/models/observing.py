@@ -100,7 +100,7 @@ def observe(
     """Run a forward and a backward pass of a copy of the model on random networks and count.
 
     The sum of all outputs is differentiated. The model, its buffers and the random state stay as they were; what is
-    worked out once an architecture is not counted.
+    worked out once per architecture is not counted.
 
     Args:
         model: Any module that reads a Batch and returns a Batch or a Tensor.

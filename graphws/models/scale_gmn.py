@@ -42,7 +42,7 @@ class ScaleGMN(nn.Module):
         in_channels: Input channels of nodes and edges, one number for both or a pair.
         symmetry: ``"scale"`` or ``"sign"``; networks whose hidden activations lack it are refused.
         bidirectional: Whether messages run backward too.
-        checkpoint: Whether to keep one edge tensor a round and direction for the gradient, not three, and work out
+        checkpoint: Whether to keep one edge tensor per round and direction for the gradient, not three, and work out
             messages again.
 
     Shapes:

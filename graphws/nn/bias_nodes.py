@@ -96,7 +96,7 @@ def _plans(batch: Batch) -> tuple[list[Architecture], list[_Plan]]:
 
 
 def _shell(batch: Batch) -> Batch:
-    """A batch of the networks with bias nodes but no features, so that index tensors are made once a batch."""
+    """A batch of the networks with bias nodes but no features, so that index tensors are made once per batch."""
 
     def make() -> Batch:
         return Batch([plan.architecture for plan in _plans(batch)[1]], num_graphs=batch.num_graphs)

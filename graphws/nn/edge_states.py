@@ -42,7 +42,7 @@ def embedded_states(batch: Batch, embedding: nn.Linear, encoding: StaticEncoding
     """``embedding(weight) + encoding`` of each edge, from its weight and the number of its block.
 
     Args:
-        batch: Homogeneous, one edge a pair of neurons.
+        batch: Homogeneous, one edge per pair of neurons.
         embedding: The map of the features of edges, without bias.
         encoding: Encoding of edges.
     """

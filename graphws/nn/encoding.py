@@ -86,8 +86,8 @@ class StaticEncoding(nn.Module):
 
     Args:
         channels: Channels of the encoding.
-        of: ``"nodes"`` (a row a node), ``"edges"`` (a row an edge block, repeated for its edges), or ``"groups"`` and
-            ``"blocks"`` (a row a node group or an edge block of each network, for readouts).
+        of: ``"nodes"`` (a row per node), ``"edges"`` (a row per edge block, repeated for its edges), or ``"groups"``
+            and ``"blocks"`` (a row per node group or edge block of each network, for readouts).
 
     Shapes:
         - **input:** Batch. **output:** [rows, channels] over all networks; the map itself is applied once to each
@@ -118,7 +118,7 @@ class StaticEncoding(nn.Module):
 
 
 def block_of_edge(batch: Batch) -> Tensor:
-    """The edge block of each edge, numbered through all networks of the batch, [E]; worked out once a batch."""
+    """The edge block of each edge, numbered through all networks of the batch, [E]; worked out once per batch."""
 
     def make() -> Tensor:
         firsts = starts([len(arch.blocks) for arch in batch.architectures], batch.x.device)

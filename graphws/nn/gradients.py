@@ -115,7 +115,7 @@ def parameter_gradients(batch: Batch, inputs: Tensor, directions: Tensor) -> tup
 
 
 def _backpropagate(batch: Batch, inputs: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-    """The gradients of a homogeneous batch: one batched product an edge block each way, and the outer products."""
+    """The gradients of a homogeneous batch: one batched product per edge block each way, and the outer products."""
     arch, count, points = batch.structure, batch.num_graphs, len(inputs)
     sums, values = group_signals(batch, inputs)
     weights = [view[..., 0, 0] for view in batch.dense_edges()]  # [n, d_out, d_in]

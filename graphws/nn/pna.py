@@ -148,7 +148,7 @@ class PNA(nn.Module):
         return [EdgeStates(update(batch, state.rows, *own, read, write, F.silu), basis) for state, own in ways]
 
     def _unit_inputs(self, batch: Batch, normed: Tensor, found: Tensor, amplification: Tensor) -> Tensor:
-        """N [x̂, s, a s]; as a is one number a group of an architecture, N_1 s + a N_2 s is (N_1 + a N_2) s there."""
+        """N [x̂, s, a s]; as a is one number per group of an architecture, N_1 s + a N_2 s is (N_1 + a N_2) s there."""
         own, plain, amplified = self.node_in.weight.split([normed.size(1), found.size(1), found.size(1)], 1)
         inner = linear(normed, own, self.node_in.bias)
         if not batch.is_homogeneous:
@@ -160,7 +160,7 @@ class PNA(nn.Module):
 
 
 def neighbourhoods(batch: Batch, *, reverse_edges: bool) -> Neighbourhoods:
-    """Degrees and amplification of every node, from the architectures alone, worked out once a batch."""
+    """Degrees and amplification of every node, from the architectures alone, worked out once per batch."""
 
     def make() -> Neighbourhoods:
         archs = [batch.structure] if batch.is_homogeneous else [arch.structure for arch in batch.architectures]

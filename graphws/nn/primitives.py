@@ -82,7 +82,7 @@ def pooled_matrix(values: Tensor, pool: Pool) -> MatrixPools:
 
 
 def segments(batch: Batch, end: Literal["source", "target"]) -> tuple[Tensor | None, Tensor]:
-    """Edges of a batch grouped by one of their ends, worked out once a batch.
+    """Edges of a batch grouped by one of their ends, worked out once per batch.
 
     Returns:
         The order [E] that sorts the edges by that end, None where they are sorted already, and the pointers [N + 1] of
@@ -250,7 +250,7 @@ def _by_group(batch: Batch, rows: Tensor) -> Sequence[Tensor]:
 
 
 def to_nodes(batch: Batch, values: Tensor) -> Tensor:
-    """Broadcast a row a network, [B, C], to the nodes of that network, [N, C]."""
+    """Broadcast a row per network, [B, C], to the nodes of that network, [N, C]."""
     if batch.is_homogeneous:
         return values.unsqueeze(1).expand(-1, batch.structure.num_nodes, -1).flatten(0, 1)
     return values.index_select(0, batch.batch)
@@ -275,5 +275,5 @@ def check_plain_blocks(batch: Batch) -> None:
         other = [block.name for block in arch.blocks if block.taps > 1 or not block.is_dense or block.kind != "weight"]
         if other:
             raise ValueError(
-                f"expected dense layers, one weight a pair of neurons; {', '.join(other[:8])} of {arch} are none"
+                f"expected dense layers, one weight per pair of neurons; {', '.join(other[:8])} of {arch} are none"
             )

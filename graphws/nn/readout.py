@@ -1,4 +1,4 @@
-"""Readouts: from equivariant features to one vector a network."""
+"""Readouts: from equivariant features to one vector per network."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _segment_mean(values: Tensor, index: Tensor, count: int) -> Tensor:
 
 
 def _group_of_node(batch: Batch) -> Tensor:
-    """The node group of each node, numbered through all networks of the batch, [N]; worked out once a batch."""
+    """The node group of each node, numbered through all networks of the batch, [N]; worked out once per batch."""
 
     def make() -> Tensor:
         firsts = starts([len(arch.groups) for arch in batch.architectures], batch.x.device)

@@ -65,7 +65,7 @@ class PairLayout(NamedTuple):
 
 
 def pair_layout(batch: Batch) -> PairLayout:
-    """The layout of a batch, from its architectures alone, worked out once a batch."""
+    """The layout of a batch, from its architectures alone, worked out once per batch."""
     return batch.lazy("pair_layout", lambda: _layout(batch))
 
 

@@ -34,7 +34,7 @@ def check_symmetry(batch: Batch, symmetry: ScalingKind) -> None:
 
 
 def node_mask(batch: Batch, holds: Callable[[NodeGroup], bool]) -> Tensor:
-    """Whether something holds for the group of each node, [N, 1], worked out once a batch; a function of a module."""
+    """Whether something holds for the group of each node, [N, 1], worked out once per batch; a function of a module."""
 
     def make() -> Tensor:
         if batch.is_homogeneous:

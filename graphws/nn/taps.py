@@ -1,4 +1,4 @@
-"""Parallel edges of kernels as one state a pair of neurons, and back: kernels of any size, no global maximum."""
+"""Parallel edges of kernels as one state per pair of neurons, and back: kernels of any size, no global maximum."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _has_taps(batch: Batch) -> bool:
 
 
 def pair_batch(batch: Batch) -> Batch:
-    """The networks of a batch with one edge a pair of neurons a block, their topology alone; itself without kernels.
+    """The networks of a batch with one edge per pair of neurons a block, their topology alone; itself without kernels.
 
     Its ``x`` is the batch's, its edges have no features: fill them by :func:`read_taps` with ``replace``.
     """
@@ -104,7 +104,7 @@ def read_taps(batch: Batch, linear: nn.Linear | SparseLinear) -> Tensor:
 
 
 def write_taps(batch: Batch, states: Tensor, linear: nn.Linear | SparseLinear) -> Tensor:
-    """A value a tap from the states of pairs: ``linear(state * wave(offset))``; the reverse of :func:`read_taps`.
+    """A value per tap from the states of pairs: ``linear(state * wave(offset))``; the reverse of :func:`read_taps`.
 
     Args:
         batch: The networks.
@@ -136,5 +136,5 @@ def write_taps(batch: Batch, states: Tensor, linear: nn.Linear | SparseLinear) -
 
 def _matrix(linear: nn.Linear | SparseLinear) -> Tensor:
     if isinstance(linear, SparseLinear):
-        raise ValueError("a sparse model reads one weight a pair of neurons, found networks with convolution kernels")
+        raise ValueError("a sparse model reads one weight per pair of neurons, found networks with convolution kernels")
     return linear.weight

@@ -49,7 +49,7 @@ class Grown(Protocol):
 
 
 def growth_rows(series: Sequence[Grown]) -> list[list[str]]:
-    """A row a model, as :data:`GROWTH_COLUMNS` has it."""
+    """A row per model, as :data:`GROWTH_COLUMNS` has it."""
     return [
         [
             line.model,

@@ -124,7 +124,7 @@ def draw_curves(rows: Sequence[Row]) -> Figure | None:
 
 
 def draw_capacity(rows: Sequence[Row]) -> Figure:
-    """Test error against k, a line a model; bars are the standard deviation over seeds."""
+    """Test error against k, a line per model; bars are the standard deviation over seeds."""
     figure = Figure(figsize=(5, 3.4))
     axis = figure.subplots()
     for index, model in enumerate(dict.fromkeys(_series(row, rows) for row in rows)):

@@ -99,7 +99,7 @@ def draw_layer_as_messages() -> Figure:
     _draw_compute(compute)
     _draw_gate(gates)
     _draw_count(count)
-    figure.suptitle(f"One DWS layer on {WIDTHS} as message passing with one shared map a round", fontsize=10)
+    figure.suptitle(f"One DWS layer on {WIDTHS} as message passing with one shared map per round", fontsize=10)
     return figure
 
 

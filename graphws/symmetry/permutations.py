@@ -26,7 +26,7 @@ class Symmetry:
     """The group G_A that permutes hidden neurons and leaves the function unchanged: f_{g.v} = f_v.
 
     arXiv 2602.01083, Section 3. For an MLP it is S_{d_1} x .. x S_{d_{L-1}}; tied groups share one factor.
-    An element is one permutation a factor, p: neuron i of the result is neuron p[i] of the argument.
+    An element is one permutation per factor, p: neuron i of the result is neuron p[i] of the argument.
 
     Args:
         architecture: Whose symmetry this is.

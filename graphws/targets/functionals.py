@@ -63,10 +63,10 @@ def accuracy(inputs: Tensor, labels: Tensor) -> Target[Tensor]:
     The prediction is the largest output, or for one output whether it is above zero.
 
     Raises:
-        ValueError: If there is not one label an input.
+        ValueError: If there is not one label per input.
     """
     if labels.shape != (len(inputs),):
-        raise ValueError(f"expected one label an input, [{len(inputs)}] (found {list(labels.shape)})")
+        raise ValueError(f"expected one label per input, [{len(inputs)}] (found {list(labels.shape)})")
 
     def compute(batch: Batch) -> Tensor:
         values = realise(batch, inputs.to(batch.x))
@@ -167,7 +167,7 @@ def _of_matrix(name: str, layer: int, function: Callable[[Tensor], Tensor]) -> T
 
 
 def each_structure(batch: Batch, function: Callable[[Batch], Tensor]) -> Tensor:
-    """A function of homogeneous batches on any batch of networks, a row a network."""
+    """A function of homogeneous batches on any batch of networks, a row per network."""
     if batch.is_homogeneous:
         return function(batch)
     parts = by_structure(batch)

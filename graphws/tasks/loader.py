@@ -23,7 +23,7 @@ class EpochBatches(Sampler[tuple[Tensor, int]]):
     Lightning calls :meth:`set_epoch`, so a resumed run sees the batches the uninterrupted one would have seen.
 
     With buckets a shuffled batch holds networks of one bucket, as far as its networks fill batches; what is left over
-    of each bucket is shuffled into mixed batches. Each network comes once an epoch in any case.
+    of each bucket is shuffled into mixed batches. Each network comes once per epoch in any case.
 
     Args:
         count: Number of networks.

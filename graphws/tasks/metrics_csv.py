@@ -1,4 +1,4 @@
-"""MetricsCSV: one row an epoch in ``metrics.csv``, kept whole over a killed and resumed fit."""
+"""MetricsCSV: one row per epoch in ``metrics.csv``, kept whole over a killed and resumed fit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["MetricsCSV", "read_metrics"]
 
 
 class MetricsCSV(Logger):
-    """Training and validation metrics of each epoch, one row an epoch, as CSV.
+    """Training and validation metrics of each epoch, one row per epoch, as CSV.
 
     Lightning's own CSVLogger removes what an earlier, killed fit wrote; this one keeps the rows of the epochs before
     the one it is first given. The file is replaced whole at each epoch.

@@ -32,7 +32,7 @@ class PredictTask(LightningModule):
     Metrics: accuracy for classification; R2 and Kendall's tau for regression.
 
     Args:
-        model: Functional with one output a class, or one for regression.
+        model: Functional with one output per class, or one for regression.
         target: ``"label"``, a numeric column of the zoo's table, or a functional of the weights that is computed
             (:func:`~graphws.targets.named_target`), as ``"rank:2"``.
         kind: ``"classification"`` or ``"regression"``.

@@ -37,7 +37,7 @@ class Networks(Protocol):
 
     @property
     def nearness(self) -> Tensor | None:
-        """A number a network, [n]: a batch in the order of these numbers is read fastest; None where any order is."""
+        """A number per network, [n]: a batch in the order of these numbers is read fastest; None where any order is."""
 
     def batch(self, rows: Tensor) -> Batch:
         """The networks of some rows as a Batch with ``y``, ``images`` where there are any, and the dict ``columns``."""
@@ -118,7 +118,7 @@ class NetworkStack:
 class MappedStack:
     """Networks of one structure in the memory-mapped shards of a zoo: a batch reads its own rows and no others.
 
-    What lies in memory is a few numbers a network: its row, label and columns.
+    What lies in memory is a few numbers per network: its row, label and columns.
 
     Args:
         zoo: The zoo that holds the networks; its own check of the values is done.

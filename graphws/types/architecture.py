@@ -111,7 +111,7 @@ class Architecture:
             keys: Pattern of the state dict's keys, with ``{layer}`` (0 to L - 1) and ``{part}`` (weight, bias).
 
         Raises:
-            ValueError: If there are fewer than two widths, one is below 1, or ``bias`` has not one entry a layer.
+            ValueError: If there are fewer than two widths, one is below 1, or ``bias`` has not one entry per layer.
         """
         depth = len(widths) - 1
         if depth < 1:
@@ -120,7 +120,7 @@ class Architecture:
         if "{layer}" not in keys and depth > 1:
             raise ValueError(f"every tensor needs a name of its own, got {[keys]} more than once")
         if len(biases) != depth:
-            raise ValueError(f"bias needs one entry a layer ({depth}), got {len(biases)}")
+            raise ValueError(f"bias needs one entry per layer ({depth}), got {len(biases)}")
         hidden, last = Activation.parse(activation), Activation.parse(output_activation)
         groups = [NodeGroup("input", widths[0], "input", has_bias=False)]
         groups += [

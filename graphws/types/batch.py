@@ -26,7 +26,7 @@ class _BatchMeta(type(torch_geometric.data.Batch), type(NetGraph)):  # type: ign
 
 
 class Batch(torch_geometric.data.Batch, NetGraph, metaclass=_BatchMeta):
-    """A PyG batch of input networks that stores topology once an architecture, never once a network.
+    """A PyG batch of input networks that stores topology once per architecture, never per network.
 
     ``x`` is [N, C] and ``edge_attr`` [E, C] over all networks, in their order. Index tensors (``edge_index``,
     ``batch``, ``ptr``, ``node_group``, ...) are those of a PyG batch, made when first asked for. Networks of equal
@@ -62,7 +62,7 @@ class Batch(torch_geometric.data.Batch, NetGraph, metaclass=_BatchMeta):
             architecture: The architecture of all n networks.
             x: Node features of shape [n, N, C] or [n, N].
             edge_attr: Edge features of shape [n, E, C] or [n, E].
-            **attributes: Tensors with one row a network, as ``y``.
+            **attributes: Tensors with one row per network, as ``y``.
 
         Raises:
             ValueError: If a shape does not fit the architecture.
@@ -81,7 +81,7 @@ class Batch(torch_geometric.data.Batch, NetGraph, metaclass=_BatchMeta):
 
     @classmethod
     def from_graphs(cls, graphs: Sequence[NetGraph]) -> Batch:
-        """Any mix of input networks. Numbers and tensors that every graph carries, as ``y``, become one row a network.
+        """Any mix of input networks. Numbers and tensors that all graphs carry, as ``y``, become one row per network.
 
         Raises:
             ValueError: If there is none, one is no NetGraph, or channel counts or dtypes differ.

@@ -56,7 +56,7 @@ class NetGraph(Data):
     Args:
         architecture: What the values below are the values of.
         x: Node features of shape [N, C], the bias first; zero for nodes without one (inputs).
-        edge_attr: Edge features of shape [E, C], one edge a weight.
+        edge_attr: Edge features of shape [E, C], one edge per weight.
         remainder: Tensors of the state dict kept beside the graph.
         **kwargs: Further PyG fields, as ``y``.
 

@@ -15,7 +15,7 @@ def test_build_info_verify(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert main([*BUILD, out, "--convention", "nfn"]) == 0
     assert "6 networks fitted, in " in (said := capsys.readouterr().out)
     assert "18 steps" in said
-    assert "INR-steps a second" in said
+    assert "INR-steps per second" in said
     assert Zoo.open(out).convention == "nfn"
     assert main(["zoo", "info", out]) == 0
     assert "2-4-1, sine:30" in capsys.readouterr().out

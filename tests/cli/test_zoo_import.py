@@ -82,7 +82,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_files_of_one_architecture(alike: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "zoo"
     assert run_import(alike, out, "--chunk", "5") == 0
-    assert re.search(r"12 networks of 1 architecture\(s\), in .* files a second", capsys.readouterr().out)
+    assert re.search(r"12 networks of 1 architecture\(s\), in .* files per second", capsys.readouterr().out)
     zoo = open_mixed(out)
     check_networks(zoo, alike)
     assert zoo.table["path"].to_pylist() == sorted(f"class_{'ab'[i % 2]}/{i:02d}.safetensors" for i in range(12))

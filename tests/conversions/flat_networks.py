@@ -48,7 +48,7 @@ flat(
 flat("distance to zero", lambda m, y: y.norm(dim=1, keepdim=True), 1, sizes=(8,))
 flat("sum read by a layer", lambda m, y: torch.cat([y.sum(1, keepdim=True), y], 1), 9, sizes=(8,))
 
-# ---- layer norms written out: one number a row, scaled by scalars of the state dict, read by all neurons
+# ---- layer norms written out: one number per row, scaled by scalars of the state dict, read by all neurons
 
 
 def scalar() -> Tensor:
@@ -57,7 +57,7 @@ def scalar() -> Tensor:
 
 
 def written_out(m: Net, y: Tensor) -> Tensor:
-    """A layer norm of all axes but the first, by sums to one number a row."""
+    """A layer norm of all axes but the first, by sums to one number per row."""
     axes, behind = tuple(range(1, y.dim())), (-1, *[1] * (y.dim() - 1))
     mean, square = y.sum(axes) * m.r, (y * y).sum(axes) * m.r
     spread = (square - mean * mean).square().reshape(behind) + 1e-6
@@ -77,10 +77,10 @@ flat(
     8,
     r=scalar(),
 )
-flat("a number a row, divided by", lambda m, y: y / ((y * y).sum(1) / m.r + 1)[:, None], 8, sizes=(8,), r=scalar())
-flat("a number a row, shifted", lambda m, y: y * ((y * y).mean(1) + m.r)[:, None], 8, sizes=(8,), r=scalar())
-flat("a number a row, and a vector", lambda m, y: y * (m.g - y.sum(1, keepdim=True)), 8, sizes=(8,), g=vector(8))
-flat("a vector by a number a row", lambda m, y: y + m.g / (y.cos().sum(1)[:, None] + 9), 8, sizes=(8,), g=vector(8))
+flat("a number per row, divided by", lambda m, y: y / ((y * y).sum(1) / m.r + 1)[:, None], 8, sizes=(8,), r=scalar())
+flat("a number per row, shifted", lambda m, y: y * ((y * y).mean(1) + m.r)[:, None], 8, sizes=(8,), r=scalar())
+flat("a number per row, and a vector", lambda m, y: y * (m.g - y.sum(1, keepdim=True)), 8, sizes=(8,), g=vector(8))
+flat("a vector by a number per row", lambda m, y: y + m.g / (y.cos().sum(1)[:, None] + 9), 8, sizes=(8,), g=vector(8))
 inputs(
     "an input by its own number a row",
     lambda m, x: m.b(m.a(x / ((x * x).sum((1, 2)) * m.r.square() + 1)[:, None, None]).tanh()),

@@ -121,7 +121,7 @@ def test_a_wrong_structure_is_refused_with_its_place():
 def test_sparse_models_read_no_kernels():
     graph = random_graph(convolutional(), dtype=torch.float32)
     for model in (GMN(4, 1, sparse=True), GMN(4, 1, new_ends=True, sparse=True)):
-        with pytest.raises(ValueError, match="a sparse model reads one weight a pair of neurons"):
+        with pytest.raises(ValueError, match="a sparse model reads one weight per pair of neurons"):
             model(graph)
 
 

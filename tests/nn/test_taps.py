@@ -62,7 +62,7 @@ def test_sparse_maps_read_dense_networks_and_no_kernels():
     assert torch.equal(write_taps(batch, batch.edge_attr, sparse), sparse(batch.edge_attr))
     kernels = Batch.from_graphs([random_graph(convolutional())])
     for use in (lambda: read_taps(kernels, sparse), lambda: write_taps(kernels, kernels.edge_attr, sparse)):
-        with pytest.raises(ValueError, match="a sparse model reads one weight a pair of neurons"):
+        with pytest.raises(ValueError, match="a sparse model reads one weight per pair of neurons"):
             use()
 
 

@@ -1,4 +1,4 @@
-"""Layers of NP-NFN and HNP-NFN entry by entry, from the equations of arXiv 2302.14040, with parameters a pair.
+"""Layers of NP-NFN and HNP-NFN entry by entry, from the equations of arXiv 2302.14040, with parameters per pair.
 
 Weights are W^1 .. W^L, [d_l, d_{l-1}, in], and biases v^1 .. v^L, [d_l, in]; a star is a mean over an index. Parameters
 are drawn when first asked for, by the name of the term, so that a test can read them afterwards.

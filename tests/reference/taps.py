@@ -37,7 +37,7 @@ def slow_read(batch: Batch, weight):
 
 
 def slow_write(batch: Batch, states, weight, bias):
-    """[E, out]: one value a tap from its pair's state."""
+    """[E, out]: one value per tap from its pair's state."""
     rows, pair = [], 0
     for arch in batch.architectures:
         for i, block in enumerate(arch.blocks):

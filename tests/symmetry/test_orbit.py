@@ -46,7 +46,7 @@ def test_the_pair_that_colours_cannot_tell_apart(bias: float, generator: torch.G
     eight = _cycles(EIGHT, bias)
     fours = _cycles(FOURS, bias)
     stable = refine([eight, fours])
-    assert stable.colours.abs().max() == 0, "one colour a layer, in both"
+    assert stable.colours.abs().max() == 0, "one colour per layer, in both"
     assert not stable.discrete.any()
     assert not same_orbit(eight, fours)
     assert not brute_same_orbit(eight, fours)

@@ -122,5 +122,5 @@ def test_errors_say_what_was_expected(batch):
         rank(4)(batch)
     with pytest.raises(ValueError, match=r"values at the 6 inputs, \[P, 6, d_L\]"):
         nearest_prototype(INPUTS, PROTOTYPES[:, :3])
-    with pytest.raises(ValueError, match=r"one label an input, \[6\]"):
+    with pytest.raises(ValueError, match=r"one label per input, \[6\]"):
         accuracy(INPUTS, torch.zeros(3))

@@ -37,7 +37,7 @@ def test_mlp_without_some_biases() -> None:
     [
         ({"widths": [3]}, r"at least two widths \(input and output\), got \[3\]"),
         ({"widths": [2, 0, 1]}, "'hidden_1' needs at least one neuron, got size 0"),
-        ({"widths": [2, 3, 1], "bias": [True]}, r"one entry a layer \(2\), got 1"),
+        ({"widths": [2, 3, 1], "bias": [True]}, r"one entry per layer \(2\), got 1"),
         ({"widths": [2, 3, 1], "activation": "rely"}, "unknown activation 'rely'"),
         ({"widths": [2, 3, 1], "keys": "w"}, r"every tensor needs a name of its own, got \['w'\]"),
     ],

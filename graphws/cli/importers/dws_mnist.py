@@ -1,4 +1,4 @@
-"""MNIST INRs of DWSNets (arXiv 2301.12780): one folder a network, its class and image in the folder's name."""
+"""MNIST INRs of DWSNets (arXiv 2301.12780): one folder per network, its class and image in the folder's name."""
 
 from __future__ import annotations
 

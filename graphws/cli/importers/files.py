@@ -1,4 +1,4 @@
-"""Importers of data sets of one file a network: the files are read one by one, networks of one architecture stacked."""
+"""Importers of data sets of one file per network: they are read one by one, those of one architecture stacked."""
 
 from __future__ import annotations
 

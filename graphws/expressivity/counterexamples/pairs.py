@@ -74,7 +74,7 @@ def regular_pair(n: int, degree: int, *, blocks: Sequence[int] | None = None, be
     """A pair (1, n, n, 1): W_2 a connected circulant against disjoint ones of the same degree; all biases equal.
 
     Every hidden neuron of a layer has the same bias and the same multisets of weights in and out in both networks, so
-    colour refinement stops at once with one colour a layer; one bipartite graph is connected and the other is not, so
+    colour refinement stops at once with one colour per layer; one bipartite graph is connected and the other is not, so
     no permutation leads from one to the other.
 
     Args:
@@ -123,7 +123,7 @@ def _why_blind(networks: Batch, degree: int, sizes: Sequence[int]) -> str:
         f"Networks (1, {n}, {n}, 1): W_1 and W_3 all ones, every bias {beta:g}, W_2 the adjacency matrix of a "
         f"bipartite graph: {shapes[0]} in the first, {shapes[1]} in the second.\n"
         f"Every row and every column of W_2 has {degree} ones, so each hidden neuron sees what every other of its "
-        "layer sees: colour refinement gives one colour a layer, the same in both, and so does every model whose "
+        "layer sees: colour refinement gives one colour per layer, the same in both, and so does every model whose "
         "layers aggregate over neurons (DWS, HNP-NFN, NP-NFN, GMN, NG-GNN).\n"
         f"What is lost, first and second network: {lost}. An error of half the difference cannot be avoided.\n"
         "The functions agree, f_v = f_v', for every activation: a forward pass is message passing itself. "
