@@ -74,7 +74,7 @@ def add_limit_options(parser: argparse.ArgumentParser) -> None:
         "--memory-limit",
         type=_bytes,
         metavar="SIZE",
-        help="memory that reading one file may take, as 500MB or 4GB; one that needs more is left out (default: half of "
+        help="memory that reading a file may take, as 500MB or 4GB; one that needs more is left out (default: half of "
         "this machine's memory)",
     )
 
