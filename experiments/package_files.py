@@ -1,17 +1,20 @@
 """Trained files that public packages ship: read, run from the graph, permuted, given back.
 
 python -m experiments.package_files FOLDER               # every ONNX and Keras file in the packages of a folder
+python -m experiments.package_files FOLDER --modules     # torch files as well, by the modules that their packages build
 python -m experiments.package_files FOLDER --only magika,nudenet
 
-FOLDER holds unpacked wheels or is a site-packages folder. Nothing is installed or downloaded, and no code of the
-packages is run. The oracle of a file is onnxruntime or Keras; errors are relative to the largest output. *Itself* is
-how much the runtime differs from itself: onnxruntime with and without graph optimisation, Keras on a batch and on one
-input at a time.
+FOLDER holds unpacked wheels or is a site-packages folder. Nothing is installed or downloaded. No code of the packages
+is run, but with --modules: a torch file does not say its network, so its package's own source is (package_modules.py
+says which parts of it). The oracle of a file is onnxruntime, Keras or the module; errors are relative to the largest
+output. *Itself* is how much the runtime differs from itself: onnxruntime with and without graph optimisation, Keras and
+modules on a batch and on one input at a time.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import subprocess
 import sys
@@ -20,8 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from experiments.package_runtimes import Row, measured_keras, measured_onnx
+from experiments.package_torch import measured_torch
 
+ONNX = (".onnx",)
 KERAS = (".h5", ".hdf5", ".keras")
+TORCH = (".pt", ".pth", ".ckpt", ".jit", ".safetensors")
 CLOSE = 1e-5
 SECONDS = 600
 HEADER = ("package", "file", "MB", "kind", "represented", "execute", "itself", "permuted", "inverse", "seconds")
@@ -38,30 +44,34 @@ def packages(folder: Path) -> Iterator[tuple[str, Path]]:
         yield f"{told['Name'].lower()} {told['Version']}", info.parent
 
 
-def files(place: Path, shared: bool, name: str) -> list[Path]:
-    """The model files of a package; in a site-packages folder those in folders of its name."""
+def files(place: Path, shared: bool, name: str, suffixes: tuple[str, ...]) -> list[Path]:
+    """The model files of a package, equal ones once; in a site-packages folder those in folders of its name."""
     roots = [place / name.replace("-", "_").split(" ")[0]] if shared else [place]
-    found = {path for root in roots for path in root.rglob("*") if path.suffix in (".onnx", *KERAS)}
-    return sorted(path for path in found if path.is_file() and path.stat().st_size > 3000)
+    found = {path for root in roots for path in root.rglob("*") if path.suffix in suffixes}
+    large = sorted(path for path in found if path.is_file() and path.stat().st_size > 3000)
+    contents = {hashlib.sha256(path.read_bytes()).digest(): path for path in reversed(large)}
+    return sorted(contents.values())
 
 
-def jobs(folder: Path, only: set[str]) -> Iterator[tuple[str, str]]:
-    """(package, file): one for each row."""
+def jobs(folder: Path, only: set[str], suffixes: tuple[str, ...]) -> Iterator[tuple[str, Path, Path]]:
+    """(package, its place, file): one for each row."""
     known = list(packages(folder))
     shared = len({place for _, place in known}) < len(known)
     for name, place in known:
         if not only or name.split(" ")[0] in only:
-            yield from ((name, str(path)) for path in files(place, shared, name))
+            yield from ((name, place, path) for path in files(place, shared, name, suffixes))
 
 
-def one(path: str) -> Row:
+def one(package: str, place: Path, path: Path) -> Row:
     """Measure one file."""
-    return (measured_keras if path.endswith(KERAS) else measured_onnx)(Path(path))
+    if path.suffix in TORCH:
+        return measured_torch(path, package.split(" ")[0].replace("_", "-"), place)
+    return (measured_keras if path.suffix in KERAS else measured_onnx)(path)
 
 
-def apart(job: tuple[str, str]) -> Row:
+def apart(job: tuple[str, Path, Path]) -> Row:
     """Measure one file in a process of its own, for a limited time."""
-    command = [sys.executable, "-m", "experiments.package_files", "--job", job[1]]
+    command = [sys.executable, "-m", "experiments.package_files", "--job", *map(str, job)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
         return Row(**json.loads(done.stdout.splitlines()[-1]))
@@ -72,10 +82,10 @@ def apart(job: tuple[str, str]) -> Row:
         return Row(kind="failed", reason=lines[-1])
 
 
-def cells(job: tuple[str, str], row: Row) -> list[str]:
+def cells(job: tuple[str, Path, Path], row: Row) -> list[str]:
     """One line of the table."""
-    megabytes = f"{Path(job[1]).stat().st_size / 2**20:.1f}"
-    start = [job[0], Path(job[1]).name, megabytes, row.kind]
+    megabytes = f"{job[2].stat().st_size / 2**20:.1f}"
+    start = [job[0], job[2].name, megabytes, row.kind]
     if row.reason:
         return [*start, f"refused: {row.reason}", *[""] * 5]
     numbers = [f"{value:.1e}" for value in (row.execute, row.itself, row.permuted)]
@@ -93,20 +103,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", help="unpacked wheels, or a site-packages folder")
     parser.add_argument("--only", default="", help="names of packages, separated by commas")
-    parser.add_argument("--job", help=argparse.SUPPRESS)
+    parser.add_argument("--modules", action="store_true", help="torch files too; runs the packages' own source")
+    parser.add_argument("--job", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.job:
-        print(json.dumps(vars(one(options.job))))
+        package, place, path = options.job
+        print(json.dumps(vars(one(package, Path(place), Path(path)))))
         return
     if options.folder is None or not options.folder.is_dir():
         parser.error(f"expected a folder of packages, found {options.folder}")
     only = {name.strip() for name in options.only.split(",") if name.strip()}
     print("| " + " | ".join(HEADER) + " |\n|" + "---|" * len(HEADER))
     rows: list[Any] = []
-    for job in jobs(options.folder, only):
+    for job in jobs(options.folder, only, (*ONNX, *KERAS, *(TORCH if options.modules else ()))):
         rows.append(apart(job))
         print("| " + " | ".join(cells(job, rows[-1])) + " |", flush=True)
-    counted = [row for row in rows if row.kind == "network"]
+    counted = [row for row in rows if row.kind in ("network", "failed")]
     print(f"\n{sum(map(right, counted))} of {len(counted)} networks without recurrent cells or attention are right")
 
 

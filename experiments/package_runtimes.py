@@ -18,7 +18,7 @@ import conversions
 from graphws.symmetry.permutations import permute
 from graphws.types.graph import NetGraph
 
-__all__ = ["Row", "measured_keras", "measured_onnx"]
+__all__ = ["Row", "listed", "measured", "measured_keras", "measured_onnx"]
 
 RECURRENT = ("LSTM", "GRU", "RNN", "DynamicQuantizeLSTM")
 SIDES = {3: (256,), 4: (64, 64), 5: (16, 64, 64)}  # of open axes behind the second, by rank
@@ -45,7 +45,7 @@ class Row:
     """What was found of one file.
 
     Args:
-        kind: "network", "recurrent", "attention" or "failed".
+        kind: "network", "recurrent", "attention", "unknown" (nothing says what it computes) or "failed".
         reason: Why it is refused; empty where it is not.
         share: Of its parameters, what the graph represents.
         execute: Difference between graph and runtime.
@@ -79,13 +79,13 @@ def difference(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
     return max(errors, default=0.0)
 
 
-def _list(outputs: Any) -> Outputs:
+def listed(outputs: Any) -> Outputs:
     leaves = tree_leaves(list(outputs.values()) if isinstance(outputs, Mapping) else outputs)
     return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
 
 
 def measured(
-    source: Any,
+    convert: Callable[[bool], NetGraph],
     inputs: Sequence[Tensor],
     state: Callable[[NetGraph], Mapping[str, Tensor]],
     runs: Callable[[Mapping[str, Tensor] | None], Sequence[Outputs]],
@@ -94,19 +94,18 @@ def measured(
     """A row.
 
     Args:
-        source: Of the graph.
+        convert: Makes the graph; told whether NaN and infinite constants are let through.
         inputs: Of the network.
         state: The tensors that the file holds.
         runs: The runtime's outputs, in each of its ways of running, with a state dict in place of the file's if given.
         kind: Of the file.
     """
     start = time.perf_counter()
-    example = inputs[0] if len(inputs) == 1 else tuple(inputs)
     try:
-        graph, infinite = _graph(source, example)
+        graph, infinite = _graph(convert)
     except (ValueError, OSError) as error:
         reason = str(error)
-        if "of two signals" in reason and "matmul" in reason:
+        if "of two signals" in reason and ("matmul" in reason or "bmm" in reason):
             kind = "attention"
         return Row(kind, reason.replace("|", "/"))
     seconds = time.perf_counter() - start
@@ -115,7 +114,7 @@ def measured(
     exact = all(name in back and _same(back[name], value) for name, value in held.items())
     first, *others = runs(None)
     with torch.no_grad():
-        found = _list(conversions.execute(graph, *inputs))
+        found = listed(conversions.execute(graph, *inputs))
     expected = first if len(found) == len(first) else _matching(found, first)
     moved = conversions.to_state_dict(permute(graph, generator=torch.Generator().manual_seed(1)))
     return Row(
@@ -130,14 +129,20 @@ def measured(
     )
 
 
-def _graph(source: Any, example: Any) -> tuple[NetGraph, bool]:
+def _graph(convert: Callable[[bool], NetGraph]) -> tuple[NetGraph, bool]:
     """The graph of a file, and whether NaN or infinite constants (as a maximum begins with) were let through."""
     try:
-        return conversions.to_graph(source, example), False
+        return convert(False), False
     except ValueError as error:
         if "allow_nonfinite" not in str(error):
             raise
-    return conversions.to_graph(source, example, allow_nonfinite=True), True
+    return convert(True), True
+
+
+def of_file(path: Path, inputs: Sequence[Tensor]) -> Callable[[bool], NetGraph]:
+    """Makes the graph of a file that says its whole network."""
+    example = inputs[0] if len(inputs) == 1 else tuple(inputs)
+    return lambda allowed: conversions.to_graph(path, example, allow_nonfinite=allowed)
 
 
 def _matching(found: Outputs, given: Outputs) -> Outputs:
@@ -150,6 +155,7 @@ def _matching(found: Outputs, given: Outputs) -> Outputs:
 
 
 def _same(a: Tensor, b: Tensor) -> bool:
+    a, b = a.detach(), b.detach()
     return a.dtype == b.dtype and a.shape == b.shape and a.numpy().tobytes() == b.numpy().tobytes()
 
 
@@ -182,7 +188,7 @@ def measured_onnx(path: Path) -> Row:
         return {name: torch.from_numpy(value.copy()) for name, value in tensors.items()}
 
     kinds = _operators(proto.graph)
-    return measured(path, inputs, state, runs, "recurrent" if kinds & set(RECURRENT) else "network")
+    return measured(of_file(path, inputs), inputs, state, runs, "recurrent" if kinds & set(RECURRENT) else "network")
 
 
 def _operators(graph: Any) -> set[str]:
@@ -252,7 +258,7 @@ def measured_keras(path: Path) -> Row:
 
     def run(batch: Sequence[Tensor]) -> Outputs:
         with torch.no_grad():
-            return _list(model(list(batch) if len(batch) > 1 else batch[0], training=False))
+            return listed(model(list(batch) if len(batch) > 1 else batch[0], training=False))
 
     def runs(state: Mapping[str, Tensor] | None) -> Sequence[Outputs]:
         for place, value in _places(model) if state is not None else ():
@@ -264,7 +270,7 @@ def measured_keras(path: Path) -> Row:
         return {place: torch.from_numpy(np.array(value.numpy())) for place, value in _places(model)}
 
     del h5py
-    return measured(path, inputs, state, runs)
+    return measured(of_file(path, inputs), inputs, state, runs)
 
 
 def _places(model: Any, above: str = "") -> list[tuple[str, Any]]:

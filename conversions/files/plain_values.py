@@ -17,7 +17,7 @@ from torch import Tensor
 
 from conversions.budget import current
 
-__all__ = ["LEFT_OUT", "PLAIN", "REPLACED", "admitted", "copied"]
+__all__ = ["CONFIGURATIONS", "LEFT_OUT", "PLAIN", "REPLACED", "admitted", "copied"]
 
 PLAIN = (
     *(bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, np.generic, np.dtype),
@@ -30,6 +30,11 @@ REPLACED = {  # names in a pickle that torch reads in its own way, and what they
     "builtins bytearray": "graphws.bytearray",  # which torch makes of any length
     "__builtin__ bytearray": "graphws.bytearray",
 }
+CONFIGURATIONS = (  # what OmegaConf pickles: settings in settings, each with what describes it
+    *("omegaconf.dictconfig.DictConfig", "omegaconf.listconfig.ListConfig"),
+    *(f"omegaconf.nodes.{kind}Node" for kind in ("Any", "Boolean", "Bytes", "Float", "Integer", "Path", "String")),
+    *("omegaconf.base.Metadata", "omegaconf.base.ContainerMetadata"),
+)
 LONGEST_RANGE = 1_000_000
 DEEPEST = 20  # levels of nesting that are kept
 NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")  # before version 2, and since
@@ -62,7 +67,9 @@ def admitted() -> list[tuple[Callable[..., Any], str]]:
         (_list, "collections.deque"),
         (np.ndarray, "numpy.ndarray"),
         (np.dtype, "numpy.dtype"),
+        (_empty, "typing.Any"),
     ]
+    found += [(_Configuration, name) for name in CONFIGURATIONS]
     found += [(_empty, f"builtins.{name}") for name in ("list", "dict", "int", "float", "str", "bool", "tuple")]
     found += [(kind, f"numpy.dtypes.{kind.__name__}") for kind in vars(np.dtypes).values() if isinstance(kind, type)]
     for module in NUMPY:
@@ -73,6 +80,17 @@ def admitted() -> list[tuple[Callable[..., Any], str]]:
         for name in ("PureWindowsPath", "WindowsPath"):
             found.append((pathlib.PureWindowsPath, f"{module}.{name}"))
     return found
+
+
+class _Configuration:
+    """A setting of OmegaConf, or a mapping or list of them, as the plain value it holds."""
+
+    content: object = None
+
+    def __setstate__(self, state: object) -> None:
+        if not isinstance(state, dict):
+            raise ValueError("expected the pickle of an OmegaConf configuration")
+        self.content = state.get("_val", state.get("_content"))
 
 
 def _fraction(numerator: object, denominator: object = 1) -> fractions.Fraction:
@@ -158,8 +176,11 @@ class _Copier:
         if isinstance(value, Tensor) and value.layout == torch.strided and not (value.is_meta or value.is_nested):
             current().take(value.numel() * value.element_size(), f"tensor {place or 'at the root'}")
             return value.detach().clone()
-        if not isinstance(value, (Mapping, list, tuple, argparse.Namespace)) or depth >= DEEPEST:
+        settings = (Mapping, list, tuple, argparse.Namespace, _Configuration)
+        if not isinstance(value, settings) or depth >= DEEPEST:
             return self._left_out(place, value)
+        if isinstance(value, _Configuration):
+            return self.copy(value.content, place, depth + 1)
         if id(value) not in self.done:
             self.done[id(value)] = LEFT_OUT  # while its entries are copied: what holds itself is left out there
             self.done[id(value)] = self._container(value, place, depth)

@@ -9,8 +9,12 @@ import decimal
 import fractions
 import multiprocessing
 import pathlib
+import sys
+import types
 import uuid
 import zipfile
+from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,7 @@ import torch
 from torch import nn
 
 import conversions
+from conversions.files.disk import read
 
 
 def state() -> dict[str, torch.Tensor]:
@@ -88,6 +93,85 @@ class Reduced:
 
     def __reduce__(self) -> Any:
         return self.call
+
+
+@pytest.fixture
+def omega(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Any]:
+    """Makes what OmegaConf pickles of a value: each entry knows what holds it and what describes it."""
+    for name in ("", ".dictconfig", ".listconfig", ".nodes", ".base"):
+        monkeypatch.setitem(sys.modules, f"omegaconf{name}", types.ModuleType(f"omegaconf{name}"))
+
+    def of(module: str, name: str, **state: Any) -> Any:
+        place = sys.modules[f"omegaconf.{module}"]
+        if not hasattr(place, name):
+            setattr(place, name, type(name, (), {"__module__": f"omegaconf.{module}"}))
+        made = getattr(place, name)()
+        made.__dict__.update(state)
+        return made
+
+    def make(value: Any, parent: Any = None) -> Any:
+        kind = type(value) if isinstance(value, (dict, list)) else None
+        told = of("base", "ContainerMetadata", ref_type=Any, object_type=kind, resolver=defaultdict(dict))
+        if not isinstance(value, (dict, list)):
+            return of("nodes", f"{KINDS[type(value)]}Node", _metadata=told, _parent=parent, _val=value)
+        place = ("dictconfig", "DictConfig") if isinstance(value, dict) else ("listconfig", "ListConfig")
+        made = of(*place, _metadata=told, _parent=parent, _content=None)
+        if isinstance(value, dict):
+            made._content = {key: make(entry, made) for key, entry in value.items()}
+        else:
+            made._content = [make(entry, made) for entry in value]
+        return made
+
+    return make
+
+
+KINDS = {int: "Integer", float: "Float", str: "String", bool: "Boolean", type(None): "Any"}
+SETTINGS = {"widths": [40, 30, [1, 2.5]], "name": "leaky", "inner": {"on": True, "none": None}, "empty": []}
+
+
+@pytest.mark.parametrize("archive", [True, False])
+def test_settings_of_omegaconf_become_plain_values(tmp_path: Path, archive: bool, omega: Callable[[Any], Any]) -> None:
+    whole = omega(SETTINGS)
+    content = {
+        "part": whole._content["widths"],
+        "hparams": whole,
+        "list": omega([1, {"a": "b"}]),
+        "state_dict": state(),
+    }
+    torch.save(content, tmp_path / "a.ckpt", _use_new_zipfile_serialization=archive)
+    for name in list(sys.modules):
+        if name.startswith("omegaconf"):
+            del sys.modules[name]
+    shell = read(tmp_path / "a.ckpt").shell
+    assert {name: shell[name] for name in ("part", "hparams", "list")} == {
+        "part": SETTINGS["widths"],
+        "hparams": SETTINGS,
+        "list": [1, {"a": "b"}],
+    }
+    assert all(type(shell[name]) in (dict, list) for name in ("part", "hparams", "list"))
+    assert "omegaconf" not in sys.modules
+    conversions.save(conversions.to_graph(tmp_path / "a.ckpt", activation="relu"), tmp_path / "b.pt")
+    assert torch.load(tmp_path / "b.pt", weights_only=True)["hparams"] == SETTINGS
+
+
+def test_settings_that_hold_themselves_are_left_out(tmp_path: Path, omega: Callable[[Any], Any]) -> None:
+    whole = omega({"a": 1})
+    whole._content["self"] = whole
+    node = omega(1)
+    node._val = node
+    torch.save({"hparams": whole, "node": node, "state_dict": state()}, tmp_path / "a.ckpt")
+    found = read(tmp_path / "a.ckpt")
+    assert found.shell["hparams"] == {"a": 1}
+    assert "node" not in found.shell
+    assert any("left out" in note for note in found.notes)
+
+
+def test_other_objects_under_the_name_of_settings_are_refused(tmp_path: Path, omega: Callable[[Any], Any]) -> None:
+    node = omega(1)
+    type(node).__getstate__ = lambda self: [1, 2]
+    torch.save({"node": node, "state_dict": state()}, tmp_path / "a.ckpt")
+    with pytest.raises(ValueError, match="expected the pickle of an OmegaConf configuration"):
+        read(tmp_path / "a.ckpt")
 
 
 @pytest.mark.parametrize(
