@@ -27,7 +27,7 @@ from experiments.package_torch import measured_torch
 
 ONNX = (".onnx",)
 KERAS = (".h5", ".hdf5", ".keras")
-TORCH = (".pt", ".pth", ".ckpt", ".jit", ".safetensors")
+TORCH = (".pt", ".pth", ".ckpt", ".jit", ".safetensors", ".pkl")
 CLOSE = 1e-5
 SECONDS = 600
 HEADER = ("package", "file", "MB", "kind", "represented", "execute", "itself", "permuted", "inverse", "seconds")

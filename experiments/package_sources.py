@@ -19,8 +19,8 @@ __all__ = ["source_module"]
 def source_module(place: Path, name: str) -> ModuleType:
     """A module of an unpacked package.
 
-    The package's own ``__init__`` is not run (it imports all that the package does beside its network), and an import
-    that fails, as of what is not installed, is passed over: what needs it fails where it is used, as an unknown name.
+    The package's own ``__init__`` is not run (it imports all that the package does beside its network), and a statement
+    that fails, as an import of what is not installed, is passed over: what needs it fails where it is used.
 
     Args:
         place: The folder that holds the package's folder.
@@ -54,17 +54,18 @@ class _Finder(MetaPathFinder):
 
 
 class _Loader(SourceFileLoader):
-    """Runs a source file in which each import may fail."""
+    """Runs a source file in which each statement may fail."""
 
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
         tree = ast.parse(self.get_data(path), path)
-        tree.body = [_that_may_fail(node) if _is_import(node) else node for node in tree.body]
+        first = next((i + 1 for i, node in enumerate(tree.body) if _of_future(node)), 0)
+        tree.body[first:] = [_that_may_fail(node) for node in tree.body[first:]]
         return compile(ast.fix_missing_locations(tree), path, "exec", dont_inherit=True)
 
 
-def _is_import(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and node.module != "__future__")
+def _of_future(node: ast.stmt) -> bool:
+    return isinstance(node, ast.ImportFrom) and node.module == "__future__"
 
 
 def _that_may_fail(node: ast.stmt) -> ast.stmt:

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 import conversions
+from conversions.files.checkpoints import prefix_of
 from conversions.files.disk import Checkpoint, read
 from conversions.files.filling import as_filed, fill
-from experiments.package_modules import KINDS, built
+from experiments.package_modules import FACTORIES, KINDS, built
 from experiments.package_runtimes import Row, listed, measured
 from graphws.types.graph import NetGraph
 
@@ -32,7 +33,7 @@ def measured_torch(path: Path, package: str, place: Path) -> Row:
     try:
         checkpoint = read(path)
     except (ValueError, OSError) as error:
-        return Row(KINDS.get(package, "network"), _cell(error))
+        return Row(KINDS.get(package, "network" if package in FACTORIES else "unknown"), _cell(error))
     found = built(package, place, path, checkpoint)
     if found is None:
         recurrent = any(name in key for key in checkpoint.state for name in CELLS)
@@ -72,4 +73,7 @@ def _by_module(path: Path, checkpoint: Checkpoint, module: nn.Module, inputs: Se
         halves = [run(running, [value[i : i + 1] for value in inputs]) for i in range(len(inputs[0]))]
         return [run(running, inputs), [torch.cat(parts) for parts in zip(*halves, strict=True)]]
 
-    return measured(convert, inputs, lambda graph: checkpoint.state, runs, kind)
+    prefix = prefix_of(checkpoint.state)
+    bare = any(key not in module.state_dict() for key in checkpoint.state)
+    held = {key.removeprefix(prefix) if bare else key: value for key, value in checkpoint.state.items()}
+    return measured(convert, inputs, lambda graph: held, runs, kind)

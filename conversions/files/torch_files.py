@@ -24,6 +24,7 @@ from conversions.wording import first_line
 __all__ = ["load_tensors"]
 
 ARCHIVE = b"PK\x03\x04"
+NUMBER_IN_TEXT = "Unsupported operand 73"  # what torch's unpickler says of it
 FOLDER_FLAG = 0x10  # of a zip entry's attributes
 AGAIN = "save the tensors alone: torch.save(model.state_dict(), path)"
 SCRIPTED = (
@@ -41,14 +42,16 @@ def load_tensors(path: Path) -> Any:
     _check_archive(path)
     try:
         with path.open("rb") as file:  # by its name torch would take a file for one of safetensors
-            replaced = _names_any(file)
-            content = None if replaced else _loaded(file)
+            rewritten = _names_any(file)
+            content = None if rewritten else _loaded(file)
     except pickle.UnpicklingError as error:
-        raise ValueError(_unpickling(path, str(error))) from None
+        rewritten = NUMBER_IN_TEXT in str(error)
+        if not rewritten:
+            raise ValueError(_unpickling(path, str(error))) from None
     except Exception as error:  # of any kind, as the bytes have it
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise ValueError(f"{path} is no checkpoint of torch.save, or corrupt or truncated: {reason}") from None
-    content = _with_names_replaced(path) if replaced else content
+    content = _rewritten(path) if rewritten else content
     _check_tensors(path, content)
     return content
 
@@ -65,18 +68,18 @@ def _loaded(file: BinaryIO) -> Any:
         return torch.load(file, map_location="cpu", weights_only=True)
 
 
-def _with_names_replaced(path: Path) -> Any:
-    """The content of a file that names what torch's unpickler would make in its own way."""
+def _rewritten(path: Path) -> Any:
+    """The content of a file whose pickle is first written as torch's unpickler reads it."""
     content = path.read_bytes()
     current().take(2 * len(content), "a copy of it")
     try:
         if not content.startswith(ARCHIVE):
-            return _loaded(io.BytesIO(_renamed(content)))
+            return _loaded(io.BytesIO(_readable(content)))
         out = io.BytesIO()
         with zipfile.ZipFile(io.BytesIO(content)) as archive, zipfile.ZipFile(out, "w") as copy:
             for info in archive.infolist():
                 entry = archive.read(info)
-                copy.writestr(info.filename, _renamed(entry) if info.filename.endswith("/data.pkl") else entry)
+                copy.writestr(info.filename, _readable(entry) if info.filename.endswith("/data.pkl") else entry)
         out.seek(0)
         return _loaded(out)
     except pickle.UnpicklingError as error:
@@ -85,25 +88,33 @@ def _with_names_replaced(path: Path) -> Any:
         raise ValueError(f"{path} is no checkpoint of torch.save, or corrupt: {first_line(error)}") from None
 
 
-def _renamed(content: bytes) -> bytes:
-    """Pickles, one behind the other, in which each name of REPLACED is that of what stands for it."""
+def _readable(content: bytes) -> bytes:
+    """Pickles, one behind the other, without the names of REPLACED and without numbers in text."""
     stream = io.BytesIO(content)
-    places: list[tuple[int, str]] = []
+    changes: list[tuple[int, int, bytes]] = []  # from where to where, and what stands there then
     try:
         while True:
             start = stream.tell()
             for op, argument, position in pickletools.genops(stream):
                 if op.name == "GLOBAL" and argument in REPLACED and position is not None:
-                    places.append((position, str(argument)))
+                    changes.append((position, position + len(_named(str(argument))), _named(REPLACED[str(argument)])))
+                elif op.name == "INT" and position is not None:
+                    changes.append((position, stream.tell(), _number(int(argument))))  # type: ignore[arg-type]
             if stream.tell() == start:
                 break
     except ValueError:  # behind the last pickle, where the bytes of tensors begin
         pass
-    for position, name in reversed(places):
-        content = content[:position] + _named(REPLACED[name]) + content[position + len(_named(name)) :]
+    for begin, end, replacement in reversed(changes):
+        content = content[:begin] + replacement + content[end:]
     if any(_named(name) in content for name in REPLACED):  # behind what no pickle of torch.save holds
         raise ValueError("it names a container where torch.save writes none")
     return content
+
+
+def _number(value: int) -> bytes:
+    """The instruction of a pickle that makes a whole number; Python 2 wrote large ones in text."""
+    digits = pickle.encode_long(value)
+    return pickle.LONG1 + bytes([len(digits)]) + digits
 
 
 def _named(name: str) -> bytes:

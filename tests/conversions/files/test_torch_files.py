@@ -9,6 +9,7 @@ import decimal
 import fractions
 import multiprocessing
 import pathlib
+import pickle
 import sys
 import types
 import uuid
@@ -273,3 +274,45 @@ def test_compressed_archives_are_refused_before_they_are_unpacked(tmp_path: Path
         archive.writestr("a/data/99", bytes(50_000_000))
     with pytest.raises(ValueError, match=r"b\.pt is no file of torch\.save, which compresses nothing"):
         conversions.to_graph(tmp_path / "b.pt")
+
+
+def in_text(path: Path, number: int) -> None:
+    """Write a number in the pickles of a file as Python 2 did, in text."""
+    digits = pickle.encode_long(number)
+    old, new = pickle.LONG1 + bytes([len(digits)]) + digits, f"I{number}\n".encode()
+    if not zipfile.is_zipfile(path):
+        assert old in path.read_bytes()
+        path.write_bytes(path.read_bytes().replace(old, new))
+        return
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content.replace(old, new) if name.endswith("data.pkl") else content)
+
+
+@pytest.mark.parametrize("archive", [True, False])
+@pytest.mark.parametrize("number", [2**31, 140413857824192, -(2**63)])
+def test_numbers_that_python_2_wrote_in_text_are_read(tmp_path: Path, number: int, archive: bool) -> None:
+    groups = {"param_groups": [{"params": [number]}], "state": {number: {"step": number}}}
+    content = {"state": state(), "optimizer": groups, "counts": collections.defaultdict(int, {"a": number})}
+    torch.save(content, tmp_path / "a.pth", _use_new_zipfile_serialization=archive)
+    in_text(tmp_path / "a.pth", number)
+    with pytest.raises(pickle.UnpicklingError, match="Unsupported operand 73"):
+        torch.load(tmp_path / "a.pth", weights_only=True)
+    found = read(tmp_path / "a.pth")
+    assert found.shell["optimizer"] == groups
+    assert found.shell["counts"] == {"a": number}
+    assert all(torch.equal(found.state[key], value) for key, value in content["state"].items())
+
+
+def test_numbers_in_text_that_are_none_are_refused(tmp_path: Path) -> None:
+    torch.save({"state": state(), "a": 2**40}, tmp_path / "a.pth", _use_new_zipfile_serialization=False)
+    in_text(tmp_path / "a.pth", 2**40)
+    data = (tmp_path / "a.pth").read_bytes()
+    for text in (b"I" + b"9" * 100_000 + b"\n", b"I" + b"9" * 3_000 + b"\n", b"Ix\n", b"I\n"):
+        (tmp_path / "b.pth").write_bytes(data.replace(b"I1099511627776\n", text))
+        with pytest.raises(ValueError, match=r"b\.pth ") as caught:
+            read(tmp_path / "b.pth")
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 400
