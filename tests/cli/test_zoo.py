@@ -41,7 +41,7 @@ def test_verify_names_every_wrong_file_and_exits_2(tmp_path: Path, capsys: pytes
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (["--images", "what"], "unknown images 'what'; known: digits, mnist, FILE.npz"),
+        (["--images", "what"], "unknown images 'what'; known: digits, mnist, fashion-mnist, FILE.npz"),
         (["--images", "mnist"], "needs --root DIR"),
         (["--layout", "2,x,1"], "expected widths as 2,32,32,1, found '2,x,1'"),
         (["--layout", "3,4,1"], "2 coordinates"),
