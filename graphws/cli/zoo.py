@@ -1,4 +1,4 @@
-"""``graphws zoo build inr``, ``zoo info``, ``zoo verify`` and ``data mnist``."""
+"""``graphws zoo build inr``, ``zoo verify`` and ``data mnist``; the other actions of ``zoo`` are in files of theirs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import time
 from typing import Any
 
 from graphws.cli.progress import Progress
-from graphws.cli.zoo_import import note_lines, register_import
+from graphws.cli.zoo_import import register_import
+from graphws.cli.zoo_info import register_info
+from graphws.cli.zoo_query import register_query
 
 __all__ = ["register"]
-
-SHOWN = 12  # architectures of a zoo that are described
 
 
 def register(subparsers: Any) -> None:
@@ -24,13 +24,11 @@ def register(subparsers: Any) -> None:
     kinds = build.add_subparsers(dest="kind", metavar="KIND", required=True)
     _add_build_inr(kinds)
     register_import(actions)
-    for name, run, what in (
-        ("info", run_info, "describe a zoo: its networks, splits, labels and origin"),
-        ("verify", run_verify, "check a zoo's files: sizes, checksums, shapes, values"),
-    ):
-        parser = actions.add_parser(name, help=what)
-        parser.add_argument("zoo", metavar="DIR", help="folder of the zoo")
-        parser.set_defaults(run=run)
+    register_info(actions)
+    verify = actions.add_parser("verify", help="check a zoo's files: sizes, checksums, shapes, values")
+    verify.add_argument("zoo", metavar="DIR", help="folder of the zoo")
+    verify.set_defaults(run=run_verify)
+    register_query(actions)
     data = subparsers.add_parser("data", help="download public data sets")
     sets = data.add_subparsers(dest="set", metavar="SET", required=True)
     mnist = sets.add_parser("mnist", help="download MNIST's IDX files and check them")
@@ -138,52 +136,6 @@ def run_build_inr(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def run_info(arguments: argparse.Namespace) -> int:
-    """Print what a zoo holds."""
-    from rich.console import Console
-    from rich.table import Column, Table
-
-    from graphws.zoo.manifest import age_of
-    from graphws.zoo.mixed import open_mixed
-
-    zoo = open_mixed(arguments.zoo)
-    manifest, origin = zoo.manifest, zoo.manifest["provenance"]
-    labels = manifest["labels"]
-    kinds = [str(arch).removeprefix("Architecture(").removesuffix(")") for arch in zoo.architectures]
-    rows = {"networks": f"{zoo.count:,}"}
-    if len(kinds) == 1:
-        rows["architecture"] = kinds[0]
-    else:
-        rows["architectures"] = f"{len(kinds):,}"
-        counts = zoo.members.bincount().tolist()
-        for kind, count in sorted(zip(kinds, counts, strict=True), key=lambda part: -part[1])[:SHOWN]:
-            name = f"  {count:,} of"
-            rows[name] = f"{rows[name]}\n{kind}" if name in rows else kind
-        if len(kinds) > SHOWN:
-            rows["  others"] = f"{len(kinds) - SHOWN:,} architectures"
-    rows |= {
-        "convention": zoo.convention,
-        "splits": ", ".join(f"{name} {number:,}" for name, number in manifest["splits"].items()),
-        "labels": f"{labels['name']}: {', '.join(labels['classes'])}" if labels else "none",
-        "images": "yes" if manifest["images"] else "no",
-        "shards": f"{len(manifest['shards']):,}, {sum(s['bytes'] for s in manifest['shards']) / 1e6:.1f} MB",
-        "made by": ", ".join(f"{name} {_plain(value)}" for name, value in origin.items()) or "unknown",
-        "data hash": zoo.data_hash,
-    }
-    if zoo.notes:
-        rows["notes"] = "\n".join(note_lines(zoo.notes, zoo.count))
-    if (age := age_of(manifest)) is not None:
-        rows["format"] = age
-    for name in ("psnr", "mse", "steps"):
-        if name in zoo.table.column_names:
-            rows[name] = _spread(zoo.table[name].to_numpy())
-    table = Table(Column(), Column(overflow="fold"), title=str(zoo.path), show_header=False)
-    for name, text in rows.items():
-        table.add_row(name, text)
-    Console().print(table)
-    return 0
-
-
 def run_verify(arguments: argparse.Namespace) -> int:
     """Check a zoo's files; 2 where something is wrong."""
     from graphws.zoo.checking import verify_zoo
@@ -203,16 +155,6 @@ def run_mnist(arguments: argparse.Namespace) -> int:
     done = f"wrote {', '.join(written)}; sha256 and headers are right" if written else "there and right; nothing to do"
     print(f"{arguments.root}: MNIST is {done}" if not written else f"{arguments.root}: {done}")
     return 0
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, dict):
-        return "(" + ", ".join(f"{name} {_plain(part)}" for name, part in value.items()) + ")"
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _spread(values: Any) -> str:
-    return f"mean {values.mean():.4g}, {values.min():.4g} to {values.max():.4g}"
 
 
 def _command(arguments: argparse.Namespace) -> str:
