@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 import time
 from typing import Any
 
+from graphws.cli.command_line import command_line
 from graphws.cli.progress import Progress
 from graphws.cli.zoo_import import register_import
 from graphws.cli.zoo_info import register_info
+from graphws.cli.zoo_merge import register_merge
 from graphws.cli.zoo_query import register_query
+from graphws.cli.zoo_sample import register_sample
+from graphws.cli.zoo_split import register_split
 
 __all__ = ["register"]
 
@@ -28,7 +31,8 @@ def register(subparsers: Any) -> None:
     verify = actions.add_parser("verify", help="check a zoo's files: sizes, checksums, shapes, values")
     verify.add_argument("zoo", metavar="DIR", help="folder of the zoo")
     verify.set_defaults(run=run_verify)
-    register_query(actions)
+    for register_action in (register_query, register_merge, register_split, register_sample):
+        register_action(actions)
     data = subparsers.add_parser("data", help="download public data sets")
     sets = data.add_subparsers(dest="set", metavar="SET", required=True)
     mnist = sets.add_parser("mnist", help="download MNIST's IDX files and check them")
@@ -159,8 +163,7 @@ def run_mnist(arguments: argparse.Namespace) -> int:
 
 def _command(arguments: argparse.Namespace) -> str:
     """The command line that goes on with this build."""
-    words = ["graphws", "zoo", "build", "inr"]
-    for name in (
+    names = (
         "images",
         "root",
         "layout",
@@ -173,12 +176,8 @@ def _command(arguments: argparse.Namespace) -> str:
         "w0",
         "seed",
         "chunk",
-    ):
-        value = getattr(arguments, name)
-        if value is not None:
-            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            words += [f"--{name.replace('_', '-')}", text]
-    return shlex.join(words)
+    )
+    return command_line(["zoo", "build", "inr"], arguments, names)
 
 
 def _layout(text: str) -> tuple[int, ...]:

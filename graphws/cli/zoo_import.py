@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphws.cli.candidates import find_candidates
+from graphws.cli.command_line import command_line
 from graphws.cli.isolation import add_limit_options
 from graphws.cli.networks import ASSUMED, Converter, add_network_options
 from graphws.cli.progress import Progress
@@ -147,13 +147,6 @@ def _provenance(arguments: argparse.Namespace, convert: Converter) -> dict[str, 
 
 def _command(arguments: argparse.Namespace, convert: Converter) -> str:
     """The command line that goes on with this import."""
-    words = ["graphws", "zoo", "import", str(arguments.folder)]
     names = ("out", "pattern", "label_from", *TABLE_OPTIONS, "split", "seed", "stratify", "group_by", "chunk")
-    for name in (*names, *convert.options, *FORMAT_OPTIONS, "strict", "time_limit", "memory_limit"):
-        value = getattr(arguments, name)
-        if value is True:
-            words.append(f"--{name.replace('_', '-')}")
-        elif value is not None and value is not False:
-            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            words += [f"--{name.replace('_', '-')}", text]
-    return shlex.join(words)
+    more = (*convert.options, *FORMAT_OPTIONS, "strict", "time_limit", "memory_limit")
+    return command_line(["zoo", "import", str(arguments.folder)], arguments, (*names, *more))

@@ -17,7 +17,7 @@ from graphws.zoo.manifest import architecture_of, data_hash_of, read_manifest
 from graphws.zoo.shards import Shard, network_shapes
 from graphws.zoo.table_file import read_table
 
-__all__ = ["Catalogue", "Rows", "located"]
+__all__ = ["Catalogue", "Rows", "gathered", "located"]
 
 Rows = str | Sequence[int] | Tensor
 NAMED = 10  # networks named in a message
@@ -33,6 +33,7 @@ class Catalogue:
         convention: ``dws``, ``nfn`` or another name: of coordinates, pixel range and output.
         count: Number of networks.
         table: One row per network: id, label, split and metrics (pyarrow).
+        shards: The files of networks, in the order of the table's rows.
         allow_nonfinite: Whether networks with NaN or infinite weights are left out instead of refused.
     """
 
@@ -44,7 +45,7 @@ class Catalogue:
         )
         self.convention: str = self.manifest["convention"]
         self.count: int = self.manifest["count"]
-        self._shards = [
+        self.shards = [
             Shard(self.path, entry, network_shapes(entry, self.architectures)) for entry in self.manifest["shards"]
         ]
         self.table = read_table(self.path, self.manifest)
@@ -105,13 +106,13 @@ class Catalogue:
             ValueError: If :meth:`rows` refuses them, the networks differ in size, or a shard is altered (named).
         """
         rows = self.rows(which)
-        return self._gather(self._shards, rows, "x").float(), self._gather(self._shards, rows, "edge_attr").float()
+        return gathered(self.shards, rows, "x").float(), gathered(self.shards, rows, "edge_attr").float()
 
     @cached_property
     def members(self) -> Tensor:
         """Index of each network's architecture in ``architectures``, long [n]."""
-        owners = torch.tensor([shard.entry["architecture"] for shard in self._shards])
-        return owners.repeat_interleave(torch.tensor([shard.count for shard in self._shards]))
+        owners = torch.tensor([shard.entry["architecture"] for shard in self.shards])
+        return owners.repeat_interleave(torch.tensor([shard.count for shard in self.shards]))
 
     def verify(self) -> list[str]:
         """What is wrong with the files now, checksums and values included; see :func:`graphws.zoo.verify_zoo`."""
@@ -121,6 +122,16 @@ class Catalogue:
 
     def __len__(self) -> int:
         return self.count
+
+    @cached_property
+    def image_shards(self) -> list[Shard]:
+        """The files of the images that the networks draw, in the order of the table's rows; none where there are none.
+
+        Raises:
+            ValueError: If a file has another size than the manifest says.
+            FileNotFoundError: If one is missing.
+        """
+        return [Shard(self.path, entry, {"images": (entry["count"], -1, -1, -1)}) for entry in self.manifest["images"]]
 
     @cached_property
     def _splits(self) -> dict[str, Tensor]:
@@ -137,27 +148,11 @@ class Catalogue:
 
     def _finite(self, rows: Tensor) -> Tensor:
         good = torch.ones(len(rows), dtype=torch.bool)
-        for i, mine, within in located(self._shards, rows):
+        for i, mine, within in located(self.shards, rows):
             if i not in self._good:
-                self._good[i] = self._shards[i].finite()
+                self._good[i] = self.shards[i].finite()
             good[mine] = self._good[i][within]
         return good
-
-    def _gather(self, shards: Sequence[Shard], rows: Tensor, name: str) -> Tensor:
-        """Rows of a stacked tensor; only the pages of these rows are read."""
-        places = list(located(shards, rows))
-        first = shards[places[0][0] if places else 0]
-        like = first.tensors()[name]
-        out = like.new_empty(len(rows), *like.shape[1:])
-        for i, mine, within in places:
-            part = shards[i].tensors()[name]
-            if part.shape[1:] != like.shape[1:] or part.dtype != like.dtype:
-                raise ValueError(
-                    f"networks of different sizes, or a damaged shard: {name!r} is {list(part.shape[1:])} of "
-                    f"{part.dtype} in {shards[i].path}, {list(like.shape[1:])} of {like.dtype} in {first.path}"
-                )
-            out[mine] = part[within]
-        return out
 
     def _report_nonfinite(self, rows: Tensor, of: int) -> None:
         names = ", ".join(map(str, rows[:NAMED].tolist())) + (", ..." if len(rows) > NAMED else "")
@@ -179,3 +174,24 @@ def located(shards: Sequence[Shard], rows: Tensor) -> Iterator[tuple[int, Tensor
     found, counts = owner.unique_consecutive(return_counts=True)
     for i, mine in zip(found.tolist(), order.split(counts.tolist()), strict=True):
         yield i, mine, rows[mine] - starts[i]
+
+
+def gathered(shards: Sequence[Shard], rows: Tensor, name: str) -> Tensor:
+    """Rows of a tensor that is stacked in some shards, as it is there; only the pages of these rows are read.
+
+    Raises:
+        ValueError: If the networks are of different sizes, or a shard is altered or damaged (named).
+    """
+    places = list(located(shards, rows))
+    first = shards[places[0][0] if places else 0]
+    like = first.tensors()[name]
+    out = like.new_empty(len(rows), *like.shape[1:])
+    for i, mine, within in places:
+        part = shards[i].tensors()[name]
+        if part.shape[1:] != like.shape[1:] or part.dtype != like.dtype:
+            raise ValueError(
+                f"networks of different sizes, or a damaged shard: {name!r} is {list(part.shape[1:])} of "
+                f"{part.dtype} in {shards[i].path}, {list(like.shape[1:])} of {like.dtype} in {first.path}"
+            )
+        out[mine] = part[within]
+    return out

@@ -13,7 +13,7 @@ from graphws.zoo.splitting import SplitRule
 if TYPE_CHECKING:
     from graphws.zoo.importing import Candidate
 
-__all__ = ["make_table"]
+__all__ = ["make_table", "ordered_classes"]
 
 LONGEST_WHOLE = 18  # digits of a whole number of 64 bits
 LONGEST_NUMBER = 100  # digits of a class that is ordered by its value
@@ -39,7 +39,7 @@ def make_table(
     found = {name for name in names if name is not None}
     if classes and (unknown := found - set(classes)):
         raise ValueError(f"label {shown(sorted(unknown)[0])!r} is none of the classes {shown(', '.join(classes))}")
-    classes = list(classes) if classes and found else _ordered(found)
+    classes = list(classes) if classes and found else ordered_classes(found)
     place = {name: i for i, name in enumerate(classes)}
     columns: dict[str, Any] = {
         "id": pa.array(range(len(chosen)), pa.int64()),
@@ -54,7 +54,8 @@ def make_table(
     return pa.table(columns), {"name": "label", "classes": classes} if classes else None
 
 
-def _ordered(names: set[str]) -> list[str]:
+def ordered_classes(names: set[str]) -> list[str]:
+    """Names of classes in order, numbers by value and before others."""
     return sorted(names, key=lambda name: (0, int(name), name) if _is_whole(name) else (1, 0, name))
 
 

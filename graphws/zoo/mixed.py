@@ -34,9 +34,9 @@ class MixedZoo(Catalogue):
         rows = self.rows(which)
         attributes = [{}] * len(rows) if self._labels is None else [{"y": y.view(1)} for y in self._labels[rows]]
         found: dict[int, NetGraph] = {}
-        for i, mine, within in located(self._shards, rows):
-            tensors = self._shards[i].tensors()
-            architecture = self.architectures[self._shards[i].entry["architecture"]]
+        for i, mine, within in located(self.shards, rows):
+            tensors = self.shards[i].tensors()
+            architecture = self.architectures[self.shards[i].entry["architecture"]]
             for place, row in zip(mine.tolist(), within.tolist(), strict=True):
                 x, edge_attr = (tensors[name][row].to(torch.float32, copy=True) for name in ("x", "edge_attr"))
                 found[place] = NetGraph(architecture, x, edge_attr, **attributes[place])

@@ -8,9 +8,8 @@ from torch import Tensor
 
 from graphws.types.architecture import Architecture
 from graphws.types.batch import Batch
-from graphws.zoo.catalogue import Catalogue, Rows
+from graphws.zoo.catalogue import Catalogue, Rows, gathered
 from graphws.zoo.conventions import CONVENTIONS
-from graphws.zoo.shards import Shard
 
 __all__ = ["Zoo"]
 
@@ -33,9 +32,7 @@ class Zoo(Catalogue):
                 "graphws.zoo.open_mixed reads them"
             )
         self.architecture: Architecture = self.architectures[0]
-        self._image_shards = [
-            Shard(self.path, entry, {"images": (entry["count"], -1, -1, -1)}) for entry in self.manifest["images"]
-        ]
+        _ = self.image_shards  # their sizes are looked at
 
     @classmethod
     def open(cls, path: str | Path, *, allow_nonfinite: bool = False) -> Zoo:
@@ -58,9 +55,9 @@ class Zoo(Catalogue):
         None where the zoo has no images or its convention no pixel range.
         """
         convention = CONVENTIONS.get(self.convention)
-        if not self._image_shards or convention is None:
+        if not self.image_shards or convention is None:
             return None
-        return convention.to_pixels(self._gather(self._image_shards, self.rows(which), "images"))
+        return convention.to_pixels(gathered(self.image_shards, self.rows(which), "images"))
 
     def batch(self, which: Rows) -> Batch:
         """A Batch of a split or of given rows, with ``y`` and ``images`` where the zoo has them."""

@@ -13,7 +13,7 @@ from graphws.atomic import write_text
 from graphws.folder_lock import locked
 from graphws.zoo.manifest import COMMAND, MANIFEST, UNFINISHED, read_manifest
 
-__all__ = ["making"]
+__all__ = ["LOCK", "making"]
 
 PARAMETERS, LOCK = "parameters.json", "lock"
 
