@@ -106,9 +106,11 @@ class DWS(nn.Module):
     def forward(self, data: Batch | NetGraph | torch_geometric.data.Batch) -> Batch:
         batch = Batch.of(data)
         check_architecture(self.architecture, batch)
-        pools = self.first.pools_of(to_parts(batch, self.parts))
-        blocks, attentions = [*self.blocks, self.last], list(self.attentions)
-        tensors = through(self.first, blocks, pools, attentions, residual=self.residual)
+        reads, attentions = self.first.read(to_parts(batch, self.parts)), list(self.attentions)
+        pieces = self.first.pieces(reads)
+        if attentions:
+            pieces = attentions[0](reads, pieces)
+        tensors = through(pieces, [*self.blocks, self.last], attentions[1:], residual=self.residual)
         return to_batch(batch, self.parts, tensors)
 
     def __repr__(self) -> str:

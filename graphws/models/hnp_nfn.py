@@ -19,7 +19,7 @@ from graphws.nn.equivariant_linear import (
     to_batch,
     to_parts,
 )
-from graphws.nn.fourier_features import FourierFeatures, feature_pools
+from graphws.nn.fourier_features import FourierFeatures, feature_reads
 from graphws.nn.options import Flags, Options, check_set_based, options_of
 from graphws.nn.taps import pairs_of
 from graphws.types.architecture import Architecture
@@ -94,9 +94,9 @@ class HNPNFN(nn.Module):
     def forward(self, data: Batch | NetGraph | torch_geometric.data.Batch) -> Batch:
         batch = Batch.of(data)
         check_architecture(self.architecture, batch)
-        read = feature_pools(self.fourier, self.first, to_parts(batch, self.parts))
-        blocks, given = [*self.blocks, self.last], read.pools
-        tensors = through(self.first, blocks, given, residual=self.residual, bases=read.bases, keeping=read.keeping)
+        reads, keeping = feature_reads(self.fourier, self.first, to_parts(batch, self.parts))
+        with keeping:
+            tensors = through(self.first.pieces(reads), [*self.blocks, self.last], residual=self.residual)
         return to_batch(batch, self.parts, tensors)
 
     def __repr__(self) -> str:

@@ -19,7 +19,7 @@ from graphws.nn.equivariant_linear import (
     to_batch,
     to_parts,
 )
-from graphws.nn.fourier_features import FourierFeatures, feature_pools
+from graphws.nn.fourier_features import FourierFeatures, feature_reads
 from graphws.nn.io_encoding import IOEncoding
 from graphws.nn.options import Flags, Options, check_set_based, options_of
 from graphws.nn.taps import pairs_of
@@ -100,12 +100,12 @@ class NPNFN(nn.Module):
     def forward(self, data: Batch | NetGraph | torch_geometric.data.Batch) -> Batch:
         batch = Batch.of(data)
         check_architecture(self.architecture, batch)
-        read = feature_pools(self.fourier, self.first, to_parts(batch, self.parts))
-        shifts = None if self.encoding is None else self.encoding.shifts(self.parts)
-        blocks, given = [*self.blocks, self.last], read.pools
-        tensors = through(
-            self.first, blocks, given, residual=self.residual, bases=read.bases, shifts=shifts, keeping=read.keeping
-        )
+        reads, keeping = feature_reads(self.fourier, self.first, to_parts(batch, self.parts))
+        with keeping:
+            pieces = self.first.pieces(reads)
+            if self.encoding is not None:
+                pieces = self.encoding.on_sums(pieces)
+            tensors = through(pieces, [*self.blocks, self.last], residual=self.residual)
         return to_batch(batch, self.parts, tensors)
 
     def __repr__(self) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from itertools import zip_longest
 
 from torch import Tensor, nn
 
-from graphws.nn.equivariant_linear import EquivariantLinear, Shifts
+from graphws.nn.equivariant_linear import EquivariantLinear
 from graphws.nn.options import Options
-from graphws.nn.parts import Pools, Space, pool_part
+from graphws.nn.parts import Space, pool_part
+from graphws.nn.pieces import Pieces, Read, written
 from graphws.nn.primitives import Pool, layer_norm
-from graphws.nn.set_attention import NeuronAttention
 from graphws.types.architecture import Architecture
 
 __all__ = ["EquivariantBlock", "through"]
@@ -30,9 +31,8 @@ class EquivariantBlock(nn.Module):
             maps are sparse.
 
     Shapes:
-        - **input:** the parts' tensors [B, axes.., in_channels], in their order, and a
-          :class:`~graphws.nn.set_attention.NeuronAttention` built for ``linear``, or None.
-        - **output:** [B, axes.., out_channels] each; with ``residual`` what was read is added.
+        - **input:** the parts' tensors [B, axes.., in_channels], in their order.
+        - **output:** [B, axes.., out_channels] each.
     """
 
     def __init__(
@@ -52,53 +52,52 @@ class EquivariantBlock(nn.Module):
         )
         self.norms = nn.ModuleList(layer_norm(in_channels, options.norm) for _ in self.linear.parts)
 
-    def forward(
-        self, tensors: Sequence[Tensor], attention: NeuronAttention | None = None, *, residual: bool = False
-    ) -> list[Tensor]:
-        pools = self.read(tensors)
-        return self.linear.on_pools(pools, attention, old=tensors if residual else None)
+    def forward(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        return written(self.linear.pieces(self.read(tensors)))
 
-    def read(self, tensors: Sequence[Tensor]) -> list[Pools]:
-        """What the linear layer reads."""
+    def read(self, tensors: Sequence[Tensor]) -> list[Read]:
+        """What the linear layer reads of normalised and rectified tensors."""
         both = zip(self.linear.parts, tensors, self.norms, strict=True)
-        return [pool_part(part, tensor, self.linear.pool, norm) for part, tensor, norm in both]
+        return [Read(pool_part(part, tensor, self.linear.pool, norm)) for part, tensor, norm in both]
+
+    def read_sums(self, pieces: Sequence[Pieces], *, through: bool = False) -> list[Read]:
+        """What the linear layer reads of sums that are rectified alone, and not written; for blocks without norms.
+
+        Args:
+            pieces: The sums.
+            through: Whether the layer maps their pairs in the same pass, which pays where it has few channels.
+        """
+        both = zip(self.linear.index_sets, self.linear.maps, strict=True)
+        maps = {axes: matrix for axes, matrix in both if through and isinstance(matrix, Tensor)}
+        return [piece.rectified(self.linear.pool, maps.get(piece.part.free_axes)) for piece in pieces]
 
 
 def through(
-    first: EquivariantLinear,
+    pieces: Sequence[Pieces],
     blocks: Sequence[EquivariantBlock],
-    pools: Sequence[Pools],
-    attentions: Sequence[nn.Module | None] = (),
+    attentions: Sequence[nn.Module] = (),
     *,
     residual: bool = True,
-    bases: Sequence[Tensor | None] | None = None,
-    shifts: Shifts | None = None,
-    keeping: AbstractContextManager[object] | None = None,
 ) -> list[Tensor]:
-    """A linear layer and then each block, one after the other; those between the first and the last are residual.
+    """Each block, one after the other, on the sums of a first linear layer; those before the last are residual.
 
     Args:
-        first: The linear layer.
+        pieces: The sums.
         blocks: At least one.
-        pools: What the layer reads.
-        attentions: One a layer, the first included, each may be None; or none at all.
+        attentions: A :class:`~graphws.nn.set_attention.NeuronAttention` per block, or none at all.
         residual: Whether blocks but the last are added to what they read.
-        bases: Bases of the first layer, as in :meth:`EquivariantLinear.on_pools`.
-        shifts: Shifts of the first layer.
-        keeping: The context that the first layer is called in.
     """
-    attention, *others = attentions or (len(blocks) + 1) * [None]
-    *hidden, last = zip(blocks, others, strict=True)
-    if not residual and not any(block.normalises for block in blocks):
-        layers = [first, *(block.linear for block in blocks)]
-        reader = None if hidden else layers[-1]
-        with keeping or nullcontext():
-            pools = first.to_pools(pools, attention, bases=bases, shifts=shifts, reader=reader)
-        for layer, following, (_, own) in zip(layers[1:], layers[2:], hidden, strict=False):
-            pools = layer.to_pools(pools, own, reader=following if following is layers[-1] else None)
-        return layers[-1].on_pools(pools, last[1], mapped=True)
-    with keeping or nullcontext():
-        tensors = first.on_pools(pools, attention, bases=bases, shifts=shifts)
-    for block, own in hidden:
-        tensors = block(tensors, own, residual=residual)
-    return last[0](tensors, last[1])
+    last = blocks[-1]
+    for block, attention in zip_longest(blocks, attentions):
+        kept = residual and block is not last
+        if kept or block.normalises:
+            tensors = written(pieces)
+            reads = block.read(tensors)
+        else:
+            reads = block.read_sums(pieces, through=block is last)
+        pieces = block.linear.pieces(reads)
+        if attention is not None:
+            pieces = attention(reads, pieces)
+        if kept:
+            pieces = [replace(piece, old=old) for piece, old in zip(pieces, tensors, strict=True)]
+    return written(pieces)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Literal, get_args
 
@@ -13,9 +12,8 @@ from torch import Tensor, nn
 
 from graphws.engine.block_linear import block_linear
 from graphws.engine.folding import fold
-from graphws.engine.products import linear
-from graphws.nn.matrices import read_and_pool, write_and_pool, write_matrix
-from graphws.nn.parts import Part, Pools, Space, parts_of, pool_part, pools_of_pair, to_batch, to_parts
+from graphws.nn.parts import Part, Pools, Space, parts_of, pool_part, to_batch, to_parts
+from graphws.nn.pieces import Pieces, Read, written
 from graphws.nn.primitives import Pool
 from graphws.nn.readable import as_architecture, check_architecture
 from graphws.nn.sparse_linear import SparseLinear
@@ -25,7 +23,6 @@ from graphws.types.batch import Batch
 __all__ = [
     "EquivariantLinear",
     "Part",
-    "Shifts",
     "Space",
     "Taps",
     "as_architecture",
@@ -35,7 +32,6 @@ __all__ = [
     "to_parts",
 ]
 
-Shifts = Mapping[tuple[int, int], Tensor]  # by the index of a part and a permuted axis of it, [d, out_channels]
 Taps = Literal["both", "read", "written"]
 
 
@@ -137,102 +133,38 @@ class EquivariantLinear(nn.Module):
         check_architecture(self.architecture, batch)
         return to_batch(batch, self.parts, self.on_parts(to_parts(batch, self.parts)))
 
-    def on_parts(
-        self, tensors: Sequence[Tensor], at_neurons: Callable[[int, Tensor], Tensor] | None = None
-    ) -> list[Tensor]:
-        """The layer on the dense tensors of the parts, [B, axes.., in_channels] each.
+    def on_parts(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """The layer on the dense tensors of the parts, [B, axes.., in_channels] each."""
+        return written(self.pieces(self.read(tensors)))
 
-        ``at_neurons`` is added to the map of every single axis: a function of the axis and of the pooled parts at its
-        neurons, [B, d, fixed * in_channels], with values [B, d, fixed * out_channels].
-        """
-        return self.on_pools(self.pools_of(tensors), at_neurons)
+    def read(self, tensors: Sequence[Tensor]) -> list[Read]:
+        """What the layer reads of the parts: their pools."""
+        return [Read(pool_part(part, t, self.pool)) for part, t in zip(self.parts, tensors, strict=True)]
 
-    def pools_of(self, tensors: Sequence[Tensor]) -> list[Pools]:
-        """What the layer reads of the parts' tensors; they may have any channels."""
-        both = zip(self.parts, tensors, strict=True)
-        return [pool_part(part, tensor, self.pool) for part, tensor in both]
-
-    def on_pools(
-        self,
-        pools: Sequence[Pools],
-        at_neurons: Callable[[int, Tensor], Tensor] | None = None,
-        *,
-        old: Sequence[Tensor] | None = None,
-        bases: Sequence[Tensor | None] | None = None,
-        shifts: Shifts | None = None,
-        mapped: bool = False,
-    ) -> list[Tensor]:
-        """The layer on what :func:`pool_part` makes of each part.
-
-        Args:
-            pools: Pools of each part.
-            at_neurons: What is added at neurons, as for :meth:`on_parts`.
-            old: [B, axes.., out_channels] each, added to the result.
-            bases: For parts that are not channels but the coefficients [.., n] of vectors of channels, these vectors,
-                [n, in_channels]; not for sparse maps.
-            shifts: Rows that are added to the result, one to each neuron of an axis.
-            mapped: Whether parts with two permuted axes hold the map of their pairs already, as :meth:`to_pools` says.
-        """
-        pieces, maps = self._map(pools, at_neurons, bases, shifts)
-        matrices = {} if mapped else maps
-        olds: Sequence[Tensor | None] = [None] * len(self.parts) if old is None else old
-        return [
-            _write(part, pools[i][part.free_axes], matrices.get(part.free_axes), pieces[i], olds[i])
-            for i, part in enumerate(self.parts)
-        ]
-
-    def to_pools(
-        self,
-        pools: Sequence[Pools],
-        at_neurons: Callable[[int, Tensor], Tensor] | None = None,
-        *,
-        bases: Sequence[Tensor | None] | None = None,
-        shifts: Shifts | None = None,
-        reader: EquivariantLinear | None = None,
-    ) -> list[Pools]:
-        """What :func:`pool_part` makes of the rectified result of :meth:`on_pools`, while that is in the cache.
-
-        With a reader, the layer that reads them, its map of pairs stands in the place of parts with two permuted axes:
-        that layer takes them as ``on_pools(.., mapped=True)``.
-        """
-        pieces, matrices = self._map(pools, at_neurons, bases, shifts)
-        readers = {} if reader is None else dict(zip(reader.index_sets, reader.maps, strict=True))
-        return [
-            _write_and_pool(
-                part,
-                pools[i][part.free_axes],
-                matrices.get(part.free_axes),
-                pieces[i],
-                self.pool,
-                readers.get(part.free_axes) if len(part.free_axes) == 2 else None,
-            )
-            for i, part in enumerate(self.parts)
-        ]
-
-    def _map(
-        self,
-        pools: Sequence[Pools],
-        at_neurons: Callable[[int, Tensor], Tensor] | None,
-        bases: Sequence[Tensor | None] | None,
-        shifts: Shifts | None,
-    ) -> tuple[list[Pools], dict[tuple[int, ...], Tensor | nn.Module]]:
-        """Of each part the mapped pools of the sets of fewer than two axes, and the matrices of the pairs."""
-        pieces: list[Pools] = [{} for _ in self.parts]
+    def pieces(self, reads: Sequence[Read]) -> list[Pieces]:
+        """What the layer makes of that: the maps M_T, still to be broadcast and summed."""
+        rows: list[Pools] = [{} for _ in self.parts]
         matrices: dict[tuple[int, ...], Tensor | nn.Module] = {}
         for index_set, members, matrix in zip(self.index_sets, self.members, self.maps, strict=True):
-            if isinstance(matrix, Tensor) and bases is not None:
-                matrix = fold(matrix, [(self.fixed[0][i] * self.in_channels, bases[i]) for i in members])
+            if isinstance(matrix, Tensor):
+                matrix = fold(matrix, [(self.fixed[0][i] * self.in_channels, reads[i].basis) for i in members])
             if len(index_set) == 2:
                 matrices[index_set] = matrix
                 continue
-            read, bias = [pools[i][index_set] for i in members], None if index_set else self.bias
+            pools, bias = [reads[i].pools[index_set] for i in members], None if index_set else self.bias
             sizes = [self.fixed[1][i] * self.out_channels for i in members]
-            own = None if at_neurons is None or not index_set else partial(at_neurons, index_set[0])
-            for i, piece in zip(members, _mapped(read, matrix, bias, sizes, own), strict=True):
-                pieces[i][index_set] = piece
-        for (i, axis), rows in (shifts or {}).items():
-            pieces[i][axis,] = pieces[i][axis,] + rows
-        return pieces, matrices
+            for i, piece in zip(members, _mapped(pools, matrix, bias, sizes), strict=True):
+                rows[i][index_set] = piece
+        return [self._piece(i, reads[i], rows[i], matrices) for i in range(len(self.parts))]
+
+    def _piece(
+        self, index: int, read: Read, rows: Pools, matrices: Mapping[tuple[int, ...], Tensor | nn.Module]
+    ) -> Pieces:
+        part = self.parts[index]
+        if len(part.free_axes) < 2:
+            return Pieces(part, rows)
+        pairs, matrix = read.pools[part.free_axes], matrices[part.free_axes]
+        return Pieces(part, rows, pairs, None if read.mapped else matrix)
 
     def __repr__(self) -> str:
         widths = "-".join(map(str, self.architecture.widths))
@@ -250,58 +182,10 @@ def _index_sets(parts: Sequence[Part]) -> list[tuple[int, ...]]:
 
 
 def _mapped(
-    read: Sequence[Tensor],
-    matrix: Tensor | nn.Module,
-    bias: Tensor | None,
-    sizes: Sequence[int],
-    other: Callable[[Tensor], Tensor] | None,
+    read: Sequence[Tensor], matrix: Tensor | nn.Module, bias: Tensor | None, sizes: Sequence[int]
 ) -> Sequence[Tensor]:
-    """The map of what is read, side by side, and another function of that, in pieces of these sizes."""
-    if isinstance(matrix, Tensor) and other is None:
-        return block_linear(read, matrix, bias, sizes)
-    joined = torch.cat([*read], -1)
-    found = linear(joined, matrix, bias) if isinstance(matrix, Tensor) else matrix(joined)
-    if bias is not None and not isinstance(matrix, Tensor):
-        found = found + bias
-    return (found if other is None else found + other(joined)).split([*sizes], -1)
-
-
-def _write(part: Part, full: Tensor, matrix: Tensor | nn.Module | None, pieces: Pools, old: Tensor | None) -> Tensor:
-    """The sum of the pieces of a part, [B, T.., fixed * C] each, and of the map of pairs, on [B, axes.., C]."""
-    common = pieces[()]
-    if len(part.free_axes) < 2:
-        free = [axis for axis, is_free in enumerate(part.permuted) if is_free]
-        value = pieces[part.free_axes] + common.unsqueeze(1) if free else common
-        fixed = [axis for axis, is_free in enumerate(part.permuted) if not is_free]
-        order = free + fixed
-        value = value.unflatten(-1, (*(part.sizes[axis] for axis in fixed), -1))
-        value = value.permute(0, *(order.index(axis) + 1 for axis in range(len(part.axes))), -1)
-        return value if old is None else old + value
-    target, source = part.free_axes
-    rows, columns = pieces[target,] + common.unsqueeze(1), pieces[source,]
+    """The map of what is read, side by side, in pieces of these sizes."""
     if isinstance(matrix, Tensor):
-        return write_matrix(full, matrix, (rows, columns), old)
-    value = (full if matrix is None else matrix(full)) + rows.unsqueeze(2) + columns.unsqueeze(1)
-    return value if old is None else old + value
-
-
-def _write_and_pool(
-    part: Part,
-    full: Tensor,
-    matrix: Tensor | nn.Module | None,
-    pieces: Pools,
-    pool: Pool,
-    reader: Tensor | nn.Module | None,
-) -> Pools:
-    """``pool_part`` of the rectified result of :func:`_write`, or of what a reader makes of it."""
-    if not isinstance(matrix, Tensor) or isinstance(reader, nn.Module):
-        found = pool_part(part, _write(part, full, matrix, pieces, None), pool, nn.Identity())
-        if reader is None:
-            return found
-        full = found[part.free_axes]
-        return found | {part.free_axes: linear(full, reader) if isinstance(reader, Tensor) else reader(full)}
-    target, source = part.free_axes
-    rows = pieces[target,] + pieces[()].unsqueeze(1), pieces[source,]
-    if reader is None:
-        return pools_of_pair(part, write_and_pool(full, matrix, rows, pool, owned=True), pool)
-    return pools_of_pair(part, read_and_pool(full, matrix, rows, pool, reader), pool)
+        return block_linear(read, matrix, bias, sizes)
+    found = matrix(torch.cat([*read], -1))
+    return (found if bias is None else found + bias).split([*sizes], -1)

@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from graphws.engine.expansions import expansions, made_again
 from graphws.nn.equivariant_linear import EquivariantLinear
-from graphws.nn.parts import Pools
+from graphws.nn.pieces import Read
 
-__all__ = ["FourierFeatures", "feature_pools"]
+__all__ = ["FourierFeatures", "feature_reads"]
 
 
 class FourierFeatures(nn.Module):
@@ -55,26 +54,15 @@ class FourierFeatures(nn.Module):
         return out
 
 
-class FeaturePools(NamedTuple):
-    """What a linear layer reads of features.
-
-    Args:
-        pools: Pools of each part.
-        bases: For parts that are coefficients, the basis; or None.
-        keeping: The context for that layer, in which polynomials are not kept for its gradient but made again.
-    """
-
-    pools: list[Pools]
-    bases: list[Tensor | None]
-    keeping: AbstractContextManager[object]
-
-
-def feature_pools(
+def feature_reads(
     fourier: FourierFeatures | None, linear: EquivariantLinear, tensors: Sequence[Tensor]
-) -> FeaturePools:
-    """What a linear layer reads of the features of each part, expanded where that is cheaper, or of the parts."""
+) -> tuple[list[Read], AbstractContextManager[object]]:
+    """What a linear layer reads of the features of each part, expanded where that is cheaper, or of the parts.
+
+    Beside it the context in which the layer is called: polynomials are not kept for its gradient but made again.
+    """
     if fourier is None:
-        return FeaturePools(linear.pools_of(tensors), [None] * len(tensors), nullcontext())
+        return linear.read(tensors), nullcontext()
     taps = [part.taps for part in linear.parts]
     tensors = [values if n == 1 else values.unflatten(-1, (n, -1)) for values, n in zip(tensors, taps, strict=True)]
     folds = linear.pool != "max" and isinstance(linear.maps, nn.ParameterList)
@@ -82,6 +70,9 @@ def feature_pools(
     both = zip(tensors, expanded, strict=True)
     read = [fourier(values) if found is None else found.polynomials() for values, found in both]
     read = [values if n == 1 else values.flatten(-2) for values, n in zip(read, taps, strict=True)]
-    bases = [None if found is None else found.coefficients for found in expanded]
     again = [None if n > 1 else found for found, n in zip(expanded, taps, strict=True)]  # those of taps are reshaped
-    return FeaturePools(linear.pools_of(read), bases, made_again(zip(read, again, strict=True)))
+    reads = zip(linear.read(read), expanded, strict=True)
+    return (
+        [pools._replace(basis=None if found is None else found.coefficients) for pools, found in reads],
+        made_again(zip(read, again, strict=True)),
+    )

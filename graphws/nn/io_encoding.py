@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from graphws.nn.encoding import FREQUENCIES, sinusoids
-from graphws.nn.equivariant_linear import Part, Shifts
-from graphws.nn.parts import axes_of_groups
+from graphws.nn.parts import Part, axes_of_groups
+from graphws.nn.pieces import Pieces
 from graphws.types.architecture import Architecture
 
 __all__ = ["IOEncoding", "IOEncodingKind"]
@@ -74,9 +74,12 @@ class IOEncoding(nn.Module):
             out[i] = out[i] + (rows if axis == out[i].dim() - 3 else rows.unsqueeze(1))
         return out
 
-    def shifts(self, parts: Sequence[Part]) -> Shifts:
-        """What is added, for a linear layer to add: rows by part and axis. All these axes must be permuted."""
-        return {(i, parts[i].axes[axis]): rows for (i, axis), rows in zip(self.places, self._rows(), strict=True)}
+    def on_sums(self, pieces: Sequence[Pieces]) -> list[Pieces]:
+        """The sums of a linear layer, not yet written, with the encodings added; all these axes must be permuted."""
+        out = list(pieces)
+        for (i, axis), rows in zip(self.places, self._rows(), strict=True):
+            out[i] = out[i].plus(out[i].part.axes[axis], rows)
+        return out
 
     def _rows(self) -> list[Tensor]:
         """Of each place an encoding a neuron, [d, channels]."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 from graphws.engine import fused
 from graphws.engine.products import Linear, linear
 from graphws.nn.equivariant_linear import EquivariantLinear
+from graphws.nn.pieces import Pieces, Read
 
 __all__ = ["NeuronAttention", "SetAttention", "attend"]
 
@@ -63,7 +66,7 @@ class NeuronAttention(nn.Module):
     """Attention between the neurons of every permuted axis of an equivariant linear layer, added to its maps.
 
     The element of a neuron is what the layer's map of that axis reads: all parts that have the neuron, pooled over
-    their other permuted axis. Pass it to :meth:`~graphws.nn.EquivariantLinear.on_parts`.
+    their other permuted axis.
 
     Args:
         linear: The layer it is built for.
@@ -71,8 +74,8 @@ class NeuronAttention(nn.Module):
         heads: Heads of the attention, a divisor of ``channels``.
 
     Shapes:
-        - **input:** an axis and the pooled parts at its neurons, [B, d, fixed * in_channels].
-        - **output:** [B, d, fixed * out_channels].
+        - **input:** what the layer reads, and the sums that it makes of that. **output:** the sums with what the
+          attention adds to them.
     """
 
     def __init__(self, linear: EquivariantLinear, channels: int, heads: int) -> None:
@@ -84,5 +87,13 @@ class NeuronAttention(nn.Module):
         )
         self.outs = nn.ModuleDict({axis: Linear(channels, out, bias=False) for axis, (_, out) in sizes.items()})
 
-    def forward(self, axis: int, elements: Tensor) -> Tensor:
-        return self.outs[str(axis)](self.attentions[str(axis)](elements))
+    def forward(self, reads: Sequence[Read], pieces: Sequence[Pieces]) -> list[Pieces]:
+        out = list(pieces)
+        for name, attention in self.attentions.items():
+            axis = int(name)
+            members = [i for i, piece in enumerate(pieces) if (axis,) in piece.rows]
+            elements = torch.cat([reads[i].pools[axis,] for i in members], -1)
+            sizes = [pieces[i].rows[axis,].size(-1) for i in members]
+            for i, rows in zip(members, self.outs[name](attention(elements)).split(sizes, -1), strict=True):
+                out[i] = out[i].plus(axis, rows)
+        return out

@@ -6,7 +6,6 @@ from graphws import Architecture
 from graphws.nn import Options, SparseLinear
 from graphws.nn.equivariant_block import EquivariantBlock, through
 from graphws.nn.equivariant_linear import EquivariantLinear
-from graphws.nn.parts import pool_part
 from graphws.nn.set_attention import NeuronAttention
 
 
@@ -30,12 +29,11 @@ def test_blocks_are_added_one_after_the_other_each_with_its_attention_but_for_th
     attentions = nn.ModuleList(NeuronAttention(layer, 4, 2) for layer in layers).double()
     start = draw(blocks[0])
     for given in ((), attentions):
-        expected = start
-        expected = first.on_parts(expected, given[0] if given else None)
+        expected = with_attention(first, start, given[0] if given else None)
         for n, block in enumerate(blocks):
-            update = block(expected, given[n + 1] if given else None)
+            update = with_attention(block, expected, given[n + 1] if given else None)
             expected = update if n == 2 else [old + new for old, new in zip(expected, update, strict=True)]
-        assert_same(through(first, blocks, pooled(first, start), given), expected)
+        assert_same(through(sums(first, start, *given[:1]), blocks, list(given)[1:]), expected)
 
 
 @pytest.mark.parametrize("sparse", [False, True])
@@ -55,13 +53,14 @@ def test_without_norm_and_residual_blocks_are_relu_and_maps(space, attends, spar
     layers = [first, *(block.linear for block in blocks)]
     attentions = [NeuronAttention(layer, 4, 2).double() if attends else None for layer in layers]
     start = draw(blocks[0])
-    expected = first.on_parts(start, attentions[0])
+    expected = with_attention(first, start, attentions[0])
     for block, attention in zip(blocks, attentions[1:], strict=True):
-        expected = block.linear.on_parts([tensor.clamp(min=0) for tensor in expected], attention)
-    found = through(first, blocks, pooled(first, start), attentions, residual=False)
+        expected = with_attention(block.linear, [tensor.clamp(min=0) for tensor in expected], attention)
+    given = sums(first, start, *attentions[:attends])
+    found = through(given, blocks, attentions[1:], residual=False)
     assert_same(found, expected)
     assert_same(blocks[0](start), blocks[0].linear.on_parts([tensor.clamp(min=0) for tensor in start]))
-    assert not torch.allclose(found[0], through(first, blocks, pooled(first, start), attentions)[0], atol=1e-3)
+    assert not torch.allclose(found[0], through(given, blocks, attentions[1:])[0], atol=1e-3)
     assert not [key for key in blocks.state_dict() if "norm" in key]
     assert all(isinstance(linear, SparseLinear) for linear in blocks[0].linear.maps) == sparse
 
@@ -75,30 +74,38 @@ def test_without_norm_alone_what_was_read_is_added_as_it_was():
     middle = blocks[0].linear.on_parts([tensor.clamp(min=0) for tensor in start])
     middle = [old + new for old, new in zip(start, middle, strict=True)]
     expected = blocks[1].linear.on_parts([tensor.clamp(min=0) for tensor in middle])
-    assert_same(through(first, blocks, pooled(first, read)), expected)
+    assert_same(through(sums(first, read), blocks), expected)
 
 
 @pytest.mark.parametrize("residual", [False, True])
-def test_shifts_are_added_behind_the_first_layer(residual):
+def test_rows_are_added_behind_the_first_layer(residual):
     arch, options = Architecture.mlp([2, 3, 4, 1]), Options(norm=residual)
     blocks = nn.ModuleList(EquivariantBlock(arch, 4, 4, space="np", options=options) for _ in range(2)).double()
     first = EquivariantLinear(arch, 4, 4, space="np").double()
     read = draw(blocks[0])
     index = {part.name: i for i, part in enumerate(first.parts)}
     at_inputs, at_outputs = torch.randn(2, 4, dtype=torch.float64), torch.randn(1, 4, dtype=torch.float64)
-    shifts = {(index["weight_1"], 0): at_inputs, (index["weight_3"], 3): at_outputs, (index["bias_3"], 3): at_outputs}
+    given = sums(first, read)
+    for name, axis, rows in (("weight_1", 0, at_inputs), ("weight_3", 3, at_outputs), ("bias_3", 3, at_outputs)):
+        given[index[name]] = given[index[name]].plus(axis, rows)
     tensors = first.on_parts(read)
     for name, rows in (("weight_1", at_inputs), ("weight_3", at_outputs[:, None]), ("bias_3", at_outputs)):
         tensors[index[name]] = tensors[index[name]] + rows
     expected = blocks[0](tensors)
     if residual:
         expected = [old + new for old, new in zip(tensors, expected, strict=True)]
-    found = through(first, blocks, pooled(first, read), residual=residual, shifts=shifts)
+    found = through(given, blocks, residual=residual)
     assert_same(found, blocks[1](expected))
 
 
-def pooled(layer, tensors):
-    return [pool_part(part, tensor, layer.pool) for part, tensor in zip(layer.parts, tensors, strict=True)]
+def sums(layer, tensors, attention=None):
+    reads = layer.read(tensors)
+    pieces = getattr(layer, "linear", layer).pieces(reads)
+    return pieces if attention is None else attention(reads, pieces)
+
+
+def with_attention(layer, tensors, attention=None):
+    return [piece.written() for piece in sums(layer, tensors, attention)]
 
 
 def draw(block):

@@ -46,7 +46,9 @@ def test_every_neuron_reads_its_parts_and_writes_them(widths, space, pool):
         for n in range(2):
             one = [t[n : n + 1] for t in tensors]
             added = slow_neuron_attention(attention, linear, [t[0] for t in one])
-            both = zip(linear.parts, linear.on_parts(one, attention), linear.on_parts(one), added, strict=True)
-            for part, found, without, more in both:
+            reads = linear.read(one)
+            both = zip(attention(reads, linear.pieces(reads)), linear.on_parts(one), added, strict=True)
+            for piece, without, more in both:
+                part, found = piece.part, piece.written()
                 torch.testing.assert_close(found[0], without[0] + more, rtol=1e-12, atol=1e-12)
                 assert (more.abs().max() > 1e-3) == bool(part.free_axes)

@@ -32,10 +32,10 @@ def named(name: str):
 
 def test_a_layer_that_lacks_a_map_is_found(monkeypatch):
     class Lacking(EquivariantLinear):
-        def on_parts(self, tensors, at_neurons=None):
+        def on_parts(self, tensors):
             with torch.no_grad():
                 self.maps[-1][0, 0] = 0
-            return super().on_parts(tensors, at_neurons)
+            return super().on_parts(tensors)
 
     monkeypatch.setattr("graphws.expressivity.linear_dimension.EquivariantLinear", Lacking)
     monkeypatch.setattr(linear_maps, "WIDTHS", ([2, 3, 1], [3, 4, 2]))
@@ -46,8 +46,8 @@ def test_a_layer_that_lacks_a_map_is_found(monkeypatch):
 
 def test_a_layer_that_knows_a_neuron_is_found(monkeypatch):
     class Knowing(EquivariantLinear):
-        def on_parts(self, tensors, at_neurons=None):
-            first, *others = super().on_parts(tensors, at_neurons)
+        def on_parts(self, tensors):
+            first, *others = super().on_parts(tensors)
             place = torch.arange(first.size(1)).view(1, -1, *(1 for _ in first.shape[2:]))
             return [first + place, *others]
 
