@@ -15,6 +15,7 @@ MODULES = {  # the importer of each name, the attribute IMPORTER of a module of 
     "dws-mnist": "dws_mnist",
     "dws-fmnist": "dws_fmnist",
     "nfn-siren": "nfn_siren",
+    "small-cnn-zoo": "small_cnn_zoo",
 }
 
 
