@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import json
+import sys
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -24,10 +28,10 @@ ORDER = (2, 0, 1)  # in which the layers lie in a row
 
 @lru_cache
 def digits() -> tuple[Tensor, Tensor]:
-    """400 images [n, 1, 16, 16] and their classes."""
+    """150 images [n, 1, 16, 16] and their classes."""
     data = load_digits()
-    images = torch.from_numpy(data.images[:400] / 16).float().unsqueeze(1)
-    return F.interpolate(images, size=(16, 16)), torch.from_numpy(data.target[:400]).long()
+    images = torch.from_numpy(data.images[:150] / 16).float().unsqueeze(1)
+    return F.interpolate(images, size=(16, 16)), torch.from_numpy(data.target[:150]).long()
 
 
 def train(function: Callable[[Sequence[Tensor], Tensor], Tensor], start: list[Tensor], steps: int) -> float:
@@ -126,3 +130,207 @@ def write_metrics(root: Path, rows: Sequence[dict[str, Any]]) -> None:
     lines = [",".join(rows[0]), *(",".join(str(value) for value in row.values()) for row in rows)]
     with gzip.open(root / "metrics.csv.gz", "wt") as file:
         file.write("\n".join(lines) + "\n")
+
+
+WILD_CONFIGS: tuple[dict[str, Any], ...] = (
+    {
+        "n_layers": 3, "n_classes": 10, "channels": [3, 4, 5, 6], "kernel_size": [3, 5, 3], "stride": [1, 1, 1],
+        "padding": [1, 2, 1], "residual": [-1, -1, 0], "activation": ["gelu", "tanh", "leaky_relu"],
+    },
+    {
+        "n_layers": 4, "n_classes": 10, "channels": [3, 6, 4, 5, 4], "kernel_size": [5, 3, 3, 7],
+        "stride": [1, 1, 1, 1], "padding": [2, 1, 1, 3],
+        "residual": [-1, -1, 0, 1], "activation": ["relu", "sigmoid", "gelu", "tanh"],
+    },
+    {
+        "n_layers": 2, "n_classes": 10, "channels": [3, 5, 4], "kernel_size": [3, 5], "stride": [1, 1],
+        "padding": [1, 2], "residual": [-1, -1], "activation": ["leaky_relu", "gelu"],
+    },
+)  # fmt: skip
+WILD_STEPS = (3, 12)
+WILD_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu, "gelu": F.gelu, "tanh": torch.tanh, "sigmoid": torch.sigmoid, "leaky_relu": F.leaky_relu,
+}  # fmt: skip
+
+
+def wild_cnn(values: Sequence[Tensor], images: Tensor, config: dict[str, Any]) -> Tensor:
+    """The published forward pass on [out, in, h, w] kernels."""
+    x, saved = images, []
+    for i, (weight, bias) in enumerate(zip(values[:-2:2], values[1:-2:2], strict=True)):
+        x = F.conv2d(x, weight, bias, padding=config["padding"][i])
+        source = config["residual"][i]
+        if source >= 0:
+            shared = min(x.size(1), saved[source].size(1))
+            x = torch.cat([x[:, :shared] + saved[source][:, :shared], x[:, shared:]], 1)
+        x = WILD_FUNCTIONS[config["activation"][i]](x)
+        saved.append(x)
+    return x.mean((2, 3)) @ values[-2].T + values[-1]
+
+
+def in_colour(images: Tensor) -> Tensor:
+    """[n, 1, H, W] in three different channels."""
+    return torch.cat([images, images.flip(2), 1 - images], 1)
+
+
+@lru_cache
+def trained_wild() -> tuple[tuple[str, int, dict[str, Any], dict[str, Tensor], float], ...]:
+    """Run, step, configuration, state dict and accuracy of each checkpoint."""
+    found = []
+    for run, config in enumerate(WILD_CONFIGS * 2):
+        generator = torch.Generator().manual_seed(run)
+        sizes = zip(config["channels"][1:], config["channels"], config["kernel_size"], strict=False)
+        shapes = [*((out, into, k, k) for out, into, k in sizes), (10, config["channels"][-1])]
+        names = [f"layers.{i}" for i in range(config["n_layers"])] + ["fc"]
+        values = [torch.randn(size, generator=generator) * 0.3 for shape in shapes for size in (shape, shape[:1])]
+        for step in WILD_STEPS:
+            function = lambda v, x, c=config: wild_cnn(v, in_colour(x), c)  # noqa: E731
+            accuracy = train(function, values, step)  # type: ignore[arg-type]
+            keys = [f"{name}.{part}" for name in names for part in ("weight", "bias")]
+            state = {key: value.clone() for key, value in zip(keys, values, strict=True)}
+            found.append((f"NN_tune_trainable_{run:05d}", step, config, state, accuracy))
+    return tuple(found)
+
+
+def omegaconf(value: Any) -> Any:
+    """A configuration as omegaconf pickles it: objects of its classes with their state, parents among it."""
+    sys.modules.setdefault("omegaconf", ModuleType("omegaconf"))
+    modules = {name: sys.modules.setdefault(f"omegaconf.{name}", ModuleType(f"omegaconf.{name}")) for name in _KINDS}
+    for name, kinds in _KINDS.items():
+        for kind in kinds:
+            if not hasattr(modules[name], kind):
+                setattr(modules[name], kind, type(kind, (), {"__module__": f"omegaconf.{name}"}))
+    return _node(value, None, modules)
+
+
+_KINDS = {
+    "dictconfig": ("DictConfig",),
+    "listconfig": ("ListConfig",),
+    "nodes": ("AnyNode",),
+    "base": ("ContainerMetadata",),
+}
+
+
+def _node(value: Any, parent: Any, modules: dict[str, ModuleType]) -> Any:
+    where, kind = {dict: ("dictconfig", "DictConfig"), list: ("listconfig", "ListConfig")}.get(
+        type(value), ("nodes", "AnyNode")
+    )
+    node = getattr(modules[where], kind)()
+    metadata = modules["base"].ContainerMetadata()
+    metadata.__dict__ |= {"ref_type": Any, "object_type": dict, "optional": True, "resolver_cache": defaultdict(dict)}
+    node.__dict__ |= {"_metadata": metadata, "_parent": parent}
+    if isinstance(value, dict):
+        node._content = {key: _node(entry, node, modules) for key, entry in value.items()}
+    elif isinstance(value, list):
+        node._content = [_node(entry, node, modules) for entry in value]
+    else:
+        node._val = value
+    return node
+
+
+def write_wild_park(folder: Path, *, plain: bool = False) -> Path:
+    root = folder / "cifar10_zooV2"
+    for run, step, config, state, accuracy in trained_wild():
+        path = root / run / f"checkpoint_{step:06d}" / "checkpoint.pt"
+        path.parent.mkdir(parents=True)
+        content = {
+            "model": state,
+            "optimizer": {"state": {}, "param_groups": [{"lr": 0.1, "params": [0, 1]}]},
+            "config": dict(config) if plain else omegaconf(config),
+            "last_result": {"test/acc": accuracy, "test/loss": 1 - accuracy, "date": "2024-01-01"},
+            "iteration": step,
+        }
+        torch.save(content, path)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "omegaconf"]:
+        del sys.modules[name]
+    return root
+
+
+ZOO_KINDS: dict[str, tuple[int, tuple[tuple[int, int], ...], tuple[bool, ...], int]] = {
+    "CNN": (28, ((8, 5), (6, 5), (4, 2)), (True, True, False), 36),
+    "CNN2": (28, ((6, 5), (9, 5), (6, 2)), (True, True, False), 54),
+    "CNN3": (32, ((16, 3), (32, 3), (15, 3)), (True, True, True), 60),
+}
+
+
+def zoo_model(values: Sequence[Tensor], images: Tensor, kind: str, nlin: str) -> Tensor:
+    """The published networks: pooled before the activation, flattened channel by channel."""
+    act = {"tanh": torch.tanh, "gelu": F.gelu, "leakyrelu": F.leaky_relu, "sigmoid": torch.sigmoid}[nlin]
+    x = images
+    for i, pool in enumerate(ZOO_KINDS[kind][2] if kind in ZOO_KINDS else ()):
+        x = F.conv2d(x, values[2 * i], values[2 * i + 1])
+        x = act(F.max_pool2d(x, 2) if pool else x)
+    x = x.flatten(1)
+    linear = values[6:] if kind in ZOO_KINDS else values
+    for weight, bias in zip(linear[:-2:2], linear[1:-2:2], strict=True):
+        x = act(x @ weight.T + bias)
+    return x @ linear[-2].T + linear[-1]
+
+
+ZOO_RUNS = (  # type, activation, channels, dropout, seed
+    ("CNN", "tanh", 1, 0.0, 1),
+    ("CNN", "gelu", 3, 0.1, 2),
+    ("CNN2", "leakyrelu", 1, 0.0, 3),
+    ("CNN3", "gelu", 3, 0.5, 4),
+    ("MLP", "sigmoid", 14, 0.0, 5),
+    ("CNN", "tanh", 1, 0.0, 6),
+)
+ZOO_EPOCHS = (0, 1, 3)
+
+
+def zoo_images(kind: str, channels: int, count: int) -> Tensor:
+    """Inputs of a network."""
+    images = digits()[0][:count]
+    if kind == "MLP":
+        return images.flatten(1)[:, 40 : 40 + channels]
+    images = F.interpolate(images, size=(ZOO_KINDS[kind][0],) * 2)
+    return images if channels == 1 else in_colour(images)
+
+
+@lru_cache
+def trained_zoo(run: int) -> tuple[tuple[int, dict[str, Tensor], float], ...]:
+    """Epoch, state dict and accuracy of each checkpoint of a run."""
+    kind, nlin, channels, dropout, seed = ZOO_RUNS[run]
+    generator = torch.Generator().manual_seed(seed)
+    shapes: list[tuple[int, ...]]
+    if kind == "MLP":
+        shapes, places = [(7, channels), (6, 7), (10, 6)], [0, 2, 4]
+    else:
+        _, convolutions, pooled, flat = ZOO_KINDS[kind]
+        into, shapes, places, place = channels, [], [], 0
+        for (out, size), pool in zip(convolutions, pooled, strict=True):
+            shapes.append((out, into, size, size))
+            places.append(place)
+            place += 2 + pool + (dropout > 0 and pool)
+            into = out
+        places += [place + 1, place + 3 + (dropout > 0)]
+        shapes += [(20, flat), (10, 20)]
+    scale = [1 / np.sqrt(np.prod(shape[1:])) for shape in shapes]
+    sizes = [(size, s) for shape, s in zip(shapes, scale, strict=True) for size in (shape, shape[:1])]
+    values = [torch.randn(size, generator=generator) * s for size, s in sizes]
+    found = []
+    for epoch in ZOO_EPOCHS:
+        accuracy = train(lambda v, x: zoo_model(v, zoo_images(kind, channels, len(x)), kind, nlin), values, epoch)
+        keys = [f"module_list.{place}.{part}" for place in places for part in ("weight", "bias")]
+        found.append((epoch, {key: value.clone() for key, value in zip(keys, values, strict=True)}, accuracy))
+    return tuple(found)
+
+
+def write_modelzoo(folder: Path) -> Path:
+    """Runs with params.json, result.json (JSON lines) and checkpoints; one run's folders have unpadded numbers."""
+    root = folder / "tune_zoo_digits"
+    for run, (kind, nlin, channels, dropout, seed) in enumerate(ZOO_RUNS):
+        place = root / f"NN_tune_trainable_f4a_{run:05d}_seed={seed}_2021"
+        config = {"model::type": kind, "model::nlin": nlin, "model::channels_in": channels, "model::dropout": dropout}
+        lines = []
+        for epoch, state, accuracy in trained_zoo(run):
+            path = place / (f"checkpoint_{epoch}" if run == 1 else f"checkpoint_{epoch:06d}")
+            path.mkdir(parents=True)
+            torch.save(state, path / "checkpoints")
+            torch.save({"state": {}, "param_groups": []}, path / "optimizer")
+            train_acc = accuracy if epoch else -999
+            lines.append({"train_acc": train_acc, "test_acc": accuracy, "training_iteration": epoch, "config": config})
+        (place / "params.json").write_text(
+            json.dumps({**config, "seed": seed, "optim::lr": 0.01, "cuda": True, "x": []})
+        )
+        (place / "result.json").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    return root

@@ -58,8 +58,8 @@ class Placement:
 
 
 def keys_of(architecture: Architecture) -> tuple[str, ...]:
-    """The keys of the tensors that a graph holds."""
-    return tuple(spec.key for spec in architecture.tensors if spec.part != "remainder")
+    """The keys of the tensors that a graph holds, each once: several blocks may take columns of one."""
+    return tuple(dict.fromkeys(spec.key for spec in architecture.tensors if spec.part != "remainder"))
 
 
 def numbered(shapes: Mapping[str, Iterable[int]]) -> dict[str, Tensor]:

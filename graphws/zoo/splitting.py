@@ -157,7 +157,7 @@ def _by_groups(
     if empty and waiting:
         raise ValueError(
             f"{len(settled)} group(s) of networks that stay together can't fill the splits: none is left for "
-            f"{' and '.join(sorted(empty, key=SPLITS.index))}"
+            f"{' and '.join(sorted(empty, key=SPLITS.index))}; give it no share, as --split 1,0,0"
         )
     return [settled[group] or SPLITS[0] for group in groups]
 

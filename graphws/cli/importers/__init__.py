@@ -16,6 +16,8 @@ MODULES = {  # the importer of each name, the attribute IMPORTER of a module of 
     "dws-fmnist": "dws_fmnist",
     "nfn-siren": "nfn_siren",
     "small-cnn-zoo": "small_cnn_zoo",
+    "cnn-wild-park": "cnn_wild_park",
+    "modelzoo": "modelzoo",
 }
 
 

@@ -75,6 +75,10 @@ class FileReader:
     def _values(self, network: Network) -> tuple[object, Tensor]:
         """Which placement a network has, and its numbers laid end to end."""
         state = checked_state(network.state, "the file")
+        bad = sum(int((~value.float().isfinite()).sum()) for value in state.values())
+        if bad:
+            total = sum(value.numel() for value in state.values())
+            raise ValueError(f"expected finite weights, found {bad:,} of {total:,} NaN, infinite or beyond float32")
         key = (network.kind, signature(state))
         if key not in self._placements:
             graph = network.build(state)
