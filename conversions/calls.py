@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch.utils._pytree import tree_map
 
 from graphws.types.components import Input
 
-__all__ = ["Arguments", "arranged", "like", "tensors_in"]
+__all__ = ["Arguments", "arranged", "evaluation", "like", "tensors_in"]
 
 
 @dataclass(frozen=True)
@@ -202,3 +203,17 @@ def like(tensors: Sequence[Tensor], state: Mapping[str, Tensor]) -> Tensor:
     """A tensor that says dtype and device of what a program computes: an input, or a weight where none is floating."""
     floating = (value for value in (*tensors, *state.values()) if value.is_floating_point())
     return next(floating, torch.empty(0))
+
+
+@contextmanager
+def evaluation(module: nn.Module) -> Iterator[None]:
+    """The module and its parts in evaluation mode; their modes, and attributes that a forward sets, are restored."""
+    before = [(part, dict(part.__dict__)) for part in module.modules()]
+    try:
+        for part, _ in before:
+            part.training = False
+        yield
+    finally:
+        for part, attributes in before:
+            part.__dict__.clear()
+            part.__dict__.update(attributes)

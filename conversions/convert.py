@@ -42,9 +42,9 @@ def to_graph(
 ) -> NetGraph:
     """An input network as a graph; :func:`conversions.to_state_dict` is the exact inverse.
 
-    A *module* is traced in evaluation mode (torch.fx, into modules of any class): linear layers, activations, their
-    frequency and an output offset are read from what its ``forward`` does. What does not enter the function is kept as
-    the graph's remainder; what enters it and is not understood is an error.
+    A *module* is recorded in evaluation mode, on inputs without values: layers and how they are joined, activations,
+    the frequencies of sines and an output offset are read from what its ``forward`` does. What does not enter the
+    function is kept as the graph's remainder; what enters it and is not understood is an error.
 
     With ``weights``, a file's tensors replace the module's first, all of them: a state dict, or the weights of a Keras
     network without its configuration, whose layers are matched with the module's and put in torch's layout.

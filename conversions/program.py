@@ -22,15 +22,15 @@ from conversions.rules.operations import RULES
 from conversions.trace.numbers import evaluated
 from conversions.trace.passes import EXPECT, Batch, Made, Number, Recorded, Recording, Ref, Rows, Scalar, Stored
 from conversions.wording import first_line
+from graphws.types.activation import SPELLINGS
 from graphws.types.components import Step
 
 __all__ = ["UNRUNNABLE", "Scope", "SizeError", "encode", "function_of", "real_argument", "run"]
 
 LARGEST_CONSTANT = 65_536  # entries of a tensor made in forward that a step may hold
 INPLACE_AT = {  # where the option "inplace" stands among the arguments
-    **dict.fromkeys(("relu", "relu6", "silu", "hardswish", "hardsigmoid", "mish", "selu"), 1),
-    **dict.fromkeys(("leaky_relu", "elu", "celu"), 2),
-    **dict.fromkeys(("hardtanh", "threshold", "dropout", "dropout1d", "dropout2d", "dropout3d"), 3),
+    **{own[0][1].function: 1 + len(own[0][1].options) for own in SPELLINGS.values()},
+    **{"hardsigmoid": 1, "celu": 2, "threshold": 3, "dropout": 3, "dropout1d": 3, "dropout2d": 3, "dropout3d": 3},
     **dict.fromkeys(("alpha_dropout", "feature_alpha_dropout"), 3),
 }
 UNRUNNABLE = (RuntimeError, TypeError, LookupError, ArithmeticError, AttributeError, MemoryError, ValueError)

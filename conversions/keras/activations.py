@@ -9,33 +9,33 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from graphws.types.activation import ACTIVATIONS as NAMED
+from graphws.types.activation import PARAMETER, Formula
+
 if TYPE_CHECKING:
     from conversions.keras.layers import KerasLayer
 
 __all__ = ["ACTIVATIONS", "activate", "apply_layer"]
 
+
+def _of_table(formula: Formula) -> Callable[[Tensor], Tensor]:
+    if not formula.torch:
+        return lambda x: x
+    own, slope = formula.torch[0], formula.keras_parameter
+    options = {} if slope is None else {name: slope for name, (value, _) in own.options.items() if value == PARAMETER}
+    return lambda x: own(x, **options)
+
+
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "linear": lambda x: x,
-    "relu": F.relu,
-    "relu6": F.relu6,
-    "sigmoid": torch.sigmoid,
-    "tanh": torch.tanh,
+    name: _of_table(formula) for formula in NAMED.values() for name in formula.keras
+}
+ACTIVATIONS |= {  # those that networks have no names for
     "softmax": lambda x: F.softmax(x, -1),
     "log_softmax": lambda x: F.log_softmax(x, -1),
-    "elu": F.elu,
-    "selu": F.selu,
     "celu": F.celu,
-    "gelu": F.gelu,
-    "silu": F.silu,
-    "swish": F.silu,
-    "mish": F.mish,
-    "softplus": F.softplus,
     "softsign": F.softsign,
     "exponential": torch.exp,
-    "leaky_relu": lambda x: F.leaky_relu(x, 0.2),
     "hard_sigmoid": F.hardsigmoid,
-    "hard_silu": F.hardswish,
-    "hard_swish": F.hardswish,
     "hard_tanh": F.hardtanh,
     "log_sigmoid": F.logsigmoid,
     "tanh_shrink": F.tanhshrink,

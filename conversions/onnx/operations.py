@@ -12,6 +12,7 @@ from torch import Tensor
 
 from conversions.extra_operations import cast_to
 from conversions.onnx.nodes import DTYPES, Node, Operator, numbers, registering
+from graphws.types.activation import ACTIVATIONS, Formula
 
 __all__ = ["OPERATORS"]
 
@@ -102,8 +103,7 @@ def identity(node: Node, x: Tensor, ratio: Tensor | None = None, training: Tenso
 # ---- element by element
 
 UNARY: dict[str, Callable[..., Tensor]] = {
-    "Relu": F.relu, "Sigmoid": torch.sigmoid, "Tanh": torch.tanh, "Softsign": F.softsign, "Softplus": F.softplus,
-    "HardSwish": F.hardswish, "Mish": F.mish, "Sin": torch.sin, "Cos": torch.cos, "Exp": torch.exp, "Log": torch.log,
+    "Softsign": F.softsign, "Cos": torch.cos, "Exp": torch.exp, "Log": torch.log,
     "Sqrt": torch.sqrt, "Abs": torch.abs, "Neg": torch.neg, "Reciprocal": torch.reciprocal, "Erf": torch.erf,
     "Floor": torch.floor, "Ceil": torch.ceil, "Round": torch.round, "Sign": torch.sign, "Not": torch.logical_not,
 }  # fmt: skip
@@ -123,14 +123,23 @@ def _variadic(function: Callable[..., Tensor]) -> Operator:
     return lambda node, *inputs: reduce(function, inputs)
 
 
+def _activation(formula: Formula) -> Operator:
+    """An activation of the table, with the options that ONNX has of it."""
+    own = formula.torch[0]
+
+    def run(node: Node, x: Tensor) -> Tensor:
+        given = {name: node.get(there, own.options[name][1]) for name, there in formula.onnx_options.items()}
+        return own(x, **given)
+
+    return run
+
+
+OPERATORS |= {formula.onnx: _activation(formula) for formula in ACTIVATIONS.values() if formula.onnx}
 OPERATORS |= {name: _plain(function) for name, function in (UNARY | BINARY).items()}
 OPERATORS |= {name: _variadic(function) for name, function in VARIADIC.items()}
 OPERATORS |= {
     "Mean": lambda node, *inputs: reduce(torch.add, inputs) / len(inputs),
-    "LeakyRelu": lambda node, x: F.leaky_relu(x, node.get("alpha", 0.01)),
-    "Elu": lambda node, x: F.elu(x, node.get("alpha", 1.0)),
     "Celu": lambda node, x: F.celu(x, node.get("alpha", 1.0)),
-    "Gelu": lambda node, x: F.gelu(x, approximate=node.get("approximate", "none")),
     "ThresholdedRelu": lambda node, x: F.threshold(x, node.get("alpha", 1.0), 0.0),
 }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -15,9 +14,9 @@ from conversions.rules.network import Network
 from conversions.rules.operations import RULES, Rule, behind, owner, rule, same_axes, signal, stored
 from conversions.rules.values import Value
 from conversions.trace.recording import Computed, Stored
-from graphws.types.activation import Activation
+from graphws.types.activation import ACTIVATIONS, spelled
 
-__all__ = ["ENTRYWISE", "keep", "pass_on", "plain"]
+__all__ = ["DROPOUTS", "ENTRYWISE", "LABELLED", "keep", "pass_on", "plain"]
 
 
 def plain(net: Network, *options: Any) -> None:
@@ -55,32 +54,20 @@ def dropout(net: Network, input: Any, p: float = 0.5, training: bool | None = No
     return pass_on(net, input)
 
 
-def _activation(make: Callable[..., Activation]) -> Rule:
-    def read(net: Network, input: Value, *options: Any, inplace: bool = False, **named: Any) -> Value:
-        plain(net, options, named)
-        options = options[:-1] if options and isinstance(options[-1], bool) else options
-        try:
-            net.activate(signal(net, input), make(*options, **named))
-        except (TypeError, ValueError) as error:
-            raise net.error(f"these options are not understood ({error})") from None
-        return keep(net, input)
-
-    return read
+LABELLED = dict.fromkeys(formula.torch[0].function for formula in ACTIVATIONS.values() if formula.torch)
 
 
-ACTIVATIONS: dict[str, Callable[..., Activation]] = {
-    "relu": lambda: Activation("relu"),
-    "tanh": lambda: Activation("tanh"),
-    "sigmoid": lambda: Activation("sigmoid"),
-    "gelu": lambda approximate="none": Activation("gelu" if approximate == "none" else f"gelu_{approximate}"),
-    "silu": lambda: Activation("silu"),
-    "leaky_relu": lambda negative_slope=0.01: Activation("leaky_relu", negative_slope),
-    "elu": lambda alpha=1.0: Activation("elu", alpha),
-    **{name: (lambda name=name: Activation(name)) for name in ("relu6", "hardswish", "selu", "mish")},
-    "softplus": lambda beta=1.0, threshold=20.0: Activation("softplus", beta),
-    "sin": lambda: Activation("sine", 1.0),
-}
-RULES |= {name: _activation(make) for name, make in ACTIVATIONS.items()}
+@rule(*LABELLED)
+def activation(net: Network, input: Value, *options: Any, inplace: bool = False, **named: Any) -> Value:
+    """A named activation, which the group says."""
+    plain(net, options, named)
+    found = spelled(net.operation.name if net.operation else "", options, named, exact=False)
+    if found is None:
+        raise net.error(f"these options are not understood ({[*options, *named.items()]})")
+    net.activate(signal(net, input), found)
+    return keep(net, input)
+
+
 KEPT = (
     *("hardtanh", "hardsigmoid", "softsign", "celu", "logsigmoid"),
     *("log_sigmoid", "tanhshrink", "hardshrink", "softshrink", "rrelu", "ceil", "trunc", "fix", "frac", "sign", "sgn"),
@@ -92,7 +79,7 @@ KEPT = (
 )
 RULES |= dict.fromkeys(KEPT, keep)
 ENTRYWISE = {
-    *ACTIVATIONS,
+    *LABELLED,
     *KEPT,
     "cast_to",
     "clone",

@@ -22,7 +22,7 @@ import conversions.rules.tokens  # noqa: F401 (these seven hold rules)
 from conversions.calls import Arguments
 from conversions.program import encode
 from conversions.registry import MODULES
-from conversions.rules.elementwise import ACTIVATIONS, keep
+from conversions.rules.elementwise import LABELLED, keep
 from conversions.rules.network import Network, UnknownError
 from conversions.rules.operations import RULES
 from conversions.rules.regrouping import applied
@@ -161,7 +161,7 @@ def _is_leaf(value: Any) -> bool:
 
 def _apply(net: Network, operation: Recorded, values: Mapping[int, Any]) -> Sequence[Any]:
     rule = RULES.get(operation.name)
-    if operation.name in ACTIVATIONS and _entries(operation):
+    if operation.name in LABELLED and _entries(operation):
         rule = keep  # its options are values of this network, and no part of the architecture
     if rule is None:
         raise net.unknown()

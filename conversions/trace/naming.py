@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 
 __all__ = ["LEFT_OUT", "NUMBERS", "last_line", "line_of", "name_of", "place_of"]
 
-OWN = Path(__file__).parent.as_posix() + "/"
+OWN = Path(__file__).parents[1].as_posix() + "/"  # the package
 TORCH = Path(torch.__file__).parent.as_posix() + "/"
 ELEMENTWISE = ("add", "sub", "mul", "div", "sigmoid", "tanh", "relu", "exp", "sin", "cos")  # safe in scripted code
 ALIASES = {"_threshold": "threshold", "_softmax": "softmax"}
@@ -59,6 +60,7 @@ def place_of(module: str, line: str) -> str:
     return ", ".join(text for text in (f"in module {module!r}" if module else "", line) if text)
 
 
+@lru_cache(maxsize=4096)
 def line_of(file: str, number: int) -> str:
     """A line of the source, where it is neither torch's nor this package's."""
     file = Path(file).as_posix()

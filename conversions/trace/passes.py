@@ -19,6 +19,7 @@ __all__ = [
     "SECOND",
     "Batch",
     "Computed",
+    "Constant",
     "Made",
     "Number",
     "Recorded",
@@ -31,6 +32,7 @@ __all__ = [
     "UnfitError",
     "made_from",
     "numbers_in",
+    "only_number",
     "refs_of",
     "scalar_from",
 ]
@@ -97,21 +99,39 @@ class Stored:
 
 
 @dataclass(frozen=True)
+class Constant:
+    """What the forward computes from the state dict.
+
+    Args:
+        keys: The tensors of the state dict that it depends on.
+        entries: How many entries it has.
+        number: The number that all its entries are, if they are one.
+    """
+
+    keys: tuple[str, ...]
+    entries: int
+    number: float | None
+
+
+@dataclass(frozen=True)
 class Made(Stored):
     """A tensor that the forward computes entry by entry from one of the state dict (and from numbers).
 
     Args:
         number: The number of the value in the program.
+        constant: What it is in this network.
     """
 
     number: int = -1
+    constant: Constant | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
 class Computed:
-    """A tensor that the forward computes from the state dict, by one of its keys there."""
+    """A tensor that the forward computes from the state dict, by one of its keys there; and what it is."""
 
     key: str
+    constant: Constant | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -221,6 +241,12 @@ def _leaves(operation: Recorded) -> list[Any]:
     found: list[Any] = []
     mapped(found.append, [list(operation.args), dict(operation.kwargs)])
     return found
+
+
+def only_number(value: Tensor) -> float | None:
+    """The number that all entries of a tensor are; None where they differ, or there are none."""
+    flat = value.detach().reshape(-1)
+    return flat[0].item() if len(flat) and bool((flat == flat[0]).all()) else None
 
 
 def made_from(name: str, arguments: Any, entries: int) -> Stored | None:

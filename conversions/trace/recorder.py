@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from conversions.calls import Arguments, tensors_in
+from conversions.calls import Arguments, evaluation, tensors_in
 from conversions.limits import check_call, check_input, check_results
 from conversions.trace.naming import NUMBERS, last_line, line_of, name_of, place_of
 from conversions.trace.numbers import Expression, Number, Sizes, entry, followed, is_followed, leaves_of, mapped
@@ -22,6 +22,7 @@ from conversions.trace.passes import (
     BATCH,
     EXPECT,
     Computed,
+    Constant,
     Made,
     Recorded,
     Recording,
@@ -31,10 +32,11 @@ from conversions.trace.passes import (
     Stored,
     UnfitError,
     made_from,
+    only_number,
     scalar_from,
 )
+from conversions.trace.results import told_result
 from conversions.trace.state_tensors import StateTensors
-from conversions.trace.tracing import evaluation
 from conversions.trace.watch import OF_SHAPES, RefusedError, Watch, memory_of
 
 __all__ = ["Recorder"]
@@ -141,7 +143,8 @@ class Recorder(TorchFunctionMode):
             plain_args, plain_kwargs = tree_map(without_values, (args, kwargs))
         self.watch.written.clear()
         with self.watch.inside():
-            result = func(*plain_args, **plain_kwargs)
+            result = told_result(name, func, plain_args, plain_kwargs)
+            result = func(*plain_args, **plain_kwargs) if result is None else result
         self._note(name, given, (plain_args, plain_kwargs), result)
         return result
 
@@ -225,7 +228,7 @@ class Recorder(TorchFunctionMode):
         if base is None and not keys:
             return False
         for number, own in zip(self._aside(name, args, kwargs, results), results, strict=True):
-            made = self._scalar(number, own, keys) if base is None else Made(base.key, tuple(own.shape), number=number)
+            made = self._scalar(number, own, keys) if base is None else self._made(number, own, base)
             self.made[id(own)] = memory_of(own), made
         return True
 
@@ -241,6 +244,9 @@ class Recorder(TorchFunctionMode):
     def _scalar(self, number: int, value: Tensor, keys: tuple[str, ...]) -> Scalar:
         with self.watch.inside(silent=True):
             return Scalar(number, value.item() if value.numel() == 1 else None, keys)
+
+    def _made(self, number: int, value: Tensor, base: Stored) -> Made:
+        return Made(base.key, tuple(value.shape), number=number, constant=self._constant(value))
 
     def _picked(self, value: Tensor) -> Scalar | None:
         """An entry of a tensor of the state dict, however it was taken from it."""
@@ -330,13 +336,24 @@ class Recorder(TorchFunctionMode):
             return found
         if id(value) in self.made:
             made = self.made[id(value)][1]
-            return made if isinstance(made, Made) or made.value is not None else Computed(made.keys[0])
+            return (
+                made
+                if isinstance(made, Made) or made.value is not None
+                else Computed(made.keys[0], self._constant(value))
+            )
         key = self.watch.origin(value)
         picked = None if key is None else self._picked(value)
         if picked is not None:
             return picked
+        if key is not None:
+            return Computed(key, self._constant(value))
         with self.watch.inside(silent=True):
-            return Computed(key) if key is not None else value.detach().clone()
+            return value.detach().clone()
+
+    def _constant(self, value: Tensor) -> Constant:
+        """What is computed from the state dict alone."""
+        with self.watch.inside(silent=True):
+            return Constant(self.watch.origins(value), value.numel(), only_number(value))
 
     def path(self) -> str:
         """The module an operation stands in, and its line in the source."""

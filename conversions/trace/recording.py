@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -59,22 +58,10 @@ def record(
         ValueError: If what it does depends on values, on chance or on the number of inputs, or can't be followed.
     """
     call = inputs if isinstance(inputs, Arguments) else _alone(module, inputs)
-    with warnings.catch_warnings(), unchanged(module):
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         first, second = (Recorder(module, state, leaves).record(call, count) for count in (BATCH, SECOND))
     return _general(first.pruned(), second.pruned(), type(module).__name__)
-
-
-@contextmanager
-def unchanged(module: nn.Module) -> Iterator[None]:
-    """What a forward sets on the modules is taken back."""
-    before = [(part, dict(part.__dict__)) for part in module.modules()]
-    try:
-        yield
-    finally:
-        for part, attributes in before:
-            part.__dict__.clear()
-            part.__dict__.update(attributes)
 
 
 def _alone(module: nn.Module, shape: Sequence[int]) -> Arguments:

@@ -21,7 +21,7 @@ from graphws.expressivity.general_position import (
 from graphws.expressivity.quantisation import Scheme, birthday, check_bits, check_scheme, quantised_codes
 from graphws.symmetry.colouring import check_searchable
 from graphws.symmetry.refinement import check_numbers, chunks_of
-from graphws.types.activation import ACTIVATIONS
+from graphws.types.activation import SPELLINGS
 from graphws.types.architecture import Architecture
 from graphws.types.batch import Batch
 from graphws.types.graph import NetGraph
@@ -31,7 +31,7 @@ __all__ = ["ArchitectureAudit", "Audit", "PrecisionAudit", "Summary", "audit"]
 
 EXAMPLES = 5  # ties kept a criterion
 
-POINTWISE = {"linear", "sin", *ACTIVATIONS} - {"identity", "sine"}  # the operations of an MLP that is read as a program
+POINTWISE = {"linear", *SPELLINGS}  # the operations of an MLP that is read as a program
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from itertools import combinations
 from typing import Literal
 
 import torch
@@ -22,11 +21,8 @@ __all__ = ["StaticEncoding", "block_facts", "block_of_edge", "group_facts", "nod
 FREQUENCIES = 6  # sinusoids with wavelengths from 2 pi to 2 pi * 3^5: integers below 1,000 stay well apart
 BASE = 3.0
 ROLES = ("input", "hidden", "output")  # a bias node is none of them
-# activations with a fact of their own; another one has two of them at once
-TOLD = ("identity", "relu", "tanh", "sigmoid", "gelu", "gelu_tanh", "silu", "leaky_relu", "elu", "sine")
-OTHERS = tuple(name for name in ACTIVATIONS if name not in TOLD)
-PAIRS = tuple(combinations(range(1, len(TOLD)), 2))
-GROUP_FACTS = len(ROLES) + len(TOLD) + 4 * FREQUENCIES
+PLACES = 10  # facts of activations: ten of them have one of their own, another one has two of them at once
+GROUP_FACTS = len(ROLES) + PLACES + 4 * FREQUENCIES
 
 
 def sinusoids(values: Tensor) -> Tensor:
@@ -46,12 +42,11 @@ def group_facts(structure: Architecture) -> Tensor:
         below[block.target] = max(below[block.target], below[block.source] + 1)
     for block in reversed(structure.blocks):
         above[block.source] = max(above[block.source], above[block.target] + 1)
-    facts = torch.zeros(count, len(ROLES) + len(TOLD), dtype=torch.float64)
+    facts = torch.zeros(count, len(ROLES) + PLACES, dtype=torch.float64)
     for i, group in enumerate(structure.groups):
         if group.role in ROLES:
             facts[i, ROLES.index(group.role)] = 1
-        name = group.activation.name
-        for place in (TOLD.index(name),) if name in TOLD else PAIRS[OTHERS.index(name)]:
+        for place in ACTIVATIONS[group.activation.name].code:
             facts[i, len(ROLES) + place] = 1
     return torch.cat([facts, sinusoids(torch.tensor(below)), sinusoids(torch.tensor(above))], 1)
 

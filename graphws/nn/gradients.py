@@ -2,73 +2,23 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from graphws.functional import group_signals
 from graphws.nn.readout import pool_parts, spread_parts
-from graphws.types.activation import Activation
+from graphws.types.activation import ACTIVATIONS, Activation
 from graphws.types.batch import Batch
 from graphws.types.grouping import by_structure
 
-__all__ = ["DERIVATIVES", "activation_derivative", "compressed", "parameter_gradients"]
+__all__ = ["activation_derivative", "compressed", "parameter_gradients"]
 
 SMALL = 1e-6  # below which the size of a gradient is as good as zero
 
 
-def _gelu(z: Tensor, _: float) -> Tensor:
-    cumulative = 0.5 * (1 + torch.erf(z * math.sqrt(0.5)))
-    return cumulative + z * torch.exp(-0.5 * z.square()) / math.sqrt(2 * math.pi)
-
-
-def _gelu_tanh(z: Tensor, _: float) -> Tensor:
-    scale, cubic = math.sqrt(2 / math.pi), 0.044715
-    tanh = torch.tanh(scale * (z + cubic * z**3))
-    return 0.5 * (1 + tanh) + 0.5 * z * (1 - tanh.square()) * scale * (1 + 3 * cubic * z.square())
-
-
-def _silu(z: Tensor, _: float) -> Tensor:
-    gate = torch.sigmoid(z)
-    return gate * (1 + z * (1 - gate))
-
-
-def _sigmoid(z: Tensor, _: float) -> Tensor:
-    gate = torch.sigmoid(z)
-    return gate * (1 - gate)
-
-
-def _mish(z: Tensor, _: float) -> Tensor:
-    tanh = torch.tanh(torch.nn.functional.softplus(z))
-    return tanh + z * (1 - tanh.square()) * torch.sigmoid(z)
-
-
-SELU = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717  # scale and alpha of arXiv 1706.02515
-DERIVATIVES: dict[str, Callable[[Tensor, float], Tensor]] = {
-    # a row an activation of graphws.types.activation: its derivative; where it has a kink, that from the left
-    "identity": lambda z, _: torch.ones_like(z),
-    "relu": lambda z, _: (z > 0).to(z.dtype),
-    "tanh": lambda z, _: 1 - torch.tanh(z).square(),
-    "sigmoid": _sigmoid,
-    "gelu": _gelu,
-    "gelu_tanh": _gelu_tanh,
-    "silu": _silu,
-    "leaky_relu": lambda z, slope: torch.where(z > 0, torch.ones_like(z), slope),
-    "elu": lambda z, alpha: torch.where(z > 0, 1.0, alpha * torch.exp(z.clamp(max=0))),
-    "sine": lambda z, frequency: frequency * torch.cos(frequency * z),
-    "relu6": lambda z, _: ((z > 0) & (z < 6)).to(z.dtype),
-    "hardswish": lambda z, _: torch.where(z <= -3, 0.0, torch.where(z >= 3, 1.0, (2 * z + 3) / 6)),
-    "softplus": lambda z, beta: torch.sigmoid(beta * z),
-    "selu": lambda z, _: SELU[0] * torch.where(z > 0, 1.0, SELU[1] * torch.exp(z.clamp(max=0))),
-    "mish": _mish,
-}
-
-
 def activation_derivative(activation: Activation, z: Tensor) -> Tensor:
     """The derivative of an activation at z, by the formula: differentiable, and no autograd needed."""
-    return DERIVATIVES[activation.name](z, activation.parameter if activation.parameter is not None else 0.0)
+    return ACTIVATIONS[activation.name].derivative(z, activation.parameter if activation.parameter is not None else 0.0)
 
 
 def parameter_gradients(batch: Batch, inputs: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ from typing import Literal, get_args, overload
 import torch
 from torch import Tensor
 
+from graphws.types.activation import ACTIVATIONS
 from graphws.types.architecture import Architecture, NodeGroup
 from graphws.types.batch import Batch
 from graphws.types.graph import NetGraph
@@ -19,9 +20,9 @@ __all__ = ["ACTIVATIONS_WITH", "Scaling", "ScalingKind", "check_scaling", "is_sc
 
 ScalingKind = Literal["sign", "scale"]
 
-ACTIVATIONS_WITH: dict[str, tuple[str, ...]] = {
-    "sign": ("tanh", "sine", "identity"),  # odd: s(-z) = -s(z)
-    "scale": ("relu", "leaky_relu", "identity"),  # positively homogeneous: s(q z) = q s(z) for q > 0
+ACTIVATIONS_WITH: dict[str, tuple[str, ...]] = {  # "sign": s(-z) = -s(z); "scale": s(q z) = q s(z) for q > 0
+    kind: tuple(name for name, own in ACTIVATIONS.items() if own.symmetry == kind) + ("identity",)
+    for kind in get_args(ScalingKind)
 }
 
 

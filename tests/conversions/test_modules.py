@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations, prune
 
 import conversions
 from graphws.symmetry.permutations import Symmetry, permute
@@ -251,3 +252,80 @@ def test_an_example_that_disagrees_is_refused() -> None:
         conversions.to_graph(module, torch.randn(2, 2))
     with pytest.raises(ValueError, match=r"does not run on an input of shape \[5\]"):
         conversions.to_graph(module, torch.randn(3, 5))
+
+
+def test_what_runs_beside_forward_is_recorded_or_refused() -> None:
+    pruned = nn.Sequential(nn.Linear(3, 3))
+    prune.l1_unstructured(pruned[0], "weight", amount=1)
+    hooked = nn.Linear(2, 2)
+    hooked.register_forward_hook(lambda module, args, output: output + 1)
+    patched = nn.Linear(2, 2)
+    patched.forward = lambda x: x  # type: ignore[method-assign]
+    for module, message in (
+        (pruned, r"layer '0' of Sequential computes its weight at each call \(pruning\); call .*prune.remove"),
+        (patched, r"the forward of Linear returns no tensor that it computes"),
+        (nn.Sequential(parametrizations.weight_norm(nn.Linear(2, 2))), r"computes its weight at each call \(.*weight"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            conversions.to_graph(module)
+    graph = conversions.to_graph(nn.Sequential(hooked, nn.Linear(2, 2)))
+    assert [step.operation for step in graph.architecture.program] == ["linear", "add", "linear"]
+
+
+def test_modules_without_values_are_refused() -> None:
+    for module, key in (
+        (nn.Sequential(nn.LazyLinear(3)), "0.weight"),
+        (nn.Linear(2, 2, device="meta"), "weight"),
+    ):
+        with pytest.raises(ValueError, match=f"tensor '{key}' of the state dict of .* has no values yet"):
+            conversions.to_graph(module)
+
+
+def test_extra_state_is_no_tensor() -> None:
+    class Extra(nn.Linear):
+        def get_extra_state(self) -> str:
+            return "note"
+
+    with pytest.raises(ValueError, match=r"found '_extra_state' \(str\); remove these entries first"):
+        conversions.to_graph(Extra(2, 2))
+
+
+def test_the_first_layer_to_run_says_the_input_where_it_is_not_the_first_by_name() -> None:
+    class Backwards(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last, self.first = nn.Linear(8, 1), nn.Linear(2, 8)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(self.first(x).relu())
+
+    class Bare(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.u, self.v = nn.Parameter(torch.randn(1, 8)), nn.Parameter(torch.randn(8, 2))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.linear(F.linear(x, self.v).relu(), self.u)
+
+    for module in (Backwards(), Bare()):
+        assert conversions.to_graph(module).architecture.widths == (2, 8, 1)
+        assert conversions.to_graph(module, torch.randn(5, 2)).architecture.widths == (2, 8, 1)
+    assert conversions.to_graph(Backwards(), torch.randn(2)).architecture.is_mlp  # one input without a batch axis
+    with pytest.raises(ValueError, match=r"does not run on an input of shape \[3\]"):
+        conversions.to_graph(Backwards(), torch.randn(5, 3))
+
+
+def test_the_example_is_what_a_perceptron_must_agree_on() -> None:
+    class Sometimes(nn.Module):
+        """Another function where there are three inputs, which no recording meets."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(2, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.linear(x) * (2 if len(x) == 3 else 1)
+
+    assert conversions.to_graph(Sometimes()).architecture.is_mlp
+    with pytest.raises(ValueError, match="does not compute what Sometimes does"):
+        conversions.to_graph(Sometimes(), torch.randn(3, 2))

@@ -5,7 +5,7 @@ import torch
 
 from graphws import Architecture, Batch, EdgeBlock
 from graphws.nn import parameter_gradients, with_bias_nodes
-from graphws.nn.gradients import DERIVATIVES, activation_derivative, compressed
+from graphws.nn.gradients import activation_derivative, compressed
 from graphws.testing.equivariance import random_batch, random_graph
 from graphws.types.activation import ACTIVATIONS, Activation
 from tests.reference.gradients import slow_compressed, slow_parameter_gradients
@@ -28,10 +28,9 @@ def probes(count=3):
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_derivatives_are_those_of_the_activations(name):
-    assert list(DERIVATIVES) == list(ACTIVATIONS)
     z = torch.cat([torch.linspace(-6, 6, 41, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)])
     z.requires_grad_()
-    for activation in {Activation(name), Activation(name, 0.3 if ACTIVATIONS[name][0] else None)}:
+    for activation in {Activation(name), Activation(name, 0.3 if ACTIVATIONS[name].parameter else None)}:
         (expected,) = torch.autograd.grad(activation(z).sum(), z)
         torch.testing.assert_close(activation_derivative(activation, z).detach(), expected, rtol=1e-12, atol=1e-14)
 

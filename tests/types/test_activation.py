@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from graphws.types.activation import ACTIVATIONS, Activation
+from graphws.types.activation import ACTIVATIONS, SPELLINGS, Activation, spelled
 
 BY_HAND = {
     "identity": lambda z: z,
@@ -64,3 +64,55 @@ def test_defaults_make_equal_values() -> None:
 def test_errors(spec: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Activation.parse(spec)
+
+
+PLACES = {  # trained models rely on these: rows may be added, none changed
+    "identity": (0,), "relu": (1,), "tanh": (2,), "sigmoid": (3,), "gelu": (4,), "gelu_tanh": (5,), "silu": (6,),
+    "leaky_relu": (7,), "elu": (8,), "sine": (9,), "relu6": (1, 2), "hardswish": (1, 3), "softplus": (1, 4),
+    "selu": (1, 5), "mish": (1, 6),
+}  # fmt: skip
+
+
+def test_places_in_encodings_do_not_move() -> None:
+    assert {name: ACTIVATIONS[name].code for name in PLACES} == PLACES
+    codes = [formula.code for formula in ACTIVATIONS.values()]
+    assert len(set(codes)) == len(codes)
+    assert max(place for code in codes for place in code) == 9
+    assert all(len(code) == 2 and code[0] < code[1] for code in codes[10:])
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_symmetries_are_those_of_the_function(name: str) -> None:
+    z = torch.linspace(-9, 9, 101, dtype=torch.float64)
+    function = Activation(name)
+    odd = torch.allclose(function(-z), -function(z), atol=1e-12)
+    homogeneous = torch.allclose(function(2.5 * z), 2.5 * function(z), atol=1e-12)
+    found = "both" if odd and homogeneous else "sign" if odd else "scale" if homogeneous else ""
+    assert found == ("both" if name == "identity" else ACTIVATIONS[name].symmetry)
+
+
+@pytest.mark.parametrize("function", SPELLINGS)
+def test_what_is_spelled_is_what_the_function_computes(function: str) -> None:
+    z = torch.linspace(-9, 9, 101, dtype=torch.float64)
+    for name, own in SPELLINGS[function]:
+        options = {option: 0.25 if value == "parameter" else value for option, (value, _) in own.options.items()}
+        found = spelled(function, (), options)
+        assert found is not None
+        assert found.name == name
+        torch.testing.assert_close(found(z), own(z, **options), rtol=0, atol=0)
+        assert spelled(function, tuple(options.values())) == found
+        assert spelled(function, (*options.values(), True), {}) == found
+        assert spelled(function, (*options.values(), 1.0, 2.0)) is None
+    alone = spelled(function)
+    if alone is not None:
+        torch.testing.assert_close(alone(z), SPELLINGS[function][0][1](z), rtol=0, atol=0)
+
+
+def test_what_no_activation_is() -> None:
+    assert spelled("softplus", (1.0, 5.0)) is None
+    assert spelled("softplus", (2.0, 5.0), exact=False) == Activation("softplus", 2.0)
+    assert spelled("gelu", (), {"approximate": "no"}, exact=False) is None
+    assert spelled("hardtanh") is None
+    assert spelled("leaky_relu", (), {"negative_slope": float("nan")}) is None
+    assert spelled("leaky_relu", (), {"negative_slope": torch.tensor(0.1)}) is None
+    assert spelled("exp") is None

@@ -107,3 +107,36 @@ def test_chance_that_torch_does_not_see_is_found() -> None:
         recorded(lambda m, x: (calls.append(1), m.a(x) * torch.full((4,), 1.0 + len(calls)))[1])
     with pytest.raises(ValueError, match="is not deterministic, or depends on the number of inputs"):
         recorded(lambda m, x: m.a(x).relu() if len(x) == BATCH else m.a(x))
+
+
+def test_modes_are_restored_where_recording_fails_too() -> None:
+    class Fails(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Dropout()
+            self.calls = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += 1
+            raise RuntimeError("no way\nat all")
+
+    module = Fails()
+    module.inner.eval()
+    with pytest.raises(ValueError, match=r"cannot trace Fails, at .*RuntimeError: no way\)$"):
+        record(module, (3,), module.state_dict(), {})
+    assert module.training
+    assert not module.inner.training
+    assert module.calls == 0
+
+
+def test_what_is_computed_from_the_state_dict_says_what_it_is() -> None:
+    found = recorded(lambda m, x: m.a(x) * m.square[0, :1] * m.square.exp()[0] * m.cube.abs().mean())
+    part, row, mean = (operation.args[1] for operation in found.operations[1:])
+    net = Net(lambda m, x: x)
+    assert (part.key, part.constant.keys, part.constant.entries) == ("square", ("square",), 1)
+    assert (row.constant.entries, row.constant.number) == (4, None)
+    assert mean.constant.keys == ("cube",)
+    found = record(net := Net(lambda m, x: m.a(x) * m.square[0, 1] * (m.a.bias * 0 + 2)), (3,), net.state_dict(), {})
+    part, two = (operation.args[1] for operation in found.operations[1:] if not operation.apart)
+    assert part.constant.number == float(net.square[0, 1].detach())
+    assert two.constant.number == 2.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 import pytest
@@ -11,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import conversions
-from conversions.trace.fx_rules import FUNCTIONS, METHODS, MODULES
 from tests.conversions.test_architectures import assert_converts
 
 
@@ -271,7 +269,7 @@ REFUSED: dict[str, Refusal] = {
     "always dropping": (lambda m, x: m.out(F.dropout(m.a(x))), r"dropout .*pass training=self.training"),
     "unknown function": (
         lambda m, x: m.out(torch.special.zeta(m.a(x), 2.0)),
-        r"zeta \(at test_fx_rules.py:\d+\): .*not understood",
+        r"zeta \(at test_operations.py:\d+\): .*not understood",
     ),
     "noise": (lambda m, x: m.out(m.a(x).relu() + torch.randn(1)), r"randn draws random numbers"),
     "noise like": (lambda m, x: m.out(m.a(x).relu() + torch.randn_like(m.a(x))), r"randn_like .*not understood"),
@@ -291,7 +289,7 @@ REFUSED: dict[str, Refusal] = {
     "scripted": (lambda m, x: m.out(scripted(m.a(x))), r"torch.jit|aten._softmax"),
     "control flow": (
         lambda m, x: m.a(x) if x.sum() > 0 else m.b(x),
-        r"cannot trace Net, at test_fx_rules.*depends on values",
+        r"cannot trace Net, at test_operations.*depends on values",
     ),
     "no layer": (lambda m, x: x, r"returns no tensor that it computes from its input"),
     "no weights": (lambda m, x: x.relu(), r"the output depends on no layer with weights"),
@@ -349,10 +347,3 @@ def test_signals_that_are_not_inputs() -> None:
 
     with pytest.raises(ValueError, match=r"forward of Two reads more than one input \(x, y\)"):
         conversions.to_graph(Two())
-
-
-def test_a_row_of_a_table_is_a_rule() -> None:
-    assert {nn.Linear, nn.ReLU, nn.Flatten} <= set(MODULES)
-    assert {F.linear, torch.relu_, F.gelu, torch.sin} <= set(FUNCTIONS)
-    assert {"sin_", "add", "view"} <= set(METHODS)
-    assert all(re.fullmatch(r"[a-z_]+", name) for name in METHODS)
