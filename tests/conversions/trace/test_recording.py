@@ -130,13 +130,10 @@ def test_modes_are_restored_where_recording_fails_too() -> None:
 
 
 def test_what_is_computed_from_the_state_dict_says_what_it_is() -> None:
-    found = recorded(lambda m, x: m.a(x) * m.square[0, :1] * m.square.exp()[0] * m.cube.abs().mean())
-    part, row, mean = (operation.args[1] for operation in found.operations[1:])
-    net = Net(lambda m, x: x)
-    assert (part.key, part.constant.keys, part.constant.entries) == ("square", ("square",), 1)
-    assert (row.constant.entries, row.constant.number) == (4, None)
-    assert mean.constant.keys == ("cube",)
-    found = record(net := Net(lambda m, x: m.a(x) * m.square[0, 1] * (m.a.bias * 0 + 2)), (3,), net.state_dict(), {})
-    part, two = (operation.args[1] for operation in found.operations[1:] if not operation.apart)
-    assert part.constant.number == float(net.square[0, 1].detach())
-    assert two.constant.number == 2.0
+    net = Net(lambda m, x: m.a(x) * m.square.tril()[0] * m.square.var() * (m.a.bias * 0 + 2))
+    found = record(net, (3,), net.state_dict(), {})
+    row, spread, two = (operation.args[1] for operation in found.operations[1:] if not operation.apart)
+    assert (row.key, row.constant.keys, row.constant.entries) == ("square", ("square",), 4)
+    assert row.constant.number is None
+    assert (spread.constant.entries, spread.constant.number) == (1, float(net.square.detach().var()))
+    assert (two.key, two.constant.entries, two.constant.number) == ("a.bias", 4, 2.0)
