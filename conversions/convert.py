@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_map
 
 from conversions.assembly import assemble, signature, tied_names
 from conversions.bare.sequential import Told, inferred
@@ -92,8 +93,10 @@ def to_graph(
             )
         if weights is None:
             return module_graph(source, example_input, allow_nonfinite=allow_nonfinite)
-        filled = fill_from(source, weights, example_input, key)
-        return as_filed(module_graph(source, example_input, allow_nonfinite=allow_nonfinite), filled)
+        with reading(weights):
+            filled = fill_from(source, weights, example_input, key)
+            example = _in_floats_of(source, example_input)
+            return as_filed(module_graph(source, example, allow_nonfinite=allow_nonfinite), filled)
     if weights is not None:
         raise ValueError(f"weights are for a torch module that takes them; the source is a {type(source).__name__}")
     told = Told(None if activation is None else Activation.parse(activation), output_offset, assume_chain)
@@ -111,6 +114,14 @@ def to_graph(
         raise ValueError(f"expected a torch module, a state dict or a path, found {type(source).__name__}")
     checkpoint = Checkpoint.of(unwrap(source, "the state dict", key))
     return _of_checkpoint(checkpoint, told, example_input, allow_nonfinite)
+
+
+def _in_floats_of(module: nn.Module, example: Any) -> Any:
+    """An example in the floating dtype of a module, whose weights may be in another than they were."""
+    dtype = next((value.dtype for value in module.state_dict().values() if value.is_floating_point()), torch.float32)
+    return tree_map(
+        lambda leaf: leaf.to(dtype) if isinstance(leaf, torch.Tensor) and leaf.is_floating_point() else leaf, example
+    )
 
 
 def _of_checkpoint(checkpoint: Checkpoint, told: Told, example_input: Any, allow_nonfinite: bool) -> NetGraph:

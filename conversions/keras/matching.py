@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import torch
 from torch import Tensor
 
+from conversions.keras.layouts import as_torch
 from conversions.keras.uses import Use, in_order
-from conversions.keras.weights import CLASSES, COUNTED, FiledLayer, Reading
+from conversions.keras.weights import CLASSES, COUNTED, FiledLayer
 
 __all__ = ["Match", "match"]
 
@@ -79,32 +79,48 @@ def _by_name(
 def _by_order(
     uses: Sequence[Use], layers: Sequence[FiledLayer], fitting: Mapping[tuple[int, int], object]
 ) -> tuple[list[tuple[Use, int]], list[str]]:
-    groups: dict[tuple[int, ...], list[Use]] = {}
-    for use in uses:
-        own = tuple(i for i in range(len(layers)) if (use.place, i) in fitting)
-        if not own:
-            left = [layer for i, layer in enumerate(layers) if not any((other.place, i) in fitting for other in uses)]
-            raise ValueError(f"no layer of the file fits {use} of the module; the file has {_listed(left or layers)}")
-        groups.setdefault(own, []).append(use)
-    taken = [i for own in groups for i in own]
-    extra = [layer for i, layer in enumerate(layers) if i not in set(taken)]
+    groups = _groups(uses, layers, fitting)
+    taken = {i for own in groups for i in own}
+    extra = [layer for i, layer in enumerate(layers) if i not in taken]
     if extra:
         raise ValueError(f"{len(extra)} layers of the file are not in the module: {_listed(extra)}")
     pairs: list[tuple[Use, int]] = []
     notes: list[str] = []
     for own, members in groups.items():
-        if len(own) != len(members) or len(set(taken)) < len(taken):
-            doubt = f"which layer is which is not told{OUT}" if len(own) == len(members) else "they are not one network"
+        if len(own) != len(members):
             raise ValueError(
                 f"{len(members)} layers of the module ({_listed(members)}) are of the shapes of {len(own)} layers of "
-                f"the file ({_listed([layers[i] for i in own])}): {doubt}"
+                f"the file ({_listed([layers[i] for i in sorted(own)])}): which is which is not told, or they are not "
+                "one network"
             )
-        found, said = _ordered(members, [(i, layers[i]) for i in own])
+        found, said = _ordered(members, [(i, layers[i]) for i in sorted(own)])
         pairs += found
         notes += said
     _check_order(pairs, layers)
     _check_names(pairs, layers)
     return sorted(pairs, key=lambda pair: pair[0].place), notes
+
+
+def _groups(
+    uses: Sequence[Use], layers: Sequence[FiledLayer], fitting: Mapping[tuple[int, int], object]
+) -> dict[frozenset[int], list[Use]]:
+    """Layers of the module that fit the same layers of the file; those that must be some layers' fit no others."""
+    left = {use.place: frozenset(i for i in range(len(layers)) if (use.place, i) in fitting) for use in uses}
+    settled: set[frozenset[int]] = set()
+    while True:
+        groups: dict[frozenset[int], list[Use]] = {}
+        for use in uses:
+            if not left[use.place]:
+                free = [layer for i, layer in enumerate(layers) if not any((u.place, i) in fitting for u in uses)]
+                raise ValueError(
+                    f"no layer of the file fits {use} of the module; the file has {_listed(free or layers)}"
+                )
+            groups.setdefault(left[use.place], []).append(use)
+        tight = next((own for own, found in groups.items() if len(own) == len(found) and own not in settled), None)
+        if tight is None:
+            return groups
+        settled.add(tight)
+        left = {place: own if own == tight else own - tight for place, own in left.items()}
 
 
 def _ordered(uses: list[Use], layers: list[tuple[int, FiledLayer]]) -> tuple[list[tuple[Use, int]], list[str]]:
@@ -185,98 +201,16 @@ def _fitting(use: Use, layers: Sequence[FiledLayer], exact: bool) -> list[tuple[
     found = []
     for i, layer in enumerate(layers):
         for reading in layer.readings:
-            tensors = _as_torch(use, reading, exact)
+            tensors = as_torch(use, reading, exact)
             if tensors is not None:
                 found.append((i, tensors))
                 break
     return found
 
 
-def _as_torch(use: Use, reading: Reading, exact: bool) -> dict[str, Tensor] | None:
-    """The tensors of a use, of the arrays of a layer; None where they are not the same layer."""
-    found = _CONVERTED[reading.kind](use, reading.arrays, exact) if reading.kind in _CONVERTED else None
-    if found is None or found.keys() != use.keys.keys():
-        return None
-    return found if all(tuple(value.shape) == use.shapes[name] for name, value in found.items()) else None
-
-
-def _with_bias(weight: Tensor, arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {"weight": weight, **({"bias": arrays["bias"]} if "bias" in arrays else {})}
-
-
-def _dense(use: Use, arrays: Mapping[str, Tensor], exact: bool) -> dict[str, Tensor] | None:
-    weight = arrays["kernel"].t()
-    if use.operation == "linear":
-        return _with_bias(weight, arrays)
-    if exact or not use.operation.startswith("conv") or "transpose" in use.operation:
-        return None
-    return _with_bias(weight.reshape(*weight.shape, *[1] * (len(use.shapes["weight"]) - 2)), arrays)
-
-
-def _kernel_last(kernel: Tensor) -> Tensor:
-    """[*taps, a, b] as [b, a, *taps]."""
-    count = kernel.dim() - 2
-    return kernel.permute(count + 1, count, *range(count))
-
-
-def _conv(use: Use, arrays: Mapping[str, Tensor], exact: bool) -> dict[str, Tensor] | None:
-    weight = _kernel_last(arrays["kernel"])
-    if use.operation == "linear" and not exact and weight[0, 0].numel() == 1:
-        return _with_bias(weight.flatten(1), arrays)
-    return _with_bias(weight, arrays) if use.operation == f"conv{weight.dim() - 2}d" else None
-
-
-def _transposed(use: Use, arrays: Mapping[str, Tensor], exact: bool) -> dict[str, Tensor] | None:
-    weight = _kernel_last(arrays["kernel"])
-    fits = use.operation == f"conv_transpose{weight.dim() - 2}d" and use.options.get("groups", 1) == 1
-    return _with_bias(weight, arrays) if fits else None
-
-
-def _depthwise(use: Use, arrays: Mapping[str, Tensor], exact: bool) -> dict[str, Tensor] | None:
-    kernel = arrays["kernel"]
-    count = kernel.dim() - 2
-    if use.operation != f"conv{count}d" or use.options.get("groups", 1) != kernel.shape[count]:
-        return None
-    return _with_bias(kernel.flatten(count).movedim(-1, 0).unsqueeze(1), arrays)
-
-
-def _norm(use: Use, arrays: Mapping[str, Tensor], exact: bool) -> dict[str, Tensor] | None:
-    if use.operation not in ("batch_norm", "layer_norm", "group_norm"):
-        return None
-    found = {name: arrays[own] for name, own in NAMES.items() if own in arrays}
-    one = next(iter(found.values()))
-    for name, make in () if exact else (("weight", torch.ones_like), ("bias", torch.zeros_like)):
-        if name in use.keys and name not in found:
-            found[name] = make(one)
-    return found
-
-
 def _filled_up(use: Use, layer: FiledLayer, tensors: Mapping[str, Tensor]) -> bool:
     """Whether a norm has tensors that the file leaves out."""
     return use.operation.endswith("_norm") and all(len(tensors) > len(own.arrays) for own in layer.readings)
-
-
-def _embedding(use: Use, arrays: Mapping[str, Tensor], exact: bool) -> dict[str, Tensor] | None:
-    return {"weight": arrays["embeddings"]} if use.operation == "embedding" else None
-
-
-def _prelu(use: Use, arrays: Mapping[str, Tensor], exact: bool) -> dict[str, Tensor] | None:
-    alpha = arrays["alpha"]
-    fits = use.operation == "prelu" and alpha.dim() > 0 and alpha.numel() == alpha.shape[-1]
-    return {"weight": alpha.flatten()} if fits else None
-
-
-NAMES = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
-_CONVERTED = {
-    "dense": _dense,
-    "conv": _conv,
-    "transposed": _transposed,
-    "depthwise": _depthwise,
-    "batch_norm": _norm,
-    "norm": _norm,
-    "embedding": _embedding,
-    "prelu": _prelu,
-}
 
 
 def _listed(things: Sequence[object]) -> str:

@@ -134,6 +134,19 @@ def test_a_norm_without_scale_leaves_the_one_that_lacks_both_to_the_other() -> N
     assert "no scale or no shift of '1'" in found.notes[0]
 
 
+def test_a_layer_that_only_one_fits_is_left_to_it() -> None:
+    """Of Conv2D(6) and DepthwiseConv2D on one and six channels; the first may be a convolution in 6 groups too."""
+    module = nn.Sequential(nn.Conv2d(1, 6, 3), nn.Conv2d(6, 6, 3, groups=6))
+    kernels = torch.randn(3, 3, 1, 6), torch.randn(3, 3, 6, 1)
+    layers = [
+        FiledLayer(kind, (), (Reading(kind, {"kernel": kernel, "bias": torch.zeros(6)}),), kind, (0,), (True,))
+        for kind, kernel in zip(("conv", "depthwise"), kernels, strict=True)
+    ]
+    state = module.state_dict()
+    found = match(uses_of(recording_of(module.eval(), state, (1, 8, 8)), state), layers[::-1])
+    assert [layer.name for _, layer in found.layers] == ["conv", "depthwise"]
+
+
 @pytest.mark.parametrize(
     "forward",
     [
