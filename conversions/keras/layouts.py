@@ -19,8 +19,8 @@ def as_torch(use: Use, reading: Reading, exact: bool) -> dict[str, Tensor] | Non
     Args:
         use: The module's layer.
         reading: What the file's layer may be.
-        exact: Whether they must be of one class; else a convolution of size 1 may be a dense layer, and a norm may have a
-            scale and a shift that do nothing where the file leaves them out.
+        exact: Whether they must be of one class; else a convolution of size 1 may be a dense layer, and a norm may have
+            a scale and a shift that do nothing where the file leaves them out.
     """
     found = _CONVERTED[reading.kind](use, reading.arrays, exact) if reading.kind in _CONVERTED else None
     if found is None or found.keys() != use.keys.keys():
