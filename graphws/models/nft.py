@@ -1,4 +1,4 @@
-"""NFT: neural functional transformer, blocks of attention between the weights of an MLP."""
+"""NFT: neural functional transformer, blocks of attention between the weights of a network."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from graphws.engine.products import Linear
 from graphws.models.common import check_positive, repr_with_parameters
-from graphws.nn.equivariant_linear import as_architecture, check_architecture, parts_of
+from graphws.nn.equivariant_linear import Part, as_architecture, check_architecture, parts_of, to_batch, to_parts
 from graphws.nn.fourier_features import FourierFeatures
 from graphws.nn.io_encoding import IOEncoding, IOEncodingKind
-from graphws.nn.weight_attention import WeightAttention, from_entries, to_entries
+from graphws.nn.taps import pairs_of
+from graphws.nn.weight_attention import WeightAttention, from_entries, split_entries, to_entries
 from graphws.types.architecture import Architecture
 from graphws.types.batch import Batch
 from graphws.types.graph import NetGraph
@@ -25,19 +26,21 @@ EXPANSION = 2  # hidden channels of the feed-forward part, in multiples of its i
 
 
 class NFT(nn.Module):
-    r"""Neural functional transformer (arXiv 2305.13546) for the MLPs of one architecture.
+    r"""Neural functional transformer (arXiv 2305.13546) for the networks of one architecture.
 
-    Entries (weights and biases) are embedded, an encoding of their layer and of their input or output neuron is added,
-    and ``num_layers`` pre-norm blocks of :class:`~graphws.nn.WeightAttention` and a pointwise feed-forward part follow,
-    with residual sums; a linear head reads weights, another biases. The attention is equivariant to permutations of
-    all neurons; the encodings leave those of the hidden ones. It separates networks that no model of sums or means
-    over neurons does (arXiv 2602.01083, Prop. 5.3 and 6.2).
+    Entries (weights and biases) are embedded, the taps of a kernel together by a map of their layer's own; an encoding
+    of their layer and of their input or output neuron is added, and ``num_layers`` pre-norm blocks of
+    :class:`~graphws.nn.WeightAttention` and a pointwise feed-forward part follow, with residual sums. A linear head
+    reads weights, another biases, and one per kernel its taps. The attention is equivariant to permutations of all
+    neurons; the encodings leave those of the hidden ones. It separates networks that no model of sums or means over
+    neurons does (arXiv 2602.01083, Prop. 5.3 and 6.2).
 
     Args:
         hidden_channels: Channels of every entry between the blocks, a multiple of ``num_heads``.
         num_layers: Number of blocks.
         out_channels: Output channels of every weight and bias, the k of output capacity expansion.
-        architecture: The input networks' Architecture, or the widths (d_0, .., d_L) of MLPs with biases.
+        architecture: The input networks' Architecture (which: :func:`~graphws.nn.readable.as_architecture`),
+            or the widths (d_0, .., d_L) of MLPs with biases.
         in_channels: Input channels of every weight and bias.
         num_heads: Attention heads.
         io_encoding: ``"learned"`` (a vector an input and an output neuron) or ``"sinusoidal"``; weight matrices and
@@ -50,8 +53,8 @@ class NFT(nn.Module):
         - **output:** Batch: ``x`` [N, out_channels] (zero where there is no bias), ``edge_attr`` [E, out_channels].
 
     Raises:
-        ValueError: If the heads do not divide the hidden channels, the encoding is unknown or the architecture is no
-            MLP; in forward, if the batch mixes architectures or has another one.
+        ValueError: If the heads do not divide the hidden channels, the encoding is unknown or the architecture is none
+            of these; in forward, if the batch mixes architectures or has another one.
     """
 
     def __init__(
@@ -74,30 +77,60 @@ class NFT(nn.Module):
         self.in_channels, self.out_channels = in_channels, out_channels
         self.parts = parts_of(arch, "np")
         self.fourier = FourierFeatures(in_channels, hidden_channels, fourier_scale) if fourier_scale else None
-        self.embed = Linear(self.fourier.out_channels if self.fourier else in_channels, hidden_channels)
+        read = self.fourier.out_channels if self.fourier else in_channels
+        kernels = {part.name: part.taps for part in self.parts if part.taps > 1}
+        self.embed = Linear(read, hidden_channels)
+        self.kernels_in = nn.ModuleDict({name: Linear(n * read, hidden_channels) for name, n in kernels.items()})
         self.part_encoding = nn.Parameter(torch.randn(len(self.parts), hidden_channels))
         self.io_encoding = IOEncoding(arch, hidden_channels, self.parts, kind=io_encoding)
-        self.blocks = nn.ModuleList(_Block(arch, hidden_channels, num_heads) for _ in range(num_layers))
+        pairs = pairs_of(arch.structure)
+        self.blocks = nn.ModuleList(_Block(pairs, hidden_channels, num_heads) for _ in range(num_layers))
         self.norm = nn.LayerNorm(hidden_channels)
         self.bias_out = Linear(hidden_channels, out_channels) if self._num_biases else None
         self.weight_out = Linear(hidden_channels, out_channels)
+        self.kernels_out = nn.ModuleDict(
+            {name: Linear(hidden_channels, n * out_channels) for name, n in kernels.items()}
+        )
 
     @property
     def _num_biases(self) -> int:
-        return sum(part.sizes[0] for part in self.parts if len(part.axes) == 1)
+        return sum(part.sizes[0] for part in self.parts if not part.is_block)
 
     def forward(self, data: Batch | NetGraph | torch_geometric.data.Batch) -> Batch:
         batch = Batch.of(data)
         check_architecture(self.architecture, batch)
-        entries = to_entries(batch, self.parts)
-        entries = self.embed(entries if self.fourier is None else self.fourier(entries)) + self._encoding()
+        entries = self._embedded(batch) + self._encoding()
         for block in self.blocks:
             entries = block(entries)
-        entries = self.norm(entries)
+        return self._written(batch, self.norm(entries))
+
+    def _embedded(self, batch: Batch) -> Tensor:
+        """A state per bias and per pair of neurons, [B, P, hidden_channels]."""
+        if not self.kernels_in:
+            return self.embed(self._features(to_entries(batch, self.parts)))
+        states = []
+        for part, tensor in zip(self.parts, to_parts(batch, self.parts), strict=True):
+            taps = self._features(tensor.flatten(1, -2).unflatten(2, (part.taps, -1))).flatten(2)
+            states.append(self.kernels_in[part.name](taps) if part.name in self.kernels_in else self.embed(taps))
+        return torch.cat(states, 1)
+
+    def _features(self, values: Tensor) -> Tensor:
+        return values if self.fourier is None else self.fourier(values)
+
+    def _written(self, batch: Batch, entries: Tensor) -> Batch:
+        if self.kernels_out:
+            tensors = [
+                (self.kernels_out[part.name] if part.name in self.kernels_out else self._head(part))(states)
+                for part, states in zip(self.parts, split_entries(entries, self.parts), strict=True)
+            ]
+            return to_batch(batch, self.parts, tensors)
         out = self.weight_out(entries[:, self._num_biases :])
         if self.bias_out is not None:
             out = torch.cat([self.bias_out(entries[:, : self._num_biases]), out], 1)
         return from_entries(batch, self.parts, out)
+
+    def _head(self, part: Part) -> nn.Module:
+        return self.weight_out if part.is_block or self.bias_out is None else self.bias_out
 
     def _encoding(self) -> Tensor:
         """What is added to the entries of every network, [1, P, hidden_channels]."""

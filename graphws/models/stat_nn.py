@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 import torch_geometric.data
@@ -10,9 +11,9 @@ from torch import Tensor, nn
 
 from graphws.models.common import check_positive, repr_with_parameters
 from graphws.models.flat_mlp import dense_layers
-from graphws.nn.equivariant_linear import as_architecture, parts_of, to_parts
 from graphws.types.architecture import Architecture
 from graphws.types.batch import Batch
+from graphws.types.components import CONSTANT_KINDS
 from graphws.types.graph import NetGraph
 from graphws.types.grouping import by_structure
 
@@ -43,21 +44,22 @@ def statistics(values: Tensor) -> Tensor:
 class StatNN(nn.Module):
     """A functional of seven statistics of every weight and bias tensor (arXiv 2002.11448), through an MLP.
 
-    Exactly invariant to permutations of neurons, and to any permutation of the entries of a tensor.
+    Exactly invariant to permutations of neurons, and to any permutation of the entries of a tensor. Networks of any
+    layers are read: a convolution's kernels are one tensor, each scale and statistic of a norm is another.
 
     Args:
         hidden_channels: Width of the hidden layers.
         num_layers: Number of hidden layers.
         out_channels: Size of the vector.
-        architecture: An MLP's Architecture, or its widths where it has biases. Only its number of layers and which of
-            them have biases matter: networks of all widths are read, mixed in one batch if need be.
+        architecture: An Architecture, or the widths of an MLP with biases. Only its layers and which of them have
+            biases matter: networks of all widths and kernel sizes are read, mixed in one batch if need be.
         in_channels: Input channels of every weight and bias.
 
     Shapes:
         - **input:** Batch. **output:** [B, out_channels].
 
     Raises:
-        ValueError: In forward, if a network is no MLP or has other layers or biases.
+        ValueError: In forward, if a network has other layers or biases.
     """
 
     def __init__(
@@ -72,8 +74,9 @@ class StatNN(nn.Module):
         super().__init__()
         check_positive(in_channels=in_channels)
         self.in_channels, self.out_channels = in_channels, out_channels
-        self.biases = _biases(as_architecture(architecture))
-        self.size = COUNT * (len(self.biases) + sum(self.biases)) * in_channels
+        arch = architecture if isinstance(architecture, Architecture) else Architecture.mlp(list(architecture))
+        self.layers = _layers(arch.structure)
+        self.size = COUNT * sum(map(len, _tensors(arch.structure))) * in_channels
         self.mlp = dense_layers(self.size, hidden_channels, num_layers, out_channels)
 
     def forward(self, data: Batch | NetGraph | torch_geometric.data.Batch) -> Tensor:
@@ -81,9 +84,10 @@ class StatNN(nn.Module):
         found = batch.x.new_empty(batch.num_graphs, self.size)
         for part in by_structure(batch):
             arch = part.batch.structure
-            if not arch.is_mlp or _biases(arch) != self.biases:
-                raise ValueError(f"expected MLPs with biases in layers {self.biases}, found {_described(arch)}")
-            tensors = to_parts(part.batch, parts_of(arch, "dws"))
+            if _layers(arch) != self.layers:
+                raise ValueError(f"expected {_described(*self.layers)}, found {arch}: {_described(*_layers(arch))}")
+            views = part.batch.dense_nodes(), part.batch.dense_edges()
+            tensors = [views[kind][i] for kind, chosen in enumerate(_tensors(arch)) for i in chosen]
             rows = torch.cat([statistics(t.flatten(1, -2)).flatten(1) for t in tensors], 1)
             found = found.index_copy(0, part.networks, rows)
         return self.mlp(found)
@@ -92,10 +96,23 @@ class StatNN(nn.Module):
         return repr_with_parameters(self)
 
 
-def _biases(arch: Architecture) -> tuple[bool, ...]:
-    """Whether each layer has a bias."""
-    return tuple(group.has_bias for group in arch.groups[1:])
+Layers = tuple[tuple[bool, ...], tuple[tuple[int, int, str], ...]]  # biases of groups; ends and kinds of blocks
 
 
-def _described(arch: Architecture) -> str:
-    return f"{arch} with biases {_biases(arch)}" if arch.is_mlp else str(arch)
+@lru_cache(maxsize=1024)
+def _layers(structure: Architecture) -> Layers:
+    biases = tuple(group.has_bias for group in structure.groups)
+    return biases, tuple((block.source, block.target, block.kind) for block in structure.blocks)
+
+
+def _tensors(structure: Architecture) -> tuple[list[int], list[int]]:
+    """The groups that have a bias, and the blocks that hold numbers of the network."""
+    groups = [i for i, group in enumerate(structure.groups) if group.has_bias]
+    return groups, [i for i, block in enumerate(structure.blocks) if block.kind not in CONSTANT_KINDS]
+
+
+def _described(biases: tuple[bool, ...], blocks: tuple[tuple[int, int, str], ...]) -> str:
+    if blocks == tuple((i, i + 1, "weight") for i in range(len(biases) - 1)):
+        return f"chains of layers with biases in {biases[1:]}"
+    joined = ", ".join(f"{kind} {source}-{target}" for source, target, kind in blocks)
+    return f"networks of the blocks {joined} between groups with biases in {biases}"

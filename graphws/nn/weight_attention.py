@@ -45,10 +45,12 @@ class WeightAttention(nn.Module):
     with c channels a head. So a weight is changed once with its column and once with its row, and the logits are inner
     products over neurons: Gram matrices of the weights, which no sum or mean over neurons knows. The third term is
     attention between the means of all weight matrices and biases, broadcast to their entries: Eq. 6 on means in place
-    of single entries, as the authors run it. Absent biases are no tokens.
+    of single entries, as the authors run it. Absent biases are no tokens; a norm's scales and the depthwise
+    weights of a group's neurons are tokens, as their bias is.
 
     Args:
-        architecture: An MLP's Architecture, or its widths (d_0, .., d_L).
+        architecture: An Architecture without kernels (which: :func:`~graphws.nn.readable.as_architecture`), or the
+            widths (d_0, .., d_L) of an MLP.
         channels: Feature channels of every weight and bias, in and out.
         num_heads: Heads; each has channels / num_heads channels.
 
@@ -57,7 +59,8 @@ class WeightAttention(nn.Module):
         - **output:** Batch of the same shapes; zero where there is no bias.
 
     Raises:
-        ValueError: If the heads do not divide the channels, the architecture is no MLP or the batch is of another one.
+        ValueError: If the heads do not divide the channels, the architecture is none of these or the batch is of
+            another one.
     """
 
     def __init__(self, architecture: Architecture | Sequence[int], channels: int, *, num_heads: int = 4) -> None:
@@ -67,6 +70,12 @@ class WeightAttention(nn.Module):
         self.architecture = as_architecture(architecture)
         self.channels, self.num_heads = channels, num_heads
         self.parts = parts_of(self.architecture, "np")
+        if any(part.taps > 1 for part in self.parts):
+            raise ValueError(
+                f"attention reads one state per pair of neurons, {self.architecture} has kernels; NFT reads them"
+            )
+        axes = sorted({axis for part in self.parts for axis in part.axes})
+        self.members = {axis: [i for i, part in enumerate(self.parts) if axis in part.axes] for axis in axes}
         self.qkv = Linear(channels, 3 * channels)
 
     def forward(self, batch: Batch) -> Batch:
@@ -80,12 +89,11 @@ class WeightAttention(nn.Module):
             for mean, part in zip(self._across_layers(entries).unbind(1), self.parts, strict=True)
         ]
         projected = split_entries(self.qkv(entries), self.parts)
-        for group in range(len(self.architecture.groups)):
-            members = [i for i, part in enumerate(self.parts) if group in part.axes]
-            tokens = [self._as_tokens(projected[i], self.parts[i], group) for i in members]
+        for axis, members in self.members.items():
+            tokens = [self._as_tokens(projected[i], self.parts[i], axis) for i in members]
             attended = _attention(torch.cat(tokens, 3).flatten(4)).unflatten(3, tokens[0].shape[4:])
             for i, piece in zip(members, attended.split([token.size(3) for token in tokens], 2), strict=True):
-                out[i] = out[i] + _from_tokens(piece, self.parts[i], group)
+                out[i] = out[i] + _from_tokens(piece, self.parts[i], axis)
         return torch.cat([tensor.flatten(1, -2) for tensor in out], 1)
 
     def _across_layers(self, entries: Tensor) -> Tensor:
@@ -94,23 +102,23 @@ class WeightAttention(nn.Module):
         heads = self.qkv(means).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         return _attention(heads).transpose(1, 2).flatten(2)
 
-    def _as_tokens(self, projected: Tensor, part: Part, group: int) -> Tensor:
-        """A part as vectors over a group's neurons: [3 (query, key, value), B, heads, tokens, neurons, channels]."""
+    def _as_tokens(self, projected: Tensor, part: Part, axis: int) -> Tensor:
+        """A part as vectors over an axis' neurons: [3 (query, key, value), B, heads, tokens, neurons, channels]."""
         heads = projected.unflatten(-1, (3, self.num_heads, -1))
         if len(part.axes) == 1:
             return heads.permute(2, 0, 3, 1, 4).unsqueeze(3)
-        return heads.permute(3, 0, 4, 2, 1, 5) if part.axes[0] == group else heads.permute(3, 0, 4, 1, 2, 5)
+        return heads.permute(3, 0, 4, 2, 1, 5) if part.axes[0] == axis else heads.permute(3, 0, 4, 1, 2, 5)
 
     def __repr__(self) -> str:
         widths = "-".join(map(str, self.architecture.widths))
         return f"WeightAttention({widths}, {self.channels}, num_heads={self.num_heads})"
 
 
-def _from_tokens(piece: Tensor, part: Part, group: int) -> Tensor:
+def _from_tokens(piece: Tensor, part: Part, axis: int) -> Tensor:
     """Tokens [B, heads, tokens, neurons, channels a head] as the part they are, [B, axes.., channels]."""
     if len(part.axes) == 1:
         return piece.squeeze(2).transpose(1, 2).flatten(2)
-    order = (0, 3, 2, 1, 4) if part.axes[0] == group else (0, 2, 3, 1, 4)
+    order = (0, 3, 2, 1, 4) if part.axes[0] == axis else (0, 2, 3, 1, 4)
     return piece.permute(order).flatten(3)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from graphws import Architecture, Batch, symmetry
-from graphws.models import DWS, GMN, HNPNFN, NGGNN, NGT, NPNFN, DeepSets, Invariant, ScaleGMN
+from graphws.models import DWS, GMN, HNPNFN, NFT, NGGNN, NGT, NPNFN, DeepSets, Invariant, ScaleGMN
 from graphws.testing.equivariance import assert_equivariant, assert_invariant, random_batch, random_graph
 from tests.conv_chains import CHAINS, chain
 from tests.nn.test_taps import convolutional
@@ -71,6 +71,8 @@ SET_BASED = {
     "NPNFN, plain, learned": partial(NPNFN, 8, 2, 2, norm=False, residual=False, io_encoding="learned"),
     "NPNFN, Fourier": partial(NPNFN, 8, 1, 2, fourier_features=3),
     "HNPNFN": partial(HNPNFN, 8, 2, 2),
+    "NFT": partial(NFT, 8, 2, 2, num_heads=2),
+    "NFT, sinusoidal, Fourier": partial(NFT, 8, 1, 2, num_heads=2, io_encoding="sinusoidal", fourier_scale=1.0),
     "HNPNFN, Fourier": partial(HNPNFN, 8, 1, 2, fourier_features=3),
 }
 
@@ -109,7 +111,7 @@ def test_set_based_models_see_every_edge_of_a_kernel_and_every_bias(name, chain)
         assert taps.size(2) == 1 or (taps - taps[..., :1]).abs().max() > 0
 
 
-@pytest.mark.parametrize("model", [DWS, NPNFN, HNPNFN])
+@pytest.mark.parametrize("model", [DWS, NPNFN, HNPNFN, NFT])
 def test_a_model_that_exchanges_two_taps_of_one_channel_is_caught(model):
     arch = CHAINS["two layers"]
 
