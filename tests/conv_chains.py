@@ -41,6 +41,18 @@ def normed(channels=(3, 4), kernel=(3,), taps=2) -> Architecture:
     return Architecture(groups, blocks)
 
 
+def depthwise(activation=RELU) -> Architecture:
+    """Conv, depthwise conv, Linear on flattened positions."""
+    groups = (
+        NodeGroup("input", 1, "input", has_bias=False),
+        NodeGroup("conv", 3, activation=activation, factor=0),
+        NodeGroup("depthwise", 3, activation=activation, factor=0),
+        NodeGroup("output", 2, "output"),
+    )
+    blocks = (EdgeBlock("conv", 0, 1, (3, 3)), EdgeBlock("depthwise", 1, 2, (2, 2), 3), EdgeBlock("fc", 2, 3, (2, 2)))
+    return Architecture(groups, blocks)
+
+
 CHAINS = {
     "two layers": chain([1, 4, 3], [(3, 3), ()]),
     "three layers, flattened": chain([2, 3, 4, 2], [(3, 2), (1, 3), (2, 2)]),

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from graphws.engine.products import Linear
 from graphws.models.common import channel_pair, check_positive, repr_with_parameters
 from graphws.nn.encoding import StaticEncoding
-from graphws.nn.primitives import check_plain_blocks
 from graphws.nn.reciprocal import reciprocal_edges
 from graphws.nn.scale_equivariant import ReScaleEq, ScaleEq, bounded, check_symmetry, fixed_nodes
 from graphws.nn.scale_message_passing import ScaleMessagePassing
+from graphws.nn.taps import at_taps, pair_batch, read_taps, write_taps
 from graphws.symmetry.scaling import ScalingKind
 from graphws.types.batch import Batch
 from graphws.types.graph import NetGraph
@@ -28,7 +28,9 @@ class ScaleGMN(nn.Module):
     A hidden neuron i has a factor q_i that leaves its network's function unchanged: -1 or 1 under odd activations
     (``symmetry="sign"``: tanh, sine), positive under homogeneous ones (``"scale"``: relu, leaky_relu). Node states have
     the factor q_i, edge states q_i / q_j, and so do the outputs. Static encodings multiply hidden states or enter
-    gates; they are added at inputs and outputs alone, where q = 1. Takes mixed architectures in one batch.
+    gates; they are added at inputs and outputs alone, where q = 1. Takes mixed architectures in one batch. The taps of
+    a kernel share the factor of their pair of neurons, whose first state is a linear map of them
+    (:func:`~graphws.nn.taps.read_taps`). Norms keep none of these factors: networks that have some are refused.
 
     With ``bidirectional`` the messages from i back to j run on edge states of factor q_j / q_i. They start from the
     reciprocal of the weight (:func:`~graphws.nn.reciprocal.reciprocal_edges`; under signs from the weight itself) and
@@ -89,28 +91,29 @@ class ScaleGMN(nn.Module):
 
         Raises:
             ValueError: If a network's hidden activations lack the symmetry, the dense route is asked for a batch that
-                mixes architectures, or a block has kernel taps.
+                mixes architectures.
         """
         batch = Batch.of(data).routed(dense)
-        check_plain_blocks(batch)
         check_symmetry(batch, self.symmetry)
+        pairs = pair_batch(batch).routed(batch.broadcasts)
         with torch.autocast(batch.x.device.type, enabled=False):  # weights are read, and states summed, as they are
-            factor, added, context = self.node_encoding(batch).chunk(3, -1)
+            factor, added, context = self.node_encoding(pairs).chunk(3, -1)
             x = self.node_in(batch.x) * (1 + factor) + fixed_nodes(batch) * added
-            edges = self._edge_states(batch)
+            edges = self._edge_states(batch, pairs)
         for layer in self.layers:
-            x, edges = layer(batch, x, context, edges)
+            x, edges = layer(pairs, x, context, edges)
         ratio = None if self.both_ways is None else bounded(self.both_ways(*edges), "sign")  # invariant, any size
-        return batch.replace(self.node_out(x, context), self.edge_out(edges[0], ratio))
+        gates = at_taps(batch, self.edge_out.invariant(edges[0], ratio))
+        return batch.replace(self.node_out(x, context), write_taps(batch, edges[0], self.edge_out.gamma) * gates)
 
-    def _edge_states(self, batch: Batch) -> list[Tensor]:
-        """First states of the forward and, with both directions, of the backward edges."""
+    def _edge_states(self, batch: Batch, pairs: Batch) -> list[Tensor]:
+        """First states of the forward and, with both directions, of the backward edges: one per pair of neurons."""
         features = [batch.edge_attr]
         if self.bidirectional:
             features.append(reciprocal_edges(batch, self.symmetry, dense=batch.broadcasts))
-        factors = self.edge_encoding(batch).chunk(len(features), -1)
+        factors = self.edge_encoding(pairs).chunk(len(features), -1)
         return [
-            linear(feature) * (1 + factor)
+            read_taps(batch.replace(batch.x, feature), linear) * (1 + factor)  # type: ignore[arg-type]
             for linear, feature, factor in zip(self.edge_in, features, factors, strict=True)
         ]
 

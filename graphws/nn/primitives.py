@@ -24,7 +24,6 @@ __all__ = [
     "Nonlinearity",
     "Pool",
     "Reduction",
-    "check_plain_blocks",
     "collect",
     "count_rows",
     "layer_norm",
@@ -267,13 +266,3 @@ def takes_dense_route(batch: Batch, dense: bool | None) -> bool:
     if dense and not batch.structure.is_dense:
         raise ValueError(f"the dense route takes dense blocks, {batch.structure} has grouped or diagonal ones")
     return dense
-
-
-def check_plain_blocks(batch: Batch) -> None:
-    """Raise ValueError if a network has edges that are not the weights of dense layers, one a pair of neurons."""
-    for arch in dict.fromkeys(batch.architectures[:1] if batch.is_homogeneous else batch.architectures):
-        other = [block.name for block in arch.blocks if block.taps > 1 or not block.is_dense or block.kind != "weight"]
-        if other:
-            raise ValueError(
-                f"expected dense layers, one weight per pair of neurons; {', '.join(other[:8])} of {arch} are none"
-            )

@@ -15,7 +15,7 @@ from graphws.types.architecture import Architecture
 from graphws.types.batch import Batch
 from graphws.types.grouping import by_structure
 
-__all__ = ["pair_batch", "pairs_of", "read_taps", "tap_waves", "write_taps"]
+__all__ = ["at_taps", "pair_batch", "pairs_of", "read_taps", "tap_waves", "write_taps"]
 
 GOLDEN = (0.8191725133961645, 0.6710436067037893, 0.5497004779019703)  # powers of 1 / 1.2207, the root of x^4 = x + 1
 
@@ -132,6 +132,21 @@ def write_taps(batch: Batch, states: Tensor, linear: nn.Linear | SparseLinear) -
             start += out_size * into
         out = out.index_copy(0, edges, torch.cat(values, 1).flatten(0, 1))
     return out if linear.bias is None else out + linear.bias
+
+
+def at_taps(batch: Batch, rows: Tensor) -> Tensor:
+    """Rows of pairs [P, C] at each of their taps, [E, C]."""
+    if not _has_taps(batch):
+        return rows
+    out = rows.new_empty(batch.num_edges, rows.size(-1))
+    for part, edges, pairs in _places(batch):
+        own, values, start = rows.index_select(0, pairs).unflatten(0, (part.num_graphs, -1)), [], 0
+        for i in range(len(part.structure.blocks)):
+            out_size, into, taps = part.structure.block_shape(i)
+            values.append(own[:, start : start + out_size * into].repeat_interleave(taps, 1))
+            start += out_size * into
+        out = out.index_copy(0, edges, torch.cat(values, 1).flatten(0, 1))
+    return out
 
 
 def _matrix(linear: nn.Linear | SparseLinear) -> Tensor:

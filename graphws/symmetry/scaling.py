@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,7 +15,9 @@ from torch import Tensor
 from graphws.types.activation import ACTIVATIONS
 from graphws.types.architecture import Architecture, NodeGroup
 from graphws.types.batch import Batch
+from graphws.types.components import Step
 from graphws.types.graph import NetGraph
+from graphws.types.topology import topology
 
 __all__ = ["ACTIVATIONS_WITH", "Scaling", "ScalingKind", "check_scaling", "is_scaled"]
 
@@ -24,6 +27,38 @@ ACTIVATIONS_WITH: dict[str, tuple[str, ...]] = {  # "sign": s(-z) = -s(z); "scal
     kind: tuple(name for name, own in ACTIVATIONS.items() if own.symmetry == kind) + ("identity",)
     for kind in get_args(ScalingKind)
 }
+NORMS = ("scale", "shift", "mean", "variance")
+BLOCKS_WITH = {"sign": ("weight", "identity", "negative"), "scale": ("weight", "identity", "negative", "slope")}
+LINEAR = (  # operations of a forward pass, without their numbers of axes; the last four with care
+    *("conv", "conv_transpose", "linear", "matmul", "mm", "bmm", "addmm", "avg_pool", "adaptive_avg_pool", "mean"),
+    *("sum", "same_avg_pool", "same_pad", "flatten", "unflatten", "view", "reshape", "permute", "transpose", "t", "T"),
+    *("movedim", "squeeze", "unsqueeze", "contiguous", "clone", "detach", "identity", "dropout", "alpha_dropout", "to"),
+    *("expect", "feature_alpha_dropout", "expand", "neg", "getitem", "narrow", "select", "flip", "mul"),
+    *("add", "sub", "div", "pad"),
+)
+OPERATIONS_WITH = {
+    "sign": ("tanh", "sin"),
+    "scale": ("relu", "leaky_relu", "prelu", "max_pool", "adaptive_max_pool", "amax", "amin"),
+}
+
+
+def _before_outputs(architecture: Architecture) -> tuple[Step, ...]:
+    """The steps of a forward pass up to the last one that reads a tensor of the state dict: behind it q = 1."""
+    last = max((i for i, step in enumerate(architecture.program) if '"tensor"' in step.arguments), default=-1)
+    return architecture.program[: last + 1]
+
+
+def _keeps(step: Step, kind: ScalingKind) -> bool:
+    """Whether an operation of signals of factor q gives one of factor q."""
+    name = step.operation.removesuffix("_with_indices")
+    name = name[:-2] if name[-2:] in ("1d", "2d", "3d") else name
+    given = json.loads(step.arguments)
+    numbers = [value for value in (*given["args"], *given["kwargs"].values()) if isinstance(value, int | float)]
+    if name in ("add", "sub", "pad"):  # no constant but zero; what is not a number is a signal or a bias
+        return not any(numbers) and '"number"' not in step.arguments
+    if name == "div":
+        return isinstance(given["args"][0], dict)
+    return name in LINEAR or name in OPERATIONS_WITH[kind]
 
 
 def is_scaled(group: NodeGroup) -> bool:
@@ -36,8 +71,8 @@ def check_scaling(architecture: Architecture, kind: ScalingKind) -> None:
     """Refuse an architecture in which a hidden activation lacks the symmetry.
 
     Raises:
-        ValueError: If the kind is unknown; naming the first group whose activation is not odd (``"sign"``) or not
-            positively homogeneous (``"scale"``), and the activations that are.
+        ValueError: If the kind is unknown; naming the first group whose activation, or the first block or operation
+            that, is not odd (``"sign"``) or not positively homogeneous (``"scale"``), and the activations that are.
     """
     if kind not in get_args(ScalingKind):
         raise ValueError(f"unknown scaling {kind!r}; known: {', '.join(get_args(ScalingKind))}")
@@ -47,6 +82,17 @@ def check_scaling(architecture: Architecture, kind: ScalingKind) -> None:
                 f"the {kind} symmetry needs hidden activations among {', '.join(ACTIVATIONS_WITH[kind])}; node group "
                 f"{group.name!r} of {architecture} has {group.activation}"
             )
+    for block in architecture.blocks:
+        ends = architecture.groups[block.source], architecture.groups[block.target]
+        moved = block.kind != "weight" and len({group.factor if is_scaled(group) else None for group in ends}) > 1
+        if moved or block.kind not in BLOCKS_WITH[kind]:
+            hint = "; fold batch norms into the layers before them" if block.kind in NORMS else ""
+            raise ValueError(
+                f"the {kind} symmetry does not hold through the {block.kind} {block.name!r} of {architecture}{hint}"
+            )
+    for step in _before_outputs(architecture):
+        if not _keeps(step, kind):
+            raise ValueError(f"the {kind} symmetry does not hold through {step.operation!r} of {architecture}")
 
 
 @dataclass(frozen=True)
@@ -109,13 +155,8 @@ class Scaling:
 
     def edge_factors(self, element: tuple[Tensor, ...]) -> Tensor:
         """The factor q_i / q_j of each edge j -> i, [E]."""
-        nodes, arch = self.node_factors(element), self.architecture
-        parts = []
-        for i, block in enumerate(arch.blocks):
-            target, source = nodes[arch.node_slices[block.target]], nodes[arch.node_slices[block.source]]
-            ratio = target.view(-1, 1, 1) / source.view(1, -1, 1)
-            parts.append(ratio.expand(arch.block_shape(i)).reshape(-1))
-        return torch.cat(parts) if parts else nodes.new_empty(0)
+        nodes, (source, target) = self.node_factors(element), topology(self.architecture.structure).edge_index
+        return nodes[target] / nodes[source]
 
     @overload
     def act(self, element: tuple[Tensor, ...], networks: Batch) -> Batch: ...

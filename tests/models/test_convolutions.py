@@ -8,7 +8,8 @@ import torch
 from graphws import Architecture, Batch, symmetry
 from graphws.models import DWS, GMN, HNPNFN, NFT, NGGNN, NGT, NPNFN, DeepSets, Invariant, ScaleGMN
 from graphws.testing.equivariance import assert_equivariant, assert_invariant, random_batch, random_graph
-from tests.conv_chains import CHAINS, chain
+from graphws.types.activation import Activation
+from tests.conv_chains import CHAINS, chain, depthwise
 from tests.nn.test_taps import convolutional
 
 MODELS = {
@@ -136,8 +137,73 @@ def test_mixed_kernels_and_other_networks_are_refused_by_set_based_models():
     assert torch.equal(model(graph := random_graph(arch)).x, model(Batch.from_graphs([graph])).x)
 
 
-def test_models_of_dense_layers_say_so(graphs):
-    with pytest.raises(ValueError, match="expected dense layers"):
+TANH = Activation("tanh")
+SCALED = {
+    "scale": [CHAINS["two layers"], CHAINS["three layers, flattened"], CHAINS["no biases"], depthwise()],
+    "sign": [chain([2, 3, 4, 2], [(3, 2), (1, 3), ()], activation=TANH), depthwise(TANH)],
+}
+SCALED_CASES = [(kind, arch) for kind, architectures in SCALED.items() for arch in architectures]
+
+
+@pytest.mark.parametrize("bidirectional", [True, False])
+@pytest.mark.parametrize(("kind", "arch"), SCALED_CASES, ids=str)
+def test_scale_gmn_keeps_both_groups_on_convolutions(kind, arch, bidirectional):
+    model = ScaleGMN(5, 2, 3, symmetry=kind, bidirectional=bidirectional)
+    for action in ("permutation", kind):
+        assert_equivariant(model, random_graph(arch), action=action)
+        assert_invariant(Invariant(model, 4), random_graph(arch), action=action)
+
+
+@pytest.mark.parametrize(("kind", "arch"), SCALED_CASES, ids=str)
+def test_scale_gmn_sees_every_tap_and_gives_each_a_value(kind, arch):
+    torch.manual_seed(0)
+    model = ScaleGMN(5, 2, 3, symmetry=kind).double()
+    graph = random_graph(arch)
+    leaf = graph.edge_attr.requires_grad_()
+    out = model(graph)
+    (gradient,) = torch.autograd.grad((out.edge_attr * torch.randn_like(out.edge_attr)).sum(), leaf)
+    assert bool((gradient != 0).all())
+    for i, part in enumerate(arch.edge_slices):
+        values = out.edge_attr[part].view(*arch.block_shape(i), 3)
+        assert values.size(2) == 1 or (values - values[:, :, :1]).abs().max() > 0
+
+
+@pytest.mark.parametrize("kind", SCALED)
+def test_scale_gmn_gives_mixed_kernels_what_it_gives_each_alone_on_both_routes(kind):
+    model = ScaleGMN(5, 2, 3, symmetry=kind).double()
+    graphs = [random_graph(arch) for arch in (*SCALED[kind], SCALED[kind][0])]
+    together = model(Batch.from_graphs(graphs))
+    for i, graph in enumerate(graphs):
+        alone = [model(graph, dense=route) for route in ((True, False) if graph.architecture.is_dense else (False,))]
+        for out in alone:
+            torch.testing.assert_close(together[i].x, out.x, rtol=1e-10, atol=1e-11)
+            torch.testing.assert_close(together[i].edge_attr, out.edge_attr, rtol=1e-10, atol=1e-11)
+
+
+def test_a_kernel_of_one_tap_is_a_dense_layer_to_scale_gmn():
+    model = ScaleGMN(5, 2, 3).double()
+    dense, kernels = (chain([2, 4, 3, 1], [kernel] * 3) for kernel in ((), (1, 1)))
+    graph = random_graph(dense)
+    other = random_graph(kernels)
+    other.x, other.edge_attr = graph.x, graph.edge_attr
+    torch.testing.assert_close(model(other).edge_attr, model(graph).edge_attr, rtol=1e-12, atol=1e-12)
+
+
+def test_a_scale_gmn_that_reads_a_tap_by_its_square_is_caught():
+    class Broken(ScaleGMN):
+        def forward(self, data, **options):
+            batch = Batch.of(data)
+            return super().forward(batch.replace(batch.x, batch.edge_attr + 1e-3 * batch.edge_attr.square()), **options)
+
+    with pytest.raises(AssertionError, match="is not equivariant on Architecture"):
+        assert_equivariant(Broken(4, 1), random_graph(CHAINS["two layers"]), action="scale")
+
+
+def test_scale_gmn_says_why_it_reads_no_norms(graphs):
+    with pytest.raises(ValueError, match="does not hold through the mean 'mean' of .*; fold batch norms into"):
         ScaleGMN(4, 1).double()(graphs[0])
+
+
+def test_the_dense_route_is_refused_on_diagonal_blocks(graphs):
     with pytest.raises(ValueError, match="the dense route takes dense blocks"):
         GMN(4, 1).double()(graphs[0], dense=True)

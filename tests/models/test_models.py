@@ -180,13 +180,10 @@ def test_flat_mlp_writes_every_parameter():
     )
 
 
-def test_kernel_taps_and_missing_layers_are_refused():
+def test_grouped_blocks_and_missing_layers_are_refused():
     from dataclasses import replace
 
     arch = Architecture.mlp([2, 3, 1])
-    taps = replace(arch, blocks=(arch.blocks[0], replace(arch.blocks[1], kernel=(2,))), tensors=())
-    with pytest.raises(ValueError, match="expected dense layers, one weight per pair of neurons; layer_2 of"):
-        ScaleGMN(4, 1)(random_graph(taps, dtype=torch.float32))
     grouped = replace(Architecture.mlp([2, 4, 4, 1]), tensors=())
     grouped = replace(grouped, blocks=(grouped.blocks[0], replace(grouped.blocks[1], groups=2), grouped.blocks[2]))
     with pytest.raises(ValueError, match="set-based layers take chains"):

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import nn
 
+import conversions
 from graphws import Architecture, Batch
 from graphws.functional import realise
 from graphws.symmetry.scaling import Scaling, check_scaling
@@ -113,6 +117,60 @@ def test_activations_without_the_symmetry_are_refused(kind, activation, known):
     with pytest.raises(ValueError, match=rf"the {kind} symmetry needs .*{known}.*'hidden_1' of .* has {activation}"):
         Scaling(arch, kind)
     check_scaling(Architecture.mlp([2, 3, 1], "identity", output_activation=activation), kind)  # q = 1 at outputs
+
+
+CNNS = {  # network, and whether the sign and the scale symmetry hold
+    "relu and maximum": (
+        [nn.Conv2d(1, 3, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(3, 4, 2), nn.ReLU()],
+        (False, True),
+    ),
+    "tanh and mean": ([nn.Conv2d(1, 3, 3), nn.Tanh(), nn.AvgPool2d(2), nn.Conv2d(3, 4, 2), nn.Tanh()], (True, False)),
+    "tanh and maximum": ([nn.Conv2d(1, 3, 3), nn.Tanh(), nn.MaxPool2d(2), nn.Conv2d(3, 4, 2)], (False, False)),
+    "slopes": ([nn.Conv2d(1, 3, 3), nn.PReLU(3), nn.Conv2d(3, 4, 2), nn.LeakyReLU()], (False, True)),
+    "depthwise": ([nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Conv2d(3, 3, 3, groups=3), nn.ReLU()], (False, True)),
+    "batch norm": ([nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU()], (False, False)),
+    "a norm without weights": ([nn.Conv2d(1, 3, 3), nn.InstanceNorm2d(3), nn.ReLU()], (False, False)),
+    "clipped": ([nn.Conv2d(1, 3, 3), nn.Hardtanh(-2.0, 1.0), nn.Conv2d(3, 4, 2)], (False, False)),
+    "softmax of the output": ([nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Conv2d(3, 4, 2), nn.Softmax(1)], (False, True)),
+}
+
+
+@pytest.mark.parametrize("name", CNNS)
+@pytest.mark.parametrize("kind", ["sign", "scale"])
+def test_convolutional_networks_compute_the_same_or_are_refused(name, kind):
+    torch.manual_seed(1)
+    layers, holds = CNNS[name]
+    last = () if "output" in name else (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LazyLinear(2))
+    net = nn.Sequential(*copy.deepcopy(layers), *last).double().eval()
+    x = torch.randn(5, 1, 9, 9, dtype=torch.float64)
+    expected = net(x)
+    graph = conversions.to_graph(net, example_input=x)
+    if not holds[kind == "scale"]:
+        with pytest.raises(ValueError, match=f"the {kind} symmetry (does not hold through|needs hidden activations)"):
+            Scaling(graph.architecture, kind)
+        return
+    group = Scaling(graph.architecture, kind)
+    moved = group.act(group.sample(span=10.0), graph)
+    assert (moved.edge_attr - graph.edge_attr).abs().max() > 1e-2
+    torch.testing.assert_close(conversions.execute(moved, x), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_a_constant_that_is_added_and_a_pad_of_ones_break_the_scale():
+    class Net(nn.Module):
+        def __init__(self, constant, border):
+            super().__init__()
+            self.layers = nn.ModuleList([nn.Conv2d(1, 3, 3), nn.Conv2d(3, 2, 3)])
+            self.constant, self.border = constant, border
+
+        def forward(self, x):
+            x = F.pad(torch.relu(self.layers[0](x)), (1, 1, 1, 1), "constant", self.border)
+            return self.layers[1](x + self.constant if self.constant else 2 * x)
+
+    x = torch.randn(1, 1, 6, 6)
+    Scaling(conversions.to_graph(Net(0, 0.0), example_input=x).architecture, "scale")
+    for constant, border, name in ((1.5, 0.0, "add"), (0, 1.0, "pad")):
+        with pytest.raises(ValueError, match=f"the scale symmetry does not hold through '{name}' of Architecture"):
+            Scaling(conversions.to_graph(Net(constant, border), example_input=x).architecture, "scale")
 
 
 def test_other_errors(random_graph):
