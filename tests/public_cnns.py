@@ -334,3 +334,39 @@ def write_modelzoo(folder: Path) -> Path:
         )
         (place / "result.json").write_text("\n".join(map(json.dumps, lines)) + "\n")
     return root
+
+
+def vision_net(values: Sequence[Tensor], images: Tensor) -> Tensor:
+    """Three convolutions, the first of stride 2 without padding, ReLU, the mean, a linear layer."""
+    x = images
+    for i, (weight, bias) in enumerate(zip(values[0:6:2], values[1:6:2], strict=True)):
+        x = torch.relu(F.conv2d(x, weight, bias, stride=1 if i else 2, padding=1 if i else 0))
+    return x.mean((2, 3)) @ values[6].T + values[7]
+
+
+@lru_cache
+def trajectories(channels: int, count: int = 3, states: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """Parameters [count, states, P] and metrics [count, states, 4] in half floats."""
+    widths = (channels, 16, 32, 32, 10)
+    shapes = [(out, into, 3, 3) for into, out in itertools.pairwise(widths[:-1])] + [widths[:-3:-1]]
+    rows, metrics = [], []
+    for number in range(count):
+        generator = torch.Generator().manual_seed(number)
+        values = [torch.randn(size, generator=generator) * 0.1 for shape in shapes for size in (shape, shape[:1])]
+        for state in range(states):
+            images = digits()[0] if channels == 1 else in_colour(digits()[0])
+            accuracy = train(lambda v, x, i=images: vision_net(v, i[: len(x)]), values, state)  # type: ignore[misc]
+            rows.append(torch.cat([value.flatten() for value in values]).numpy().astype(np.float16))
+            metrics.append([1 - accuracy, accuracy, number, state])
+    shape = (count, states, -1)
+    return np.stack(rows).reshape(shape), np.array(metrics, np.float16).reshape(shape)
+
+
+def write_trajectories(folder: Path, tasks: Sequence[tuple[str, int]] = (("fm-16", 1),), count: int = 3) -> Path:
+    """{task}.dat and {task}_metrics.dat; where a task is in two parts, they are of its first and last trajectories."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for task, channels in tasks:
+        values, metrics = trajectories(channels, count)
+        values.tofile(folder / f"{task}.dat")
+        metrics.tofile(folder / f"{task}_metrics.dat")
+    return folder

@@ -7,7 +7,7 @@ import shlex
 import tarfile
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,9 @@ __all__ = ["FORMAT_OPTIONS", "ImportSource", "add_format_options", "format_of", 
 
 ANY = "folder"  # the name of the import of any checkpoints
 FORMAT_OPTIONS = ("format", "images", "root", "split_file", "reproduce_nfn_split", "shape")
-OF_FOLDERS = ("label_from", *TABLE_OPTIONS, "input_shape", "activation", "key", "assume_chain", "strict")
+OF_TABLES = tuple(name for name in TABLE_OPTIONS if name != "select")
+OF_FOLDERS = ("label_from", *OF_TABLES, "activation", "key", "assume_chain")  # and of no public data set
+OF_SOME = ("split_file", "reproduce_nfn_split", "module", "input_shape", "strict", "shape")
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,8 @@ def format_of(arguments: argparse.Namespace) -> str | None:
         wanted = f"{folder} does not look like {arguments.format}, which is {importer(arguments.format).layout}"
         likeness = "; ".join(f"it looks like {name}: {evidence}" for name, evidence in found.items())
         raise ValueError(f"{wanted}; {likeness or 'it looks like no public data set that is known here'}")
-    if any(getattr(arguments, name) for name in OF_FOLDERS) or arguments.pattern != "**/*" or not found:
+    found = {name: evidence for name, evidence in found.items() if not _meaningless(importer(name), arguments)}
+    if not found:
         _refuse_unused(arguments)
         return None
     if len(found) > 1:
@@ -157,7 +160,7 @@ def open_format(name: str, arguments: argparse.Namespace) -> tuple[ImportSource,
 
     chosen = importer(name)
     options = _options(chosen, arguments)
-    layout = chosen.open(arguments.folder, options)
+    layout = _selected(chosen.open(arguments.folder, options), arguments.select)
     drawn = None
     if arguments.images is not None:
         if layout.training is None:
@@ -173,18 +176,40 @@ def open_format(name: str, arguments: argparse.Namespace) -> tuple[ImportSource,
     return ImportSource(layout.candidates, layout.read, layout.refused, drawn), settings
 
 
+def _selected(layout: Layout, condition: str | None) -> Layout:
+    """The networks of a layout for which an SQL condition holds on what is known of them before they are read.
+
+    Raises:
+        ValueError: If it is no condition, or holds for none.
+    """
+    if condition is None or not layout.candidates:
+        return layout
+    from graphws.zoo.import_table import make_table
+    from graphws.zoo.splitting import SplitRule
+    from graphws.zoo.sql import select_rows
+
+    candidates = layout.candidates
+    table, _ = make_table(candidates, [0] * len(candidates), SplitRule(), layout.classes, typed=False)
+    chosen = [candidates[row] for row in select_rows(table.drop_columns(["id", "split", "architecture"]), condition)]
+    if not chosen:
+        raise ValueError(f"--select {condition!r} holds for none of {len(candidates):,} networks")
+    print(f"{len(candidates) - len(chosen):,} network(s) not selected")
+    return replace(layout, candidates=chosen)
+
+
+def _meaningless(chosen: Importer, arguments: argparse.Namespace) -> list[str]:
+    """The options that are given and mean nothing for a data set."""
+    given = [name for name in (*OF_FOLDERS, *OF_SOME) if getattr(arguments, name) and name not in chosen.takes]
+    return given + (["pattern"] if arguments.pattern != "**/*" else [])
+
+
 def _options(chosen: Importer, arguments: argparse.Namespace) -> Options:
     from graphws.cli.importers.protocol import Options
 
-    for option in (*OF_FOLDERS, "split_file", "reproduce_nfn_split", "shape", "module"):
-        if getattr(arguments, option) and option not in chosen.takes:
-            raise ValueError(f"--{option.replace('_', '-')} means nothing for {chosen.name}, which says it itself")
-    if arguments.pattern != "**/*":
-        raise ValueError(f"--pattern means nothing for {chosen.name}, whose files are known by their names")
-    return Options(
-        arguments.split_file, arguments.split is not None, arguments.seed, arguments.reproduce_nfn_split,
-        arguments.module, arguments.shape,
-    )  # fmt: skip
+    for option in _meaningless(chosen, arguments):
+        raise ValueError(f"--{option.replace('_', '-')} means nothing for {chosen.name}, which says it itself")
+    own = {option: getattr(arguments, option) for option in OF_SOME}
+    return Options(draw=arguments.split is not None, **own)
 
 
 def _provenance(name: str, layout: Layout, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -192,7 +217,8 @@ def _provenance(name: str, layout: Layout, arguments: argparse.Namespace) -> dic
 
     import torch
 
-    given = {option: getattr(arguments, option) for option in ("split_file", "reproduce_nfn_split", "shape", "module")}
+    names = ("split_file", "reproduce_nfn_split", "shape", "module", "input_shape", "select")
+    given = {option: getattr(arguments, option) for option in names}
     plain = {
         option: list(v) if isinstance(v, tuple) else str(v) if isinstance(v, Path) else v for option, v in given.items()
     }

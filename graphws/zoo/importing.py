@@ -26,7 +26,7 @@ __all__ = ["Candidate", "ImportSettings", "Imported", "Reading", "Stack", "check
 CHUNK_BYTES = 256_000_000  # of files read, and of their networks held, at a time
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A file, or folder of a model, that may become a network of the zoo.
 

@@ -18,6 +18,9 @@ MODULES = {  # the importer of each name, the attribute IMPORTER of a module of 
     "small-cnn-zoo": "small_cnn_zoo",
     "cnn-wild-park": "cnn_wild_park",
     "modelzoo": "modelzoo",
+    "model-j": "model_j",
+    "trajectories": "trajectories",
+    "small-transformer-zoo": "small_transformer_zoo",
 }
 
 

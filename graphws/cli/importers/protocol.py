@@ -24,17 +24,19 @@ class Options:
     Args:
         split_file: The file of its published splits; None to look for it beside the data.
         draw: Whether the splits are drawn, whatever is published.
-        seed: Seed of what is drawn.
         reproduce_nfn_split: Whether NFN's reading of its split files is repeated, their header read as network 0.
         module: Factory of the networks' module, for data sets that don't say their networks.
+        input_shape: Shape of one batch of its inputs.
+        strict: Whether networks are left out of which something must be assumed.
         shape: Shape of arrays that don't say theirs.
     """
 
     split_file: Path | None = None
     draw: bool = False
-    seed: int = 0
     reproduce_nfn_split: bool = False
     module: str | None = None
+    input_shape: tuple[int, ...] | None = None
+    strict: bool = False
     shape: tuple[int, ...] | None = None
 
 
