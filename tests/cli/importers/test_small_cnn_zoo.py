@@ -205,3 +205,13 @@ def test_an_import_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pyt
     assert run(root, tmp_path / "zoo", "--chunk", "10") == 0
     for path in (tmp_path / "whole").rglob("*.*"):
         assert (tmp_path / "zoo" / path.relative_to(tmp_path / "whole")).read_bytes() == path.read_bytes()
+
+
+def test_a_choice_of_rows(tmp_path: Path) -> None:
+    pytest.importorskip("duckdb")
+    root = write_small_zoo(tmp_path)
+    condition = "step = 86 and \"config.activation\" = 'relu'"
+    assert run(root, tmp_path / "zoo", "--select", condition) == 0
+    zoo = open_mixed(tmp_path / "zoo")
+    assert sorted(rows_of(zoo)) == [row for row in FINAL if trained_small()[row][1]["config.activation"] == "relu"]
+    assert zoo.manifest["provenance"]["select"] == condition
