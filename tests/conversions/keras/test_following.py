@@ -109,11 +109,30 @@ def test_several_flattens_are_joined_part_by_part() -> None:
         (lambda x: x, 5),  # along the last axis lie no channels
         (lambda x: x + x.transpose(1, 2).reshape(x.size(0), 3, 4, 5), 5),
         (lambda x: torch.stack([x, x], 1).flatten(1), 120),
+        (lambda x: x.flatten(1) + x.permute(0, 2, 3, 1).flatten(1), 60),  # two orders are added
+        (lambda x: torch.cat([_tokens(x), _tokens(x.transpose(2, 3))], 2), 6),  # two orders are joined
     ],
 )
 def test_what_is_not_known_is_refused(between: Callable[[Tensor], Tensor], size: int) -> None:
     with pytest.raises(OrderError):
         found(Net(between, size), (2, 4, 5))
+
+
+def _tokens(x: Tensor) -> Tensor:
+    return x.flatten(2).transpose(1, 2)
+
+
+def test_a_layer_that_reads_two_orders_is_refused() -> None:
+    module = Net(lambda x: x.flatten(1), 60)
+    assert "fc" in found(module, (2, 4, 5))
+    module.forward = lambda x: (
+        module.fc(module.conv(x).flatten(1))
+        + module.fc(  # type: ignore[method-assign]
+            module.conv(x).permute(0, 2, 3, 1).flatten(1)
+        )
+    )
+    with pytest.raises(OrderError, match="once in one order, once in another"):
+        found(module, (2, 4, 5))
 
 
 def test_a_convolution_reads_channels_that_keras_has_last() -> None:

@@ -152,6 +152,7 @@ def test_a_layer_that_only_one_fits_is_left_to_it() -> None:
     [
         lambda m, x: m.a(x) * m.b.bias,
         lambda m, x: x @ m.a.weight + m.b(x),
+        lambda m, x: torch.nn.functional.linear(m.b(x), m.a.weight.t(), m.a.bias),
         lambda m, x: torch.nn.functional.linear(m.a(x), m.b.weight * 2),
     ],
 )

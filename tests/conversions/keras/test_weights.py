@@ -88,6 +88,23 @@ def test_classes_of_keras_3_are_counted_as_numbers_not_letters(tmp_path: Path) -
     assert others == 3
 
 
+def test_layers_of_a_class_of_ones_own_are_in_no_order_that_is_told(tmp_path: Path) -> None:
+    """Keras lists the layers of its own models as they read one another, those of others as they are defined."""
+    paths = {
+        f"{name}/vars/{i}": shape
+        for name in ("layers/dense", "layers/dense_1")
+        for i, shape in enumerate([(3, 3), (3,)])
+    }
+    layers, _ = read_layers(write_paths(tmp_path / "a.weights.h5", paths))
+    assert [layer.told for layer in layers] == [(False, True, True)] * 2
+    layers, _ = read_layers(write_paths(tmp_path / "b.weights.h5", {**paths, "conv1/vars/0": (3, 3, 1, 2)}))
+    assert not any(any(layer.told) for layer in layers)
+    for scope, told in (("", True), ("sequential_3/", True), ("d0/", True), ("my_net/", False)):
+        listed = {f"d{i}": [(f"{scope}d{i}/kernel:0", (3, 3)), (f"{scope}d{i}/bias:0", (3,))] for i in range(2)}
+        layers, _ = read_layers(write_listed(tmp_path / f"{told}{len(scope)}.h5", listed))
+        assert layers[0].told[0] is told
+
+
 @pytest.mark.parametrize(
     ("arrays", "kinds"),
     [
