@@ -14,6 +14,7 @@ from conversions.keras.weights import CLASSES, COUNTED, FiledLayer
 
 __all__ = ["Match", "match"]
 
+SPARE, FACTOR = 100, 4  # layers of a file that are compared with a module's, beside so many for each of these
 SHOWN = 3  # layers in a message
 AUTOMATIC = {*CLASSES, "time_distributed", "model", "functional", "sequential"}  # names that Keras gives by itself
 OUT = "; give the module's layers the file's names, or save the whole model in Keras"
@@ -47,6 +48,8 @@ def match(uses: Sequence[Use], layers: Sequence[FiledLayer]) -> Match:
     Raises:
         ValueError: If they are not one another's, or if it is not told which is which.
     """
+    if len(layers) > SPARE + FACTOR * len(uses):
+        raise ValueError(f"the file has {len(layers)} layers, the module {len(uses)}: they are not one network")
     fitting = {(use.place, i): found for use in uses for i, found in _fitting(use, layers, exact=True)}
     claimed = {i for _, i in fitting}
     for use in uses:  # what no layer of its own class fits may be computed by another: a convolution of size 1

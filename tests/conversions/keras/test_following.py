@@ -110,7 +110,7 @@ def test_several_flattens_are_joined_part_by_part() -> None:
         (lambda x: x + x.transpose(1, 2).reshape(x.size(0), 3, 4, 5), 5),
         (lambda x: torch.stack([x, x], 1).flatten(1), 120),
         (lambda x: x.flatten(1) + x.permute(0, 2, 3, 1).flatten(1), 60),  # two orders are added
-        (lambda x: torch.cat([_tokens(x), _tokens(x.transpose(2, 3))], 2), 6),  # two orders are joined
+        (lambda x: torch.cat([_tokens(x), _tokens(x.transpose(2, 3))], 2).flatten(1), 120),  # two orders are joined
     ],
 )
 def test_what_is_not_known_is_refused(between: Callable[[Tensor], Tensor], size: int) -> None:

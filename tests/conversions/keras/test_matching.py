@@ -108,6 +108,11 @@ def test_numbers_must_agree() -> None:
         matched(chain("a"), [*one, dense((1, 0), "q", size=4)])
 
 
+def test_a_file_of_very_many_layers_is_refused_at_once() -> None:
+    with pytest.raises(ValueError, match="the file has 100000 layers, the module 1"):
+        matched(chain("a"), [dense((0, 0), "p")] * 100_000)
+
+
 def test_layers_that_the_file_lists_the_other_way_round_are_another_network() -> None:
     module = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3, eps=1e-3))
     norm = {name: torch.rand(3) for name in ("gamma", "beta", "moving_mean", "moving_variance")}
