@@ -26,10 +26,9 @@ def _of_table(formula: Formula) -> Callable[[Tensor], Tensor]:
     return lambda x: own(x, **options)
 
 
+OF_TABLE = {name: _of_table(formula) for formula in NAMED.values() for name in formula.keras}
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    name: _of_table(formula) for formula in NAMED.values() for name in formula.keras
-}
-ACTIVATIONS |= {  # those that networks have no names for
+    **OF_TABLE,
     "softmax": lambda x: F.softmax(x, -1),
     "log_softmax": lambda x: F.log_softmax(x, -1),
     "celu": F.celu,
@@ -45,6 +44,7 @@ ACTIVATIONS |= {  # those that networks have no names for
     "squareplus": lambda x: (x + torch.sqrt(torch.square(x) + 4.0)) / 2.0,
     "hard_shrink": F.hardshrink,
     "soft_shrink": F.softshrink,
+    **OF_TABLE,  # a row of the table counts for more than what stood here before it
 }
 FIRST_VERSIONS = ("1.", "2.")  # of Keras, whose hard sigmoid is another function
 

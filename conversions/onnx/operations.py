@@ -134,7 +134,6 @@ def _activation(formula: Formula) -> Operator:
     return run
 
 
-OPERATORS |= {formula.onnx: _activation(formula) for formula in ACTIVATIONS.values() if formula.onnx}
 OPERATORS |= {name: _plain(function) for name, function in (UNARY | BINARY).items()}
 OPERATORS |= {name: _variadic(function) for name, function in VARIADIC.items()}
 OPERATORS |= {
@@ -142,6 +141,7 @@ OPERATORS |= {
     "Celu": lambda node, x: F.celu(x, node.get("alpha", 1.0)),
     "ThresholdedRelu": lambda node, x: F.threshold(x, node.get("alpha", 1.0), 0.0),
 }
+OPERATORS |= {formula.onnx: _activation(formula) for formula in ACTIVATIONS.values() if formula.onnx}
 
 
 @operator("Swish")

@@ -77,7 +77,7 @@ KEPT = (
     *("isfinite", "logical_not", "bitwise_not", "invert", "positive", "pos", "deg2rad", "rad2deg", "lgamma", "digamma"),
     *("bool", "int", "long", "short", "char", "byte", "signbit", "i0", "round_to", "dynamic_round"),
 )
-RULES |= dict.fromkeys(KEPT, keep)
+RULES |= {name: keep for name in KEPT if name not in LABELLED}
 ENTRYWISE = {
     *LABELLED,
     *KEPT,

@@ -85,7 +85,8 @@ def perceptron(recording: Recording, state: Mapping[str, Tensor], parameters: Co
 
     Linear layers follow one another; behind each stands at most one named activation, and before a sine its frequency.
     Views keep the rows of inputs [.., d_0], the output may have a constant added, and the input may be returned beside
-    it. A layer that is used twice, or a scale a neuron, is for the general reader (:mod:`conversions.rules.tracer`).
+    it. Layers that are used twice, or scales of single neurons, are for the general reader
+    (:mod:`conversions.rules.tracer`).
 
     Args:
         recording: The recorded operations.
@@ -131,13 +132,17 @@ class _Reader:
         return self._finished(outputs[0])
 
     def _read(self, operation: Recorded) -> None:
-        rule = RULES.get(operation.name, _activation)
-        given = [self.values[value.number] if isinstance(value, Ref) else value for value in operation.args]
-        named = {name: value for name, value in operation.kwargs.items() if name != "inplace"}
-        numbers = [value.number for value in refs_of(operation)]
-        same = rule in (_linear, _view) or operation.shapes[0] == self.shapes[numbers[0]]
-        if len(operation.results) != 1 or len(numbers) != 1 or not same:
+        rule, numbers = RULES.get(operation.name, _activation), [value.number for value in refs_of(operation)]
+        if len(operation.results) != 1 or len(numbers) != 1:
             raise _OtherError
+        if rule not in (_linear, _view) and operation.shapes[0] != self.shapes[numbers[0]]:
+            raise _OtherError
+        given, named = mapped(
+            lambda leaf: self.values[leaf.number] if isinstance(leaf, Ref) else leaf,
+            ([*operation.args], {name: value for name, value in operation.kwargs.items() if name != "inplace"}),
+        )
+        if "input" in named:
+            given = [named.pop("input"), *given]
         try:
             inspect.signature(rule).bind(self, operation, *given, **named)
         except TypeError:

@@ -59,6 +59,8 @@ def graph_of(function: Callable[..., Any], example: Tensor | None = None) -> Net
 PLAIN: dict[str, tuple[Callable[..., Any], tuple[str, ...], float, tuple[str, ...]]] = {
     # the forward, its activations, the offset, and the tensors whose values decide
     "function": (lambda m, x: m.out(torch.relu(m.a(x))), ("relu",), 0.0, ()),
+    "by name": (lambda m, x: m.out(F.leaky_relu(input=m.a(x), negative_slope=0.5)), ("leaky_relu:0.5",), 0.0, ()),
+    "linear by name": (lambda m, x: m.out(F.linear(input=x, weight=m.a.weight).tanh()), ("tanh",), 0.0, ()),
     "in place": (lambda m, x: m.out(m.b(m.a(x).relu_()).tanh_()), ("relu", "tanh"), 0.0, ()),
     "linear alone": (lambda m, x: m.out(m.b(m.a(x))), ("identity", "identity"), 0.0, ()),
     "a bias apart": (lambda m, x: m.out((F.linear(x, m.a.weight) + m.shift).sigmoid()), ("sigmoid",), 0.0, ()),
