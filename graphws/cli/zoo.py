@@ -9,6 +9,7 @@ from typing import Any
 
 from graphws.cli.command_line import command_line
 from graphws.cli.progress import Progress
+from graphws.cli.zoo_export import register_export
 from graphws.cli.zoo_import import register_import
 from graphws.cli.zoo_info import register_info
 from graphws.cli.zoo_merge import register_merge
@@ -31,7 +32,7 @@ def register(subparsers: Any) -> None:
     verify = actions.add_parser("verify", help="check a zoo's files: sizes, checksums, shapes, values")
     verify.add_argument("zoo", metavar="DIR", help="folder of the zoo")
     verify.set_defaults(run=run_verify)
-    for register_action in (register_query, register_merge, register_split, register_sample):
+    for register_action in (register_query, register_merge, register_split, register_sample, register_export):
         register_action(actions)
     data = subparsers.add_parser("data", help="download public data sets")
     sets = data.add_subparsers(dest="set", metavar="SET", required=True)

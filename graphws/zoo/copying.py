@@ -17,7 +17,7 @@ from graphws.zoo.splitting import SplitRule
 from graphws.zoo.uniting import united_architectures, united_labels, united_table
 from graphws.zoo.writing import finish_any_zoo, image_file, shard_file
 
-__all__ = ["merge_zoos", "origin_of", "split_zoo"]
+__all__ = ["copy_file", "merge_zoos", "origin_of", "split_zoo"]
 
 
 def merge_zoos(paths: Sequence[Path], out: Path, *, command: str = "the command that began it") -> int:
@@ -119,9 +119,9 @@ def _write_copy(
         ]
         images = [(image_file(i), entry["count"]) for i, (_, entry) in enumerate(pictures)]
         for (zoo, entry, _), (name, *_) in zip(shards, entries, strict=True):
-            _copy(zoo.path / entry["file"], out / name, entry["sha256"])
+            copy_file(zoo.path / entry["file"], out / name, entry["sha256"])
         for (zoo, entry), (name, _) in zip(pictures, images, strict=True):
-            _copy(zoo.path / entry["file"], out / name, entry["sha256"])
+            copy_file(zoo.path / entry["file"], out / name, entry["sha256"])
         notes: dict[str, int] = {}
         for zoo in zoos:
             notes |= {note: notes.get(note, 0) + number for note, number in zoo.notes.items()}
@@ -133,7 +133,7 @@ def _write_copy(
     return count
 
 
-def _copy(source: Path, target: Path, sha256: str) -> None:
+def copy_file(source: Path, target: Path, sha256: str) -> None:
     """Copy a file unless it is there, and compare it with its checksum.
 
     Raises:

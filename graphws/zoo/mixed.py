@@ -31,7 +31,10 @@ class MixedZoo(Catalogue):
         Raises:
             ValueError: If :meth:`rows` refuses them, or a shard is altered (named).
         """
-        rows = self.rows(which)
+        return self.graphs_as_they_are(self.rows(which))
+
+    def graphs_as_they_are(self, rows: torch.Tensor) -> list[NetGraph]:
+        """The networks of given rows, in order, those with NaN and infinite weights among them; see :meth:`graphs`."""
         attributes = [{}] * len(rows) if self._labels is None else [{"y": y.view(1)} for y in self._labels[rows]]
         found: dict[int, NetGraph] = {}
         for i, mine, within in located(self.shards, rows):

@@ -16,34 +16,36 @@ from graphws.zoo.manifest import COMMAND, MANIFEST, UNFINISHED, read_manifest
 __all__ = ["LOCK", "making"]
 
 PARAMETERS, LOCK = "parameters.json", "lock"
+LEFTOVERS = (".*.json", ".*.md", ".*.parquet", "*/.*.parquet", "*/.*.pt", "*/.*.safetensors")  # of a killed writer
 
 
 @contextmanager
-def making(folder: Path, parameters: Mapping[str, Any], command: str) -> Iterator[bool]:
-    """Be the only one who makes a zoo in a folder; gives True where it is finished already.
+def making(folder: Path, parameters: Mapping[str, Any], command: str, *, final: str = MANIFEST) -> Iterator[bool]:
+    """Be the only one who makes a zoo, or another thing, in a folder; gives True where it is finished already.
 
     Args:
         folder: The zoo's folder.
         parameters: All that decides the zoo's bytes, as JSON values.
         command: The command that finishes the zoo after a kill.
+        final: The file that is written last, with the parameters as its ``provenance``; a zoo's is its manifest.
 
     Raises:
         ValueError: If the folder holds another zoo (says what differs).
         OSError: If it holds something else, or another process is making a zoo there (says which).
     """
-    if (folder / MANIFEST).is_file():
-        yield _begin(folder, parameters, command)
+    if (folder / final).is_file():
+        yield _begin(folder, parameters, command, final)
         return
     _refuse_no_zoo(folder)
     with locked(folder / UNFINISHED / LOCK, folder, command):
-        yield _begin(folder, parameters, command)
+        yield _begin(folder, parameters, command, final)
 
 
-def _begin(folder: Path, parameters: Mapping[str, Any], command: str) -> bool:
+def _begin(folder: Path, parameters: Mapping[str, Any], command: str, final: str) -> bool:
     """Make the folder or recognise the zoo that is in it; True where that is finished already."""
     note = folder / UNFINISHED / PARAMETERS
-    if (folder / MANIFEST).is_file():
-        _refuse_other(folder, read_manifest(folder)["provenance"], parameters)
+    if (folder / final).is_file():
+        _refuse_other(folder, _provenance(folder, final), parameters)
         shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
         return True
     if note.is_file():
@@ -52,12 +54,25 @@ def _begin(folder: Path, parameters: Mapping[str, Any], command: str) -> bool:
         except ValueError:
             found = {}
         _refuse_other(folder, found, parameters)
-        for leftover in (*folder.glob("*/.*.safetensors"), *folder.glob(".*.parquet"), *folder.glob(".*.json")):
-            leftover.unlink(missing_ok=True)
+        for pattern in LEFTOVERS:
+            for leftover in folder.glob(pattern):
+                leftover.unlink(missing_ok=True)
         return False
     write_text(folder / UNFINISHED / COMMAND, command + "\n")
     write_text(note, json.dumps(parameters, indent=1) + "\n")
     return False
+
+
+def _provenance(folder: Path, final: str) -> Mapping[str, Any]:
+    """What a finished folder says that it was made of."""
+    if final == MANIFEST:
+        provenance: dict[str, Any] = read_manifest(folder)["provenance"]
+        return provenance
+    try:
+        found = json.loads((folder / final).read_text(encoding="utf-8"))["provenance"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        found = None
+    return found if isinstance(found, dict) else {}
 
 
 def _refuse_no_zoo(folder: Path) -> None:

@@ -303,7 +303,7 @@ def test_a_killed_copy_goes_on_with_the_same_bytes(
     for i, name in enumerate("ab"):
         mixed_zoo(Path(name), 40, seed=i)
     assert zoo(*words, "--out", "whole") == 0
-    module, name = (sampling, "_write_part") if words[0] == "sample" else (copying, "_copy")
+    module, name = (sampling, "_write_part") if words[0] == "sample" else (copying, "copy_file")
     done, calls = getattr(module, name), []
 
     def stops(*arguments: Any) -> None:
