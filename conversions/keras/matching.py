@@ -38,8 +38,9 @@ class Match:
 def match(uses: Sequence[Use], layers: Sequence[FiledLayer]) -> Match:
     """Find the file's layer of each layer of a module.
 
-    Layers that have equal names are one another's where that holds for all of them. Else layers that fit one another by
-    their shapes are taken in their order: the file's list, and the order in which the module's read one another.
+    Layers that have equal names are one another's where that holds for all of them, or for all of one shape. Else layers
+    that fit one another by their shapes are taken in their order: the file's list, and the order in which the module's
+    read one another.
 
     Args:
         uses: The module's layers.
@@ -87,8 +88,6 @@ def _by_order(
     extra = [layer for i, layer in enumerate(layers) if i not in taken]
     if extra:
         raise ValueError(f"{len(extra)} layers of the file are not in the module: {_listed(extra)}")
-    pairs: list[tuple[Use, int]] = []
-    notes: list[str] = []
     for own, members in groups.items():
         if len(own) != len(members):
             raise ValueError(
@@ -96,12 +95,25 @@ def _by_order(
                 f"the file ({_listed([layers[i] for i in sorted(own)])}): which is which is not told, or they are not "
                 "one network"
             )
-        found, said = _ordered(members, [(i, layers[i]) for i in sorted(own)])
-        pairs += found
-        notes += said
+    found: dict[int, int] = {}  # numbers of layers of the file by the places of the module's
+    notes: list[str] = []
+    open_groups = [(sorted(members, key=lambda use: use.place), sorted(own)) for own, members in groups.items()]
+    while open_groups:
+        count = len(found)
+        for group in list(open_groups):
+            said = _ordered(*group, layers, found)
+            if said is not None:
+                open_groups.remove(group)
+                notes += said
+        if len(found) == count:
+            raise ValueError(
+                f"the module's layers {_listed(open_groups[0][0])} stand side by side and are of one shape: which of "
+                f"the file's is which is not told{OUT}"
+            )
+    pairs = [(use, found[use.place]) for use in uses]
     _check_order(pairs, layers)
     _check_names(pairs, layers)
-    return sorted(pairs, key=lambda pair: pair[0].place), notes
+    return pairs, notes
 
 
 def _groups(
@@ -126,27 +138,46 @@ def _groups(
         left = {place: own if own == tight else own - tight for place, own in left.items()}
 
 
-def _ordered(uses: list[Use], layers: list[tuple[int, FiledLayer]]) -> tuple[list[tuple[Use, int]], list[str]]:
-    """Layers of one shape, one another's by their order; what is assumed of it."""
-    if len(uses) == 1:
-        return [(uses[0], layers[0][0])], []
-    layers = sorted(layers, key=lambda pair: pair[1].index)
-    told = [_told(a, b) for (_, a), (_, b) in pairwise(layers)]
+def _ordered(uses: list[Use], own: list[int], layers: Sequence[FiledLayer], found: dict[int, int]) -> list[str] | None:
+    """Find which of some layers of one shape is which, by their names or their order.
+
+    Layers that stand side by side are taken in order where they are defined in it and the layers before them are in it
+    too; a guess, which is said.
+
+    Args:
+        uses: The module's, in the order of their use.
+        own: The numbers of the file's.
+        layers: All of the file.
+        found: What is known, which is added to.
+
+    Returns:
+        list: What is assumed; None where nothing tells.
+    """
+    named = [[i for i in own if use.name in layers[i].names] for use in uses]
+    if len(own) == 1 or sorted(named) == [[i] for i in own]:
+        found |= {use.place: numbers[0] for use, numbers in zip(uses, named if len(own) > 1 else [own], strict=True)}
+        return []
+    order = sorted(own, key=lambda i: layers[i].index)
+    told = [_told(layers[a], layers[b]) for a, b in pairwise(order)]
     if None in told:
-        names = _listed([layer for _, layer in layers])
+        names = _listed([layers[i] for i in order])
         raise ValueError(f"the file does not tell the order of its layers {names}, which have equal shapes{OUT}")
-    uses = sorted(uses, key=lambda use: use.place)
     chained = in_order(uses)
-    if not chained and [use.defined for use in uses] != sorted(use.defined for use in uses):
-        raise ValueError(
-            f"the module's layers {_listed(uses)} stand side by side and are not defined in the order of their use: "
-            f"which of the file's is which is not told{OUT}"
-        )
-    pairs = [(use, i) for use, (i, _) in zip(uses, layers, strict=True)]
+    if not chained and not _parallel(uses, layers, found):
+        return None
+    found |= {use.place: i for use, i in zip(uses, order, strict=True)}
     if chained and all(told):
-        return pairs, []
-    why = "they stand side by side" if not chained else "the file does not tell their order"
-    return pairs, [f"assumed: {_quoted([use.name for use in uses])} are in the file's order of layers ({why})"]
+        return []
+    why = "the file does not tell their order" if chained else "they stand side by side, as those before them do"
+    return [f"assumed: {_quoted([use.name for use in uses])} are in the file's order of layers ({why})"]
+
+
+def _parallel(uses: Sequence[Use], layers: Sequence[FiledLayer], found: Mapping[int, int]) -> bool:
+    """Whether the layers before some of one shape are known, each another, and in the order of these and the file."""
+    before = [found.get(use.nearest.bit_length() - 1) for use in uses if use.nearest.bit_count() == 1]
+    known = [layers[i] for i in before if i is not None]
+    defined = all(a.defined < b.defined for a, b in pairwise(uses))
+    return defined and len(known) == len(uses) and all(_told(a, b) and a.index < b.index for a, b in pairwise(known))
 
 
 def _told(first: FiledLayer, second: FiledLayer) -> bool | None:

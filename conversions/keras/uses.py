@@ -39,6 +39,7 @@ class Use:
         options: The other arguments by their names.
         place: Where it stands in the order in which forward runs through layers.
         above: Numbers of the uses whose results it reads, directly or through others, as bits.
+        nearest: Of these the ones that it reads through no other.
         defined: Where its first tensor stands in the state dict.
     """
 
@@ -48,6 +49,7 @@ class Use:
     options: Mapping[str, Any]
     place: int
     above: int
+    nearest: int
     defined: int
 
     @property
@@ -78,17 +80,20 @@ def uses_of(recording: Recording, state: Mapping[str, Tensor]) -> list[Use]:
     """
     uses: dict[tuple[str, ...], Use] = {}
     above: dict[int, int] = {}
+    nearest: dict[int, int] = {}
     order = {key: i for i, key in enumerate(state)}
     for operation in recording.operations:
-        reached = 0
+        reached = near = 0
         for ref in refs_of(operation):
-            reached |= above.get(ref.number, 0)
+            reached, near = reached | above.get(ref.number, 0), near | nearest.get(ref.number, 0)
         tensors = [] if operation.apart else _tensors(operation)
         if tensors:
-            use = _use(operation, state, order, len(uses), reached)
+            use = _use(operation, state, order, len(uses), (reached, near))
             use = uses.setdefault(tuple(use.keys.values()), use)
-            reached |= 1 << use.place
+            near = 1 << use.place
+            reached |= near
         above |= dict.fromkeys(operation.results, reached)
+        nearest |= dict.fromkeys(operation.results, near)
     return list(uses.values())
 
 
@@ -104,7 +109,9 @@ def _tensors(operation: Recorded) -> list[Stored]:
     return found
 
 
-def _use(operation: Recorded, state: Mapping[str, Tensor], order: Mapping[str, int], place: int, above: int) -> Use:
+def _use(
+    operation: Recorded, state: Mapping[str, Tensor], order: Mapping[str, int], place: int, above: tuple[int, int]
+) -> Use:
     given = options_of(operation) if operation.name in ARGUMENTS else {}
     tensors = {name: given[name] for name in TENSORS if isinstance(given.get(name), Stored)}
     others = [tensor for tensor in _tensors(operation) if not any(tensor is own for own in tensors.values())]
@@ -118,7 +125,7 @@ def _use(operation: Recorded, state: Mapping[str, Tensor], order: Mapping[str, i
     shapes = {name: own.shape for name, own in tensors.items()}
     keys = {name: own.key for name, own in tensors.items()}
     options = {name: value for name, value in given.items() if name not in keys and name != "input"}
-    return Use(operation.name, keys, shapes, options, place, above, min(order[key] for key in keys.values()))
+    return Use(operation.name, keys, shapes, options, place, *above, min(order[key] for key in keys.values()))
 
 
 def _changed(tensor: Stored, state: Mapping[str, Tensor]) -> bool:

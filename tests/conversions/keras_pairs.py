@@ -58,8 +58,19 @@ def _norm(size: int, spatial: int = 2) -> nn.Module:
 
 def _branches() -> Any:
     x = L.Input((6,))
-    a, b = L.Dense(5, activation="relu")(x), L.Dense(5, activation="tanh")(x)
+    a, b = L.Dense(5, activation="relu", name="left")(x), L.Dense(5, activation="tanh", name="right")(x)
     return keras.Model(x, L.Dense(2)(L.Concatenate()([a, b])))
+
+
+def _towers() -> Any:
+    x = L.Input((6,))
+    a, b = L.Dense(4)(x), L.Dense(7)(x)
+    a, b = L.Dense(5)(L.Dense(3)(a)), L.Dense(5)(L.Dense(3)(b))
+    return keras.Model(x, L.Dense(2)(L.Concatenate()([a, b])))
+
+
+def _towers_forward(m: Any, x: Tensor) -> Tensor:
+    return m.out(torch.cat([m.a3(m.a2(m.a1(x))), m.b3(m.b2(m.b1(x)))], 1))
 
 
 def _two_flattens() -> Any:
@@ -162,13 +173,27 @@ PAIRS: dict[str, Pair] = {
         ),
         (6,),
     ),
-    "branches": Pair(
+    "branches of names": Pair(
         _branches,
         lambda: Net(
-            lambda m, x: m.o(torch.cat([torch.relu(m.a(x)), torch.tanh(m.b(x))], 1)),
-            a=nn.Linear(6, 5),
-            b=nn.Linear(6, 5),
+            lambda m, x: m.o(torch.cat([torch.relu(m.left(x)), torch.tanh(m.right(x))], 1)),
+            right=nn.Linear(6, 5),
+            left=nn.Linear(6, 5),
             o=nn.Linear(10, 2),
+        ),
+        (6,),
+    ),
+    "towers": Pair(
+        _towers,
+        lambda: Net(
+            _towers_forward,
+            a1=nn.Linear(6, 4),
+            b1=nn.Linear(6, 7),
+            a2=nn.Linear(4, 3),
+            b2=nn.Linear(7, 3),
+            a3=nn.Linear(3, 5),
+            b3=nn.Linear(3, 5),
+            out=nn.Linear(10, 2),
         ),
         (6,),
         assumed=SIDE,

@@ -20,7 +20,7 @@ from tests.conversions.keras_backend import keras_on_torch
 h5py = pytest.importorskip("h5py")
 
 NAMES = (
-    "dense", "twelve of one shape", "defined in another order than used", "branches", "flattened",
+    "dense", "twelve of one shape", "defined in another order than used", "branches of names", "towers", "flattened",
     "flattened with channels last", "channels last on the way in", "two flattens", "norm behind a flatten",
     "depthwise and separable", "one dimension", "three dimensions", "groups", "gated", "unet", "tied", "at each time",
     "at each time and not", "a network at each time", "nested", "nested, all of one shape", "a generator",

@@ -76,13 +76,52 @@ def test_a_name_that_keras_gives_decides_nothing_alone() -> None:
     assert matched(chain("dense_1", "dense_2"), layers)[0] == ["dense_1=dense", "dense_2=dense_1"]
 
 
-def test_layers_side_by_side_are_a_guess_that_is_said() -> None:
-    layers = [dense((0, 0), "p"), dense((1, 0), "q")]
-    found, notes = matched(side("a", "b"), layers)
-    assert found == ["a=p", "b=q"]
-    assert notes.startswith("assumed: 'a', 'b' are in the file's order of layers (they stand side by side)")
-    with pytest.raises(ValueError, match="not defined in the order of their use"):
-        matched(side("b", "a", defined=("a", "b")), layers)
+def test_layers_side_by_side_are_refused_unless_names_tell() -> None:
+    layers = [dense((0, 0), "p"), dense((1, 0), "q"), dense((2, 0), "r", size=4)]
+    with pytest.raises(ValueError, match="'a' .* 'b' .* stand side by side and are of one shape"):
+        matched(side("a", "b"), layers[:2])
+    assert matched(side("q", "p"), layers[:2]) == (["q=q", "p=p"], "")
+
+    class Tail(nn.Module):
+        """The two by the file's names, and a layer of another shape by another."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.q, self.p, self.last = nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(torch.nn.functional.pad(self.p(x) * self.q(x), (0, 1)))
+
+    assert matched(Tail(), layers)[0] == ["p=p", "q=q", "last=r"]
+
+
+class Towers(nn.Module):
+    """Two layers of different widths, each with one of equal shape behind it."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__()
+        self.add_module(first, nn.Linear(3, 3))
+        self.add_module(second, nn.Linear(3, 3))
+        self.wide, self.narrow, self.order = nn.Linear(4, 4), nn.Linear(2, 2), (first, second)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = (self.get_submodule(name) for name in self.order)
+        return a(self.wide(x)[:, :3]) + b(torch.nn.functional.pad(self.narrow(x[:, :2]), (0, 1)))
+
+
+def test_layers_side_by_side_behind_others_in_order_are_a_guess_that_is_said() -> None:
+    layers = [dense((0, 0), "w", size=4), dense((1, 0), "n", size=2), dense((2, 0), "p"), dense((3, 0), "q")]
+    found, notes = matched(Towers("a", "b"), layers, (4,))
+    assert found == ["wide=w", "a=p", "narrow=n", "b=q"]
+    assert notes == (
+        "assumed: 'a', 'b' are in the file's order of layers (they stand side by side, as those before them do)"
+    )
+    with pytest.raises(ValueError, match="stand side by side"):  # the file lists those before them the other way round
+        matched(Towers("a", "b"), [dense((1, 0), "w", size=4), dense((0, 0), "n", size=2), *layers[2:]], (4,))
+    module = Towers("a", "b")
+    module.order = ("b", "a")  # defined in another order than used
+    with pytest.raises(ValueError, match="stand side by side"):
+        matched(module, layers, (4,))
 
 
 def test_an_order_that_the_file_does_not_tell_is_refused_or_said() -> None:
