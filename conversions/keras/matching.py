@@ -38,9 +38,9 @@ class Match:
 def match(uses: Sequence[Use], layers: Sequence[FiledLayer]) -> Match:
     """Find the file's layer of each layer of a module.
 
-    Layers that have equal names are one another's where that holds for all of them, or for all of one shape. Else layers
-    that fit one another by their shapes are taken in their order: the file's list, and the order in which the module's
-    read one another.
+    Layers of equal names are one another's where that holds for all of them, or for all of one shape. Else layers that
+    fit one another by their shapes are taken in their order: the file's list, and the order in which the module's read
+    one another.
 
     Args:
         uses: The module's layers.
