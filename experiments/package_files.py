@@ -46,7 +46,8 @@ def packages(folder: Path) -> Iterator[tuple[str, Path]]:
 
 def files(place: Path, shared: bool, name: str, suffixes: tuple[str, ...]) -> list[Path]:
     """The model files of a package, equal ones once; in a site-packages folder those in folders of its name."""
-    roots = [place / name.replace("-", "_").split(" ")[0]] if shared else [place]
+    own = name.replace("-", "_").split(" ")[0]
+    roots = [path for path in place.iterdir() if path.name.lower() == own] if shared else [place]
     found = {path for root in roots for path in root.rglob("*") if path.suffix in suffixes}
     large = sorted(path for path in found if path.is_file() and path.stat().st_size > 3000)
     contents = {hashlib.sha256(path.read_bytes()).digest(): path for path in reversed(large)}
@@ -112,7 +113,7 @@ def main() -> None:
         return
     if options.folder is None or not options.folder.is_dir():
         parser.error(f"expected a folder of packages, found {options.folder}")
-    only = {name.strip() for name in options.only.split(",") if name.strip()}
+    only = {name.strip().lower() for name in options.only.split(",") if name.strip()}
     print("| " + " | ".join(HEADER) + " |\n|" + "---|" * len(HEADER))
     rows: list[Any] = []
     for job in jobs(options.folder, only, (*ONNX, *KERAS, *(TORCH if options.modules else ()))):

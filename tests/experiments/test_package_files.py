@@ -121,6 +121,17 @@ def test_equal_files_are_one_row_and_torch_files_are_asked_for(folder: Path) -> 
     assert list(jobs(folder, set(), (".onnx",))) == []
 
 
+def test_a_site_packages_folder_is_read_by_the_names_of_its_packages(tmp_path: Path) -> None:
+    for name in ("Tiny_Net", "other"):
+        (tmp_path / name).mkdir()
+        torch.save({"w": torch.randn(2000)}, tmp_path / name / "a.pt")
+        (tmp_path / f"{name}-1.0.dist-info").mkdir()
+        (tmp_path / f"{name}-1.0.dist-info" / "METADATA").write_text(f"Name: {name.replace('_', '-')}\nVersion: 1.0\n")
+    found = [(name, path.relative_to(tmp_path)) for name, _, path in jobs(tmp_path, set(), TORCH)]
+    assert sorted(found) == [("other 1.0", Path("other/a.pt")), ("tiny-net 1.0", Path("Tiny_Net/a.pt"))]
+    assert [job[0] for job in jobs(tmp_path, {"tiny-net"}, TORCH)] == ["tiny-net 1.0"]
+
+
 def test_the_table_of_a_folder(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
