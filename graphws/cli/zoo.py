@@ -1,4 +1,4 @@
-"""``graphws zoo build inr``, ``zoo verify`` and ``data mnist``; the other actions of ``zoo`` are in files of theirs."""
+"""``graphws zoo build``, ``zoo verify`` and ``data mnist``; the other actions of ``zoo`` are in files of theirs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 import time
 from typing import Any
 
+from graphws.cli.build_classifiers import add_build_classifiers
 from graphws.cli.command_line import command_line
 from graphws.cli.progress import Progress
 from graphws.cli.zoo_export import register_export
@@ -27,6 +28,7 @@ def register(subparsers: Any) -> None:
     build = actions.add_parser("build", help="fit many networks and write them as a zoo")
     kinds = build.add_subparsers(dest="kind", metavar="KIND", required=True)
     _add_build_inr(kinds)
+    add_build_classifiers(kinds)
     register_import(actions)
     register_info(actions)
     verify = actions.add_parser("verify", help="check a zoo's files: sizes, checksums, shapes, values")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from graphws.atomic import write_tensors
 from graphws.types.architecture import Architecture
+from graphws.zoo.builders import chunk_generator, versions
 from graphws.zoo.conventions import convention_of, initialise, siren_architecture
 from graphws.zoo.fitting import FitSettings, fit_sirens
 from graphws.zoo.manifest import UNFINISHED
@@ -24,7 +24,7 @@ from graphws.zoo.resuming import making
 from graphws.zoo.sources import ImageSet, split_images
 from graphws.zoo.writing import finish_zoo, image_file, shard_file
 
-__all__ = ["BuildSettings", "build_inr_zoo", "chunk_generator"]
+__all__ = ["BuildSettings", "build_inr_zoo"]
 
 METRICS = ("mse", "psnr", "steps")
 
@@ -74,7 +74,7 @@ class BuildSettings:
             "learning_rate": self.fit.learning_rate,
             "steps": self.fit.steps,
             "psnr": self.fit.psnr,
-            "versions": _versions(),
+            "versions": versions(),
         }
 
 
@@ -160,12 +160,6 @@ def _build(
     return Built(fitted, settings.count - fitted, steps, diverged)
 
 
-def chunk_generator(seed: int, part: int | str) -> torch.Generator:
-    """Random numbers of one part of a build: the same whatever was drawn for the others."""
-    digest = hashlib.sha256(f"{seed}/{part}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-
-
 def _fit_chunk(
     folder: Path,
     chunk: int,
@@ -224,9 +218,3 @@ def _table(folder: Path, chunks: int, splits: Mapping[str, Tensor], images: Imag
 
 def _metrics_file(chunk: int) -> str:
     return f"{UNFINISHED}/metrics-{chunk:05d}.safetensors"
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    return {"graphws": version("graphws"), "torch": torch.__version__, "numpy": numpy.__version__}

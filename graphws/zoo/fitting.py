@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +14,7 @@ from torch import Tensor
 
 from graphws.engine.siren_tile import SirenTile
 from graphws.types.architecture import Architecture
+from graphws.zoo.builders import single_threaded_torch, workers
 from graphws.zoo.conventions import Convention, convention_of, initialise, siren_architecture
 
 __all__ = ["Fit", "FitSettings", "fit_images", "fit_sirens"]
@@ -112,7 +111,7 @@ def fit_sirens(
         with np.errstate(invalid="ignore"):  # a fit that diverges is reported by its error
             return _run(tile, settings, stop_mse, (high - low) ** 2, watch)
 
-    with _single_threaded_torch(), ThreadPoolExecutor(_workers()) as pool:
+    with single_threaded_torch(), ThreadPoolExecutor(workers()) as pool:
         try:
             tiles = list(pool.map(fit_tile, range(0, len(images), size)))
         except BaseException:
@@ -222,18 +221,3 @@ def _check(images: Tensor, architecture: Architecture, x: Tensor, edge_attr: Ten
             f"expected starts x {expected[0]} and edge_attr {expected[1]} for {len(images)} images and {members} "
             f"network(s) each, found {list(x.shape)} and {list(edge_attr.shape)}"
         )
-
-
-def _workers() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def _single_threaded_torch() -> Iterator[None]:
-    """Each worker thread runs a tile of its own, so torch's own threads would only stand in the way."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

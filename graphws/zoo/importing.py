@@ -80,7 +80,7 @@ class Reading:
     stacks: Sequence[Stack]
     rejected: Mapping[int, str]
     notes: Mapping[str, int] = field(default_factory=dict)
-    facts: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
+    facts: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -276,7 +276,7 @@ def _finish(
     return Imported(len(chosen), len(refused), len(architectures), resumed, said)
 
 
-def _told(candidate: Candidate, facts: Mapping[str, str]) -> Candidate:
+def _told(candidate: Candidate, facts: Mapping[str, Any]) -> Candidate:
     """A candidate and what its file says of it."""
     if not facts:
         return candidate
