@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import math
-import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from graphws.cli.command_line import command_line
 from graphws.cli.progress import Progress
 
 if TYPE_CHECKING:  # the command line starts without torch
@@ -43,7 +43,7 @@ def add_build_classifiers(kinds: Any) -> None:
     )  # fmt: skip
     parser.add_argument("--count", type=int, required=True, metavar="N", help="number of networks to train")
     parser.add_argument(
-        "--vary", type=_names, default=(), metavar="lr,init,..",
+        "--vary", type=_names, metavar="lr,init,..",
         help="hyper-parameters drawn for each network: lr, init, dropout, l2, activation, train_fraction, optimizer, "
         "steps (none if left out)",
     )  # fmt: skip
@@ -75,7 +75,7 @@ def run_build_classifiers(arguments: argparse.Namespace) -> int:
 
     keep_freed_memory()
     settings = ClassifierSettings(
-        arguments.count, arguments.arch, arguments.vary, arguments.checkpoints, arguments.steps, arguments.batch,
+        arguments.count, arguments.arch, arguments.vary or (), arguments.checkpoints, arguments.steps, arguments.batch,
         arguments.seed, arguments.chunk,
     )  # fmt: skip
     images = load_images(arguments.images, arguments.root)
@@ -96,7 +96,12 @@ def run_build_classifiers(arguments: argparse.Namespace) -> int:
             progress.advance(ahead, f"{steps / max(time.perf_counter() - began, 1e-9):,.0f} network steps a second")
 
         built = build_classifier_zoo(
-            arguments.out, images, settings, packed, command=_command(arguments), progress=advance
+            arguments.out,
+            images,
+            settings,
+            packed,
+            command=command_line(("zoo", "build", "classifiers"), arguments, OPTIONS),
+            progress=advance,
         )
     seconds = time.perf_counter() - began
     if built.resumed == settings.count * settings.checkpoints:
@@ -153,16 +158,6 @@ def _accuracies(folder: str) -> str:
     return (
         f"test accuracy {accuracy.min():.4f} to {accuracy.max():.4f}, median {sorted(accuracy)[len(accuracy) // 2]:.4f}"
     )
-
-
-def _command(arguments: argparse.Namespace) -> str:
-    """The command line that goes on with this build."""
-    words = ["graphws", "zoo", "build", "classifiers"]
-    for name in OPTIONS:
-        value = getattr(arguments, name)
-        if value not in (None, ()):
-            words += [f"--{name}", ",".join(value) if isinstance(value, tuple) else str(value)]
-    return shlex.join(words)
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -14,7 +14,19 @@ BUILD = ["zoo", "build", "classifiers", "--images", "digits"]
 
 
 def test_a_build_says_its_cost_first_and_what_it_holds_last(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = [*BUILD, "--arch", "mlp", "--count", "4", "--vary", "lr,l2", "--steps", "12", "--out", str(tmp_path / "z")]
+    command = [
+        *BUILD,
+        "--arch",
+        "mlp",
+        "--count",
+        "4",
+        "--vary",
+        "lr,l2",
+        "--steps",
+        "12",
+        "--out",
+        str(tmp_path / "z"),
+    ]
     assert main([*command, "--seed", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "mlp: 3,466 parameters, dense 32, dense 32, 10 classes"
