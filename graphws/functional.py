@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from graphws.engine import fused
+from graphws.programs import has_program, program_values, signals_of_groups
 from graphws.types.architecture import Architecture
 from graphws.types.batch import Batch
-from graphws.types.grouping import by_structure
+from graphws.types.grouping import by_forward
 
 __all__ = ["group_signals", "node_values", "realise", "sine"]
 
@@ -19,24 +20,51 @@ def realise(batch: Batch, inputs: Tensor) -> Tensor:
     Feature channels are read as networks: a batch of n graphs with k channels is k networks per graph, as output
     capacity expansion writes them. Cost: one batched product per edge block, whatever the number of networks.
 
+    Networks of other layers (convolutions, norms, residual sums) run as their forward pass was recorded, in evaluation,
+    all of them at once (:mod:`graphws.programs`); inputs have the shape they were recorded with.
+
     Args:
-        batch: n networks of one architecture of dense blocks; ``x`` [N, k], ``edge_attr`` [E, k].
-        inputs: Points of shape [M, d_0], shared by all networks, or [n, M, d_0], its own for each graph.
+        batch: n networks of one architecture of dense blocks, or with recorded forward passes; ``x`` [N, k],
+            ``edge_attr`` [E, k].
+        inputs: Points of shape [M, d_0], shared by all networks, or [n, M, d_0], its own for each graph; images
+            [M, channels, height, width] likewise.
 
     Returns:
         Values of shape [n, M, d_L] for k = 1, else [n, k, M, d_L].
 
     Raises:
-        ValueError: If the batch mixes architectures, has convolution kernels, node and edge channels differ, or the
-            inputs do not fit.
+        ValueError: If the batch mixes architectures, has convolution kernels and no recorded forward pass, node and
+            edge channels differ, or the inputs do not fit.
     """
     count, channels = batch.num_graphs, batch.x.size(-1)
+    if any(map(has_program, batch.distinct_architectures)):
+        return _executed(batch, inputs)
     _check(batch, batch.structure, inputs)
     points = inputs.to(batch.x.dtype)
     out = batch.structure.groups[-1].activation(last_sums(batch, points))
     if batch.structure.output_offset:
         out = out + batch.structure.output_offset
     return out if channels == 1 else out.unflatten(0, (count, channels))
+
+
+def _executed(batch: Batch, inputs: Tensor) -> Tensor:
+    """:func:`realise` by the recorded forward passes."""
+    count, channels, found = batch.num_graphs, batch.x.size(-1), []
+    parts, own = by_forward(batch), inputs.dim() == len(batch.architecture.input_shape) + 2
+    if own and len(inputs) != count:
+        raise ValueError(f"expected inputs of their own for {count} networks, found {len(inputs)}")
+    for part in parts:
+        arch = part.batch.architecture
+        if len(arch.outputs) != 1:
+            raise ValueError(f"expected networks of one output, {arch} returns {len(arch.outputs)}")
+        (values,) = program_values(part.batch, inputs[part.networks] if own else inputs, arch.outputs)
+        found.append((values + arch.output_offset).unflatten(0, (-1, channels)))
+    out = found[0].new_empty(count, *found[0].shape[1:])
+    for part, values in zip(parts, found, strict=True):
+        if values.shape[1:] != out.shape[1:]:
+            raise ValueError(f"the networks return values of shapes {[*out.shape[2:]]} and {[*values.shape[2:]]}")
+        out = out.index_copy(0, part.networks, values)
+    return out.squeeze(1) if channels == 1 else out
 
 
 @fused("graphws.engine.mlp_values")
@@ -54,9 +82,12 @@ def last_sums(batch: Batch, inputs: Tensor) -> Tensor:
 def node_values(batch: Batch, inputs: Tensor) -> Tensor:
     """The value of every neuron, behind its activation, at each of M inputs; differentiable.
 
+    The value of a channel of a convolution is the mean over its positions.
+
     Args:
-        batch: Networks of any architectures of dense blocks that share d_0; one channel.
-        inputs: Points of shape [M, d_0].
+        batch: Networks of any architectures of dense blocks that share d_0, or with recorded forward passes of one
+            input; one channel.
+        inputs: Points of shape [M, d_0], or images [M, channels, height, width].
 
     Returns:
         Values of shape [N, M], those of input nodes being the inputs, those of bias nodes one.
@@ -67,11 +98,26 @@ def node_values(batch: Batch, inputs: Tensor) -> Tensor:
     if batch.x.size(-1) != 1:
         raise ValueError(f"expected networks, one channel, found {batch.x.size(-1)}")
     out = batch.x.new_empty(batch.num_nodes, inputs.size(0))
-    for part in by_structure(batch):
-        found = _signals(part.batch, inputs, folded=True)[1]
-        values = [v.expand(part.batch.num_graphs, -1, len(inputs)) for v in found]
+    for part in by_forward(batch):
+        if has_program(part.batch.architecture):
+            values = _means(part.batch, inputs)
+        else:
+            found = _signals(part.batch, inputs, folded=True)[1]
+            values = [v.expand(part.batch.num_graphs, -1, len(inputs)) for v in found]
         out = out.index_copy(0, part.nodes, torch.cat(values, 1).flatten(0, 1))
     return out
+
+
+def _means(batch: Batch, inputs: Tensor) -> list[Tensor]:
+    """Of each group the values behind its activation, averaged over positions, [n, d, M]."""
+    arch = batch.architecture
+    places = signals_of_groups(arch)
+    sums = program_values(batch, inputs, [number for number, _ in places])
+    found = []
+    for group, (_, axis), value in zip(arch.groups, places, sums, strict=True):
+        channels = group.activation(value).movedim(axis + (axis > 0), 1)  # [n, d, M, positions..]
+        found.append(channels.flatten(3).mean(3) if channels.dim() > 3 else channels)
+    return found
 
 
 def group_signals(batch: Batch, inputs: Tensor) -> tuple[list[Tensor], list[Tensor]]:
@@ -138,7 +184,10 @@ def _check(batch: Batch, arch: Architecture, inputs: Tensor) -> None:
         raise ValueError(f"node and edge channels must agree, found {batch.x.size(-1)} and {batch.edge_attr.size(-1)}")
     kernels = [block.name for block in arch.blocks if block.kernel]
     if kernels:
-        raise ValueError(f"realise evaluates dense blocks; {', '.join(kernels)} are convolution kernels")
+        raise ValueError(
+            f"realise evaluates dense blocks; {', '.join(kernels)} are convolution kernels, of which no forward pass "
+            "is recorded"
+        )
     size = arch.groups[0].size
     own = inputs.dim() == 3 and inputs.size(0) == batch.num_graphs
     if not (inputs.dim() == 2 or own) or inputs.size(-1) != size:

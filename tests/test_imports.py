@@ -22,6 +22,7 @@ RANKS = {
     "graphws.engine": 4,
     "graphws.testing": 4,
     "graphws.functional": 5,
+    "graphws.programs": 4,
     "conversions": 6,
     "graphws.nn": 6,
     "graphws.targets": 6,

@@ -44,7 +44,7 @@ class NGGNN(nn.Module):
         reverse_edges: Whether messages also flow from target to source, on reversed edges that have states and input
             maps of their own (the [e, e^T, e + e^T] of the paper); the edges of the network are read out.
         num_probes: Learned inputs at which every neuron's value is a node feature; 0 for none.
-        input_size: d_0 of the input networks, for the probes.
+        input_size: d_0 of the input networks, or the shape of a CNN's images, for the probes.
         update_channels: Channels of the hidden layer of the node update.
         static_encoding: ``"facts"``, or ``"learned"``: a vector for each orbit of neurons and of weights of one
             ``architecture`` (:class:`~graphws.nn.LearnedEncoding`).
@@ -71,7 +71,7 @@ class NGGNN(nn.Module):
         in_channels: int | tuple[int, int] = 1,
         reverse_edges: bool = False,
         num_probes: int = 0,
-        input_size: int = 2,
+        input_size: int | list[int] = 2,
         update_channels: int | None = None,
         static_encoding: EncodingKind = "facts",
         architecture: Architecture | Sequence[int] | None = None,

@@ -39,7 +39,7 @@ class NGT(nn.Module):
         attention_channels: Channels of queries, keys and values, a multiple of ``num_heads``; ``hidden_channels`` where
             not given.
         num_probes: Learned inputs at which every neuron's value is a node feature; 0 for none.
-        input_size: d_0 of the input networks, for the probes.
+        input_size: d_0 of the input networks, or the shape of a CNN's images, for the probes.
 
     Shapes:
         - **input:** Batch (or one NetGraph, or a PyG batch of them): ``x`` [N, in], ``edge_attr`` [E, in].
@@ -57,7 +57,7 @@ class NGT(nn.Module):
         num_heads: int = 4,
         attention_channels: int | None = None,
         num_probes: int = 0,
-        input_size: int = 2,
+        input_size: int | list[int] = 2,
     ) -> None:
         super().__init__()
         pairs = max(hidden_channels // 2, 1) if edge_channels is None else edge_channels

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
+
 import torch
 import torch_geometric.data
 from torch import Tensor, nn
 
 from graphws.engine.products import Linear
-from graphws.functional import realise
+from graphws.functional import node_values, realise
 from graphws.models.common import check_positive, repr_with_parameters
 from graphws.models.flat_mlp import dense_layers
+from graphws.programs import input_shape_of
 from graphws.types.batch import Batch
 from graphws.types.graph import NetGraph
-from graphws.types.grouping import by_structure
+from graphws.types.grouping import by_forward
 
 __all__ = ["ProbeNet"]
 
@@ -22,27 +26,35 @@ class ProbeNet(nn.Module):
 
     .. math:: out(v) = MLP\big( [ f_v(G z_1), \dots, f_v(G z_M) ] \big)
 
-    The codes z are learned, one a probe; the generator G is shared, a product of learned affine maps without a
-    nonlinearity, which changes how the probes learn and not which probes there are. It reads
-    ``batch.networks``, so the networks are evaluated in their own weights where a model reads standardised ones, and
-    it is exactly invariant to whatever leaves the function unchanged: permutations, sign flips, scalings.
+    The codes z are learned, one per probe; the generator G is shared, a product of learned affine maps without a
+    nonlinearity, which changes how the probes learn and not which probes there are. For images its maps behind the
+    first one are transposed convolutions, each of which doubles height and width. The model reads ``batch.networks``,
+    so the networks are evaluated in their own weights where a model reads standardised ones, and it is exactly
+    invariant to whatever leaves the function unchanged: permutations, sign flips, scalings. With ``hidden_layers`` it
+    is invariant to permutations.
+
+    CNNs run as their forward pass was recorded (:func:`~graphws.functional.realise`), all at once.
 
     Args:
         hidden_channels: Width of the MLP's hidden layers.
         num_layers: Number of them.
         out_channels: Size of the vector.
-        input_size: d_0 of the input networks.
+        input_size: d_0 of the input networks, or the shape (channels, height, width) of a CNN's images.
         output_size: d_L of the input networks.
         num_probes: M.
         latent_channels: Size of a code and of the generator's inner maps.
         generator_layers: Number of affine maps in the generator.
+        generator: Whether there is one; without, the probes themselves are learned.
+        hidden_layers: So many of the last hidden node groups are read too: mean and mean square over neurons of their
+            values at each probe.
 
     Shapes:
-        - **input:** Batch of networks of dense blocks, mixed architectures as long as d_0 and d_L agree.
+        - **input:** Batch of networks of dense blocks, or with a recorded forward pass, mixed architectures as long as
+          inputs and outputs agree.
         - **output:** [B, out_channels].
 
     Raises:
-        ValueError: In forward, if a network has another d_0 or d_L, or several channels.
+        ValueError: In forward, if a network has other inputs or outputs, fewer hidden groups, or several channels.
     """
 
     in_channels = 1
@@ -53,42 +65,71 @@ class ProbeNet(nn.Module):
         num_layers: int = 2,
         out_channels: int = 1,
         *,
-        input_size: int,
+        input_size: int | list[int],
         output_size: int,
         num_probes: int = 64,
         latent_channels: int = 32,
         generator_layers: int = 2,
+        generator: bool = True,
+        hidden_layers: int = 0,
     ) -> None:
         super().__init__()
-        check_positive(input_size=input_size, output_size=output_size, num_probes=num_probes)
+        self.shape = (input_size,) if isinstance(input_size, int) else tuple(input_size)
+        check_positive(input_size=min(self.shape, default=0), output_size=output_size, num_probes=num_probes)
         check_positive(latent_channels=latent_channels, generator_layers=generator_layers)
-        self.out_channels = out_channels
-        self.sizes = (input_size, output_size)
-        self.codes = nn.Parameter(torch.randn(num_probes, latent_channels))
-        inner = [Linear(latent_channels, latent_channels) for _ in range(generator_layers - 1)]
-        self.generator = nn.Sequential(*inner, Linear(latent_channels, input_size))
-        self.mlp = dense_layers(num_probes * output_size, hidden_channels, num_layers, out_channels)
+        if hidden_layers < 0:
+            raise ValueError(f"hidden_layers must be at least 0, got {hidden_layers}")
+        self.out_channels, self.output_size, self.hidden_layers = out_channels, output_size, hidden_layers
+        size = (latent_channels,) if generator else self.shape
+        self.codes = nn.Parameter(torch.randn(num_probes, *size))
+        self.generator = _generator(latent_channels, self.shape, generator_layers) if generator else nn.Sequential()
+        read = output_size + 2 * hidden_layers
+        self.mlp = dense_layers(num_probes * read, hidden_channels, num_layers, out_channels)
 
     @property
     def probes(self) -> Tensor:
-        """The points at which the input networks are evaluated, [num_probes, input_size]; never under autocast."""
+        """The points at which the input networks are evaluated, [num_probes, *input shape]; never under autocast."""
         with torch.autocast(self.codes.device.type, enabled=False):
-            return self.generator(self.codes)
+            points = self.generator(self.codes)
+        return points[(..., *(slice(size) for size in self.shape))]  # doubled sizes pass those of images
 
     def forward(self, data: Batch | NetGraph | torch_geometric.data.Batch) -> Tensor:
         networks, probes = Batch.of(data).networks, self.probes
         if networks.x.size(-1) != 1:
             raise ValueError(f"expected networks, one channel, found {networks.x.size(-1)}")
-        answers = networks.x.new_empty(networks.num_graphs, len(probes) * self.sizes[1])
-        for part in by_structure(networks):
-            widths = part.batch.structure.widths
-            if (widths[0], widths[-1]) != self.sizes:
-                raise ValueError(
-                    f"expected networks of {self.sizes[0]} inputs and {self.sizes[1]} outputs, "
-                    f"found {part.batch.structure}"
-                )
-            answers = answers.index_copy(0, part.networks, realise(part.batch, probes).flatten(1))
+        answers = networks.x.new_empty(networks.num_graphs, self.mlp[0].in_features)
+        for part in by_forward(networks):
+            answers = answers.index_copy(0, part.networks, self._answers(part.batch, probes))
         return self.mlp(answers)
+
+    def _answers(self, batch: Batch, probes: Tensor) -> Tensor:
+        """What networks of one architecture answer, [n, answers]."""
+        arch = batch.architecture
+        found = realise(batch, probes).flatten(2) if input_shape_of(arch) == self.shape else None
+        if found is None or found.size(2) != self.output_size:
+            size = "x".join(map(str, self.shape))
+            raise ValueError(f"expected networks of {size} inputs and {self.output_size} outputs, found {arch}")
+        if not self.hidden_layers:
+            return found.flatten(1)
+        hidden = [i for i, group in enumerate(arch.groups) if group.role == "hidden"][-self.hidden_layers :]
+        if len(hidden) < self.hidden_layers:
+            raise ValueError(f"expected networks of at least {self.hidden_layers} hidden layers, found {arch}")
+        values = node_values(batch, probes).unflatten(0, (batch.num_graphs, -1))
+        layers = [values[:, arch.node_slices[i]] for i in hidden]  # [n, d, M]
+        pooled = [statistic for own in layers for statistic in (own.mean(1), own.square().mean(1))]
+        return torch.cat([found.flatten(1), *pooled], 1)
 
     def __repr__(self) -> str:
         return repr_with_parameters(self)
+
+
+def _generator(latent: int, shape: tuple[int, ...], layers: int) -> nn.Sequential:
+    """Affine maps from codes to inputs: linear ones, or one and transposed convolutions for images."""
+    if len(shape) != 3:
+        inner = [Linear(latent, latent) for _ in range(layers - 1)]
+        last = [nn.Unflatten(1, shape)] if len(shape) > 1 else []
+        return nn.Sequential(*inner, Linear(latent, math.prod(shape)), *last)
+    channels = [shape[0], *[latent] * (layers - 1)][::-1]
+    first = channels[0], *(-(-size // 2 ** (layers - 1)) for size in shape[1:])
+    doubled = [nn.ConvTranspose2d(*pair, 4, stride=2, padding=1) for pair in pairwise(channels)]
+    return nn.Sequential(Linear(latent, math.prod(first)), nn.Unflatten(1, first), *doubled)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from graphws.engine.products import Linear
 from graphws.functional import node_values
+from graphws.programs import input_shape_of
 from graphws.types.batch import Batch
 
 __all__ = ["ProbeFeatures"]
@@ -23,20 +26,23 @@ class ProbeFeatures(nn.Module):
 
     Args:
         num_probes: P, learned and initialised uniformly in [-1, 1].
-        input_size: d_0 of the input networks.
+        input_size: d_0 of the input networks, or the shape (channels, height, width) of a CNN's images; the value of a
+            channel is then its mean over positions.
         channels: Channels of the features.
 
     Shapes:
-        - **input:** Batch, any architectures of dense blocks with ``input_size`` inputs. **output:** [N, channels].
+        - **input:** Batch, any architectures of dense blocks, or with a recorded forward pass, of ``input_size``.
+        - **output:** [N, channels].
     """
 
-    def __init__(self, num_probes: int, input_size: int, channels: int) -> None:
+    def __init__(self, num_probes: int, input_size: int | Sequence[int], channels: int) -> None:
         super().__init__()
-        sizes = {"num_probes": num_probes, "input_size": input_size, "channels": channels}
+        shape = (input_size,) if isinstance(input_size, int) else tuple(input_size)
+        sizes = {"num_probes": num_probes, "input_size": min(shape, default=0), "channels": channels}
         for name, size in sizes.items():
             if size < 1:
                 raise ValueError(f"{name} must be at least 1, got {size}")
-        self.probes = nn.Parameter(torch.empty(num_probes, input_size).uniform_(-1, 1))
+        self.probes = nn.Parameter(torch.empty(num_probes, *shape).uniform_(-1, 1))
         self.linear, self.norm = Linear(num_probes, channels), nn.LayerNorm(channels)
 
     def forward(self, batch: Batch) -> Tensor:
@@ -45,9 +51,10 @@ class ProbeFeatures(nn.Module):
         Raises:
             ValueError: If a network has another number of inputs, or the networks more than one channel.
         """
-        size = self.probes.size(1)
+        shape = tuple(self.probes.shape[1:])
         networks = batch.networks
-        for arch in dict.fromkeys(networks.architectures[:1] if networks.is_homogeneous else networks.architectures):
-            if arch.groups[0].size != size:
+        for arch in networks.distinct_architectures:
+            if input_shape_of(arch) != shape:
+                size = "x".join(map(str, shape))
                 raise ValueError(f"expected networks of {size} inputs, as the probes have, found {arch}")
         return self.norm(self.linear(node_values(networks, self.probes)))

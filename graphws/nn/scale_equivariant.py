@@ -29,7 +29,7 @@ __all__ = [
 
 def check_symmetry(batch: Batch, symmetry: ScalingKind) -> None:
     """Raise ValueError naming the first node group of a batch whose activation does not have the symmetry."""
-    for arch in dict.fromkeys(batch.architectures[:1] if batch.is_homogeneous else batch.architectures):
+    for arch in batch.distinct_architectures:
         check_scaling(arch, symmetry)
 
 

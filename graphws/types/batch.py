@@ -199,6 +199,11 @@ class Batch(torch_geometric.data.Batch, NetGraph, metaclass=_BatchMeta):
             else self._architectures * self.num_graphs
         )
 
+    @property
+    def distinct_architectures(self) -> tuple[Architecture, ...]:
+        """Every architecture of the batch once, also where structures are equal and forward passes are not."""
+        return tuple(dict.fromkeys(self._architectures))
+
     def dense_nodes(self) -> list[Tensor]:
         """Node features of each group, [B, d, C]: views of ``x``, for a homogeneous batch."""
         stacked = self.x.view(self.num_graphs, self.structure.num_nodes, -1)

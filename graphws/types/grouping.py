@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from graphws.types.architecture import Architecture
 from graphws.types.batch import Batch
 from graphws.types.topology import starts
 
-__all__ = ["Homogeneous", "by_structure"]
+__all__ = ["Homogeneous", "by_forward", "by_structure"]
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,24 @@ class Homogeneous:
 
 def by_structure(batch: Batch) -> list[Homogeneous]:
     """Homogeneous batches that together are this one, in the order in which their structures appear."""
+    return _split(batch, None if batch.is_homogeneous else [arch.structure for arch in batch.architectures])
+
+
+def by_forward(batch: Batch) -> list[Homogeneous]:
+    """As :func:`by_structure`, the networks of a part with one forward pass too where that is recorded."""
+    known = batch.distinct_architectures
+    if len(known) == 1 or not any(arch.program for arch in known):
+        return by_structure(batch)
+    return _split(batch, [arch if arch.program else arch.structure for arch in batch.architectures])
+
+
+def _split(batch: Batch, structures: list[Architecture] | None) -> list[Homogeneous]:
+    """The parts by the architecture that stands for each network; one part where there is None."""
     device = batch.x.device
-    if batch.is_homogeneous:
+    if structures is None:
         counts = batch.num_graphs, batch.x.size(0), batch.edge_attr.size(0)
         networks, nodes, edges = (torch.arange(count, device=device) for count in counts)
         return [Homogeneous(networks, nodes, edges, batch)]
-    structures = [arch.structure for arch in batch.architectures]
     firsts = starts([a.num_nodes for a in structures], device), starts([a.num_edges for a in structures], device)
     found = []
     for structure in dict.fromkeys(structures):

@@ -3,9 +3,11 @@ import torch
 
 from graphws import Architecture, Batch
 from graphws.functional import node_values
+from graphws.models import NGGNN, Invariant
 from graphws.nn import ProbeFeatures
 from graphws.symmetry.permutations import Symmetry
-from graphws.testing.equivariance import random_batch, random_graph
+from graphws.testing.equivariance import assert_invariant, random_batch, random_graph
+from tests.recorded_cnns import CNNS, SIZE, networks
 
 
 def test_features_are_a_normalised_map_of_the_values_at_the_probes():
@@ -57,3 +59,19 @@ def test_networks_of_other_inputs_and_sizes_below_one_are_refused():
         ProbeFeatures(3, 2, 5).double()(random_batch(Architecture.mlp([2, 1]), 1, channels=2))
     with pytest.raises(ValueError, match="num_probes must be at least 1, got 0"):
         ProbeFeatures(0, 2, 5)
+
+
+@pytest.mark.parametrize("name", CNNS)
+def test_channels_of_cnns_have_features_that_move_with_them(name):
+    (graph,) = networks(name, 1)[1]
+    features = ProbeFeatures(3, list(SIZE), 6).double()
+    batch, symmetry = Batch.from_graphs([graph]), Symmetry(graph.architecture)
+    values = node_values(batch, features.probes)
+    torch.testing.assert_close(features(batch), features.norm(features.linear(values)), rtol=1e-12, atol=1e-12)
+    element = symmetry.sample(torch.Generator().manual_seed(0))
+    there = features(Batch.from_graphs([symmetry.act(element, graph)]))
+    moved = symmetry.act(element, batch.replace(features(batch), batch.edge_attr))
+    torch.testing.assert_close(there, moved.x, rtol=1e-11, atol=1e-11)
+    assert_invariant(Invariant(NGGNN(8, 1, 4, num_probes=3, input_size=list(SIZE)), 2), graph)
+    with pytest.raises(ValueError, match="expected networks of 1x9x8 inputs, as the probes have, found Architecture"):
+        ProbeFeatures(3, [1, 9, 8], 6).double()(batch)
