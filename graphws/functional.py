@@ -21,7 +21,7 @@ def realise(batch: Batch, inputs: Tensor) -> Tensor:
     capacity expansion writes them. Cost: one batched product per edge block, whatever the number of networks.
 
     Networks of other layers (convolutions, norms, residual sums) run as their forward pass was recorded, in evaluation,
-    all of them at once (:mod:`graphws.programs`); inputs have the shape they were recorded with.
+    differentiable in weights and inputs (:mod:`graphws.programs`); inputs have the shape they were recorded with.
 
     Args:
         batch: n networks of one architecture of dense blocks, or with recorded forward passes; ``x`` [N, k],

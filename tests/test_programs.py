@@ -9,7 +9,7 @@ from torch import nn
 import conversions
 from graphws import Batch, EdgeBlock
 from graphws.functional import node_values, realise
-from graphws.programs import has_program, input_shape_of, signals_of_groups
+from graphws.programs import AT_ONCE, has_program, input_shape_of, signals_of_groups
 from graphws.symmetry.permutations import Symmetry
 from graphws.testing.equivariance import random_graph
 from tests.conv_chains import chain
@@ -18,8 +18,10 @@ from tests.recorded_cnns import CHAINS, CNNS, SIZE, batch_of, networks
 CLOSE = {"rtol": 1e-12, "atol": 1e-13}
 
 
+@pytest.mark.parametrize("grouped", [True, False])
 @pytest.mark.parametrize("name", CNNS)
-def test_networks_answer_what_their_modules_do(name):
+def test_networks_answer_what_their_modules_do(name, grouped, monkeypatch):
+    monkeypatch.setitem(AT_ONCE, "cpu", grouped)
     modules, graphs = networks(name, 3)
     batch, x = Batch.from_graphs(graphs), torch.randn(4, *SIZE, dtype=torch.float64)
     expected = torch.stack([module(x) for module in modules])
@@ -42,7 +44,9 @@ def test_channels_are_networks_and_an_offset_is_added():
     torch.testing.assert_close(found, expected, **CLOSE)
 
 
-def test_gradients_of_weights_and_inputs_are_those_of_the_module():
+@pytest.mark.parametrize("grouped", [True, False])
+def test_gradients_of_weights_and_inputs_are_those_of_the_module(grouped, monkeypatch):
+    monkeypatch.setitem(AT_ONCE, "cpu", grouped)
     modules, graphs = networks("normalised", 2)
     batch = Batch.from_graphs(graphs)
     x = torch.randn(3, *SIZE, dtype=torch.float64, requires_grad=True)

@@ -33,7 +33,7 @@ class ProbeNet(nn.Module):
     invariant to whatever leaves the function unchanged: permutations, sign flips, scalings. With ``hidden_layers`` it
     is invariant to permutations.
 
-    CNNs run as their forward pass was recorded (:func:`~graphws.functional.realise`), all at once.
+    CNNs run as their forward pass was recorded (:func:`~graphws.functional.realise`).
 
     Args:
         hidden_channels: Width of the MLP's hidden layers.
