@@ -128,3 +128,13 @@ def test_keras_weights_alone_are_read_into_a_module(
     message = refused(capsys, "convert", str(path), "--module", "own_keras_net:other", "--out", str(out))
     assert "1 layers of the file are not in the module: 'a' [8, 2], [2]" in message
     assert "--module PKG.MOD:FACTORY" in refused(capsys, "convert", str(path), "--out", str(out))
+
+
+def test_a_module_takes_a_state_dict_of_all_its_tensors() -> None:
+    from graphws.cli.networks import load_strictly
+
+    net, other = torch.nn.Linear(2, 3), torch.nn.Linear(2, 3)
+    load_strictly(net, {f"module.{key}": value for key, value in other.state_dict().items()}, "it")
+    assert torch.equal(net.weight, other.weight)
+    with pytest.raises(ValueError, match="bias"):
+        load_strictly(net, {"weight": other.weight}, "it")
