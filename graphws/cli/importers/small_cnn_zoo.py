@@ -15,6 +15,7 @@ import torch
 import conversions
 from graphws.cli.bulk import Found
 from graphws.cli.importers.protocol import Importer, Layout, Options, Splits
+from graphws.cli.importers.row_files import RowFile
 from graphws.cli.importers.small_cnn import SmallCNN, small_cnn_zoo_state
 from graphws.cli.importers.table_rows import TableRow, TextTable
 from graphws.cli.placement import Placement
@@ -48,14 +49,14 @@ def open_layout(folder: Path, options: Options) -> Layout:
         layout = list(csv.DictReader(file))
     metrics = TextTable(next((folder / name for name in METRICS if (folder / name).is_file()), folder / METRICS[0]))
     metrics.need(RUN, STEP, ACTIVATION, ACCURACY)
-    if metrics.count != len(weights):
+    if metrics.count != weights.rows:
         raise ValueError(
-            f"{metrics.path} has {metrics.count:,} rows, {folder / WEIGHTS} {len(weights):,}; expected as many"
+            f"{metrics.path} has {metrics.count:,} rows, {folder / WEIGHTS} {weights.rows:,}; expected as many"
         )
-    _state(torch.arange(weights.shape[1]), layout, folder / LAYOUT)
+    _state(torch.arange(weights.width), layout, folder / LAYOUT)
     order, splits = _order(folder, options, metrics)
     stat = (folder / WEIGHTS).stat()
-    size = weights.shape[1] * weights.itemsize
+    size = weights.width * weights.dtype.itemsize
     candidates, refused = [], _refused(metrics)
     for name, row, split in order:
         if name not in refused:
@@ -64,16 +65,16 @@ def open_layout(folder: Path, options: Options) -> Layout:
     return Layout(candidates, reader, splits, "small-cnn-zoo", refused, facts={"image_set": folder.resolve().name})
 
 
-def _weights(path: Path) -> np.ndarray:
-    """The array, memory-mapped."""
+def _weights(path: Path) -> RowFile:
+    """The array, whose rows lie one after the other."""
     try:
         weights = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise ValueError(f"{path}: no array of numbers, or truncated: {shown(error)}") from None
-    if weights.ndim != 2 or weights.dtype.kind != "f":
+    if weights.ndim != 2 or weights.dtype.kind != "f" or not weights.flags.c_contiguous:
         raise ValueError(f"{path}: expected networks [n, parameters] of floats, found {weights.dtype} {weights.shape}")
-    found: np.ndarray = weights
-    return found
+    rows, width = weights.shape
+    return RowFile(path, weights.dtype, rows, width, weights.offset)
 
 
 def _state(row: torch.Tensor, layout: Sequence[dict[str, Any]], path: Path) -> dict[str, torch.Tensor]:
@@ -171,13 +172,13 @@ class RowReader:
     """Reads rows of the array.
 
     Args:
-        weights: The array, memory-mapped.
+        weights: The array.
         layout: The rows of ``layout.csv``.
         metrics: The rows of ``metrics.csv``.
         path: The file of ``layout``, for errors.
     """
 
-    def __init__(self, weights: np.ndarray, layout: list[dict[str, Any]], metrics: TextTable, path: Path) -> None:
+    def __init__(self, weights: RowFile, layout: list[dict[str, Any]], metrics: TextTable, path: Path) -> None:
         self.weights, self.layout, self.metrics, self.path = weights, layout, metrics, path
         self._placements: dict[str, Placement] = {}
 
@@ -186,7 +187,7 @@ class RowReader:
         begin(0)
         found = Found()
         rows = [int(re.findall(r"\d+", name)[0]) for name in names]
-        values = torch.from_numpy(np.array(self.weights[rows])).float()
+        values = self.weights.read(rows)
         finite = values.isfinite().all(1).tolist()
         by_activation: dict[str, list[int]] = {}
         for place, row in enumerate(rows):
@@ -207,7 +208,7 @@ class RowReader:
     def _placement(self, activation: str) -> Placement:
         """Where a row's numbers go: the kernels are [height, width, in, out] there, dense weights [in, out]."""
         if activation not in self._placements:
-            size = self.weights.shape[1]
+            size = self.weights.width
             graph = conversions.to_graph(SmallCNN(_state(torch.zeros(size), self.layout, self.path), activation))
             self._placements[activation] = Placement.of(graph, _state(torch.arange(size), self.layout, self.path))
         return self._placements[activation]

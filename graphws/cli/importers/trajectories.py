@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import conversions
 from graphws.cli.bulk import Found
 from graphws.cli.importers.protocol import Importer, Layout, Options, Splits
+from graphws.cli.importers.row_files import RowFile
 from graphws.cli.networks import build_module
 from graphws.cli.placement import Placement, numbered
 from graphws.zoo.importing import Candidate, Reading
@@ -232,7 +233,7 @@ class StateRow(Mapping[str, str]):
 
 
 class StateReader:
-    """Reads states of memory-mapped trajectories.
+    """Reads states of trajectories.
 
     Args:
         folder: The folder that the names start from.
@@ -242,7 +243,9 @@ class StateReader:
 
     def __init__(self, folder: Path, parts: Mapping[str, Part], placements: Mapping[str, Placement]) -> None:
         self.folder, self.placements = folder, placements
-        self._values = {name: np.memmap(part.file, np.float16, "r", shape=part.shape) for name, part in parts.items()}
+        self._states = {name: part.shape[1] for name, part in parts.items()}
+        half = np.dtype(np.float16)
+        self._files = {n: RowFile(p.file, half, p.shape[0] * p.shape[1], p.shape[2]) for n, p in parts.items()}
 
     def __call__(self, names: Sequence[str], begin: Callable[[int], None] = lambda row: None) -> Reading:
         """The networks of some states, those left out whose parameters are not finite."""
@@ -254,8 +257,8 @@ class StateReader:
             place = (row, int(trajectory.split(" ")[1]), int(state.split(" ")[1]))
             by_file.setdefault(file, []).append(place)
         for file, places in by_file.items():
-            chosen = self._values[file][[place[1] for place in places], [place[2] for place in places]]
-            values = torch.from_numpy(np.array(chosen)).float()
+            states = self._states[file]
+            values = self._files[file].read([trajectory * states + state for _, trajectory, state in places])
             good = values.isfinite().all(1)
             for (row, _, _), fine, own in zip(places, good.tolist(), values, strict=True):
                 if not fine:
