@@ -34,7 +34,7 @@ def write_matrix(values: Tensor, matrix: Tensor, pieces: tuple[Tensor, Tensor], 
         old: Values that are added, [B, t, s, out], or None.
     """
     targets, sources = pieces
-    value = F.linear(values, matrix.to(targets.dtype)) + targets.unsqueeze(2) + sources.unsqueeze(1)
+    value = F.linear(values.to(targets.dtype), matrix.to(targets.dtype)) + targets.unsqueeze(2) + sources.unsqueeze(1)
     return value if old is None else old + value
 
 

@@ -27,7 +27,7 @@ POOLS = ["sum", "mean", "max"]
 def called(monkeypatch):
     """All tensors take the compiled way; the names of the kernels that were called."""
     monkeypatch.setattr(kernels, "SMALL", 1)
-    own = [f"graphws.engine.{name}" for name in ("kernels", "matrix_passes", "matrix_steps", "expansions", "products")]
+    own = [f"graphws.engine.{name}" for name in ("kernels", "matrix_passes", "expansions", "products")]
     return recorded(monkeypatch, *own)
 
 

@@ -66,10 +66,11 @@ def test_definitions_are_operators_of_torch(name):
 @pytest.mark.skipif(kernels.library() is None, reason="this machine has no C compiler")
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_configurations_are_fused(name):
-    model, batch = published(name, ARCH), networks(ARCH, 4)
+    model, batch = published(name, ARCH), networks(ARCH, 16)
     with watched() as ran:
         realise(model(batch), torch.rand(28 * 28, 2))
     names = {what.rpartition(".")[2] for what in ran}
     assert names >= WHAT_RUNS[name.partition(",")[0]] | {"last_sums"}
-    assert not {what for what in ran if not what.startswith("graphws.engine")}
+    few = {"graphws.nn.matrices.write_matrix"}  # where it writes k channels alone, less than a register holds
+    assert not {what for what in ran if not what.startswith("graphws.engine")} - few
     assert names <= set(PAIRS)
