@@ -250,12 +250,12 @@ def _no_place(found: Sequence[_Child]) -> str | None:
     return None
 
 
-def _jumps(numbers: Sequence[tuple[int, ...]]) -> bool:
-    """Whether single numbers leave out more than there are layers, as 1, 21, 22, 3 do, and not in equal steps."""
+def _jumps(numbers: Sequence[tuple[int, ...]], count: int) -> bool:
+    """Whether numbers leave out more than there are layers, as 1, 21, 22, 3 and 21, 22 do, and not in equal steps."""
     if len({n[:-1] for n in numbers}) != 1 or len(numbers[0]) != 1:
         return False
-    steps = {b - a for (a,), (b,) in pairwise(numbers)}
-    return len(steps) > 1 and max(steps) > len(numbers)
+    steps = {b - a for (a,), (b,) in pairwise([(0,), *numbers])}
+    return len(steps) > 1 and max(steps) > count
 
 
 def _no_order(place: Path, children: Sequence[_Child]) -> str | None:
@@ -273,7 +273,7 @@ def _no_order(place: Path, children: Sequence[_Child]) -> str | None:
         counted = row if numbers_of(row[-1]) else row[:-1]  # fc1, fc2, fc
         if any(numbers_of(a) >= numbers_of(b) for a, b in pairwise(counted)):
             return f"and {', '.join(map(repr, row[:4]))} do not count up"
-        if _jumps([numbers_of(name) for name in counted if not name.isdigit()]):
+        if _jumps([numbers_of(name) for name in counted if not name.isdigit()], len(children)):
             return f"and {', '.join(map(repr, row[:4]))} do not count one by one: the numbers may have two parts"
     places = [place_of(row[0]) for _, row in rows]
     alone = [place_of(row[0]) for _, row in rows if len(row) == 1 and not numbers_of(row[0])]

@@ -49,6 +49,7 @@ NO_CHAINS = {
     "mean std": "enc:8x4 mean:8x8 std:8x8 dec:4x8",
     "vae fc21 fc22": "fc1:8x4 fc21:8x8 fc22:8x8 fc3:8x8 fc4:4x8",
     "vae of one width": "fc1:8x8 fc21:8x8 fc22:8x8 fc3:8x8 fc4:8x8",
+    "vae with a list": "encoder.0:8x4 fc21:8x8 fc22:8x8 decoder.0:4x8",
     "twins of one width": "fc11:8x8 fc12:8x8 fc2:8x8",
     "q heads": "fc:8x4 head1:8x8 head2:3x8",
     "twin q": "q1.0:8x8 q1.2:8x8 q2.0:8x8 q2.2:1x8",
