@@ -6,13 +6,14 @@ import inspect
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from torch import Tensor
 
 from conversions.assembly import Layer, chain, signature, tied_names
 from conversions.rules.elementwise import DROPOUTS
-from conversions.trace.numbers import leaves_of, mapped
+from conversions.trace.numbers import leaves_of
 from conversions.trace.passes import (
     BATCH,
     EXPECT,
@@ -34,6 +35,9 @@ __all__ = ["Perceptron", "perceptron"]
 
 SAME = ("clone", "contiguous", "detach", "requires_grad", "identity")
 VIEWS = ("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze")  # entries keep their order
+
+
+signature_of = lru_cache(maxsize=64)(inspect.signature)
 
 
 class _OtherError(Exception):
@@ -137,18 +141,19 @@ class _Reader:
             raise _OtherError
         if rule not in (_linear, _view) and operation.shapes[0] != self.shapes[numbers[0]]:
             raise _OtherError
-        given, named = mapped(
-            lambda leaf: self.values[leaf.number] if isinstance(leaf, Ref) else leaf,
-            ([*operation.args], {name: value for name, value in operation.kwargs.items() if name != "inplace"}),
-        )
+        given = [self._given(value) for value in operation.args]
+        named = {name: self._given(value) for name, value in operation.kwargs.items() if name != "inplace"}
         if "input" in named:
             given = [named.pop("input"), *given]
         try:
-            inspect.signature(rule).bind(self, operation, *given, **named)
+            signature_of(rule).bind(self, operation, *given, **named)
         except TypeError:
             raise _OtherError from None
         self.values[operation.results[0]] = rule(self, operation, *given, **named)
         self.shapes[operation.results[0]] = operation.shapes[0]
+
+    def _given(self, value: Any) -> Any:
+        return self.values[value.number] if isinstance(value, Ref) else value
 
     def _finished(self, output: _Signal) -> Perceptron:
         used = [key for layer in output.layers for key in (layer.weight, layer.bias) if key]
@@ -291,11 +296,14 @@ def _is_bias(reader: _Reader, layer: Layer, other: Any) -> bool:
     return other.key in reader.parameters or other.shape != (1,)
 
 
+def _option(reader: _Reader, value: Any) -> Any:
+    return reader.constant(value) if isinstance(value, (Number, Scalar)) else value
+
+
 def _activation(reader: _Reader, operation: Recorded, signal: Any, *options: Any, **named: Any) -> _Signal:
     """A named activation; a sine takes the pending factor as its frequency."""
-    given, by_name = mapped(
-        lambda value: reader.constant(value) if isinstance(value, (Number, Scalar)) else value, (options, named)
-    )
+    given = [_option(reader, own) for own in options]
+    by_name = {name: _option(reader, own) for name, own in named.items()}
     found = spelled(operation.name, given, by_name)
     if found is None or not isinstance(signal, _Signal) or not signal.layers or signal.activated:
         raise _OtherError

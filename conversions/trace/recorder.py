@@ -139,7 +139,7 @@ class Recorder(TorchFunctionMode):
                 return func(*args, **{**kwargs, "device": "cpu"})
         if name in CASTS:
             return self._cast(name, args, kwargs)
-        with self.watch.inside(silent=True):
+        with torch._C._DisableTorchDispatch():
             plain_args, plain_kwargs = tree_map(without_values, (args, kwargs))
         self.watch.written.clear()
         with self.watch.inside():
