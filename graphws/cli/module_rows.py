@@ -162,6 +162,10 @@ def row_converter(convert: Converter, folder: Path, labels: Labels, module_colum
     if module_column is not None:
         if convert.module is not None:
             raise ValueError("--module names one factory and --module-column one per row; give one of them")
+        if convert.activation is not None or convert.assume_chain:
+            raise ValueError(
+                "--activation and --assume-chain are for bare state dicts; modules of --module-column say it"
+            )
         if labels.table is None or module_column not in labels.columns:
             has = f"it has {', '.join(labels.columns)}" if labels.table else "there is no table; --table FILE names one"
             raise ValueError(f"--module-column {module_column!r} is no column of the table: {has}")

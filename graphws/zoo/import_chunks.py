@@ -25,9 +25,12 @@ REJECTED = "rejected.csv"
 
 
 def write_chunk(folder: Path, index: int, part: range, reading: Reading) -> dict[str, Any]:
-    """Write the networks of a chunk, a shard an architecture, and its note last: that says the chunk is finished."""
+    """Write the networks of a chunk, a shard an architecture, and its note last: that says the chunk is finished.
+
+    The shards stand in the order of their first networks, whatever order they were read in.
+    """
     shards = []
-    for number, stack in enumerate(reading.stacks):
+    for number, stack in enumerate(sorted(reading.stacks, key=lambda stack: stack.rows[0])):
         text = stack.architecture.to_json()
         key = hashlib.sha256(text.encode()).hexdigest()[:16]
         if not (path := architecture_file(folder, key)).is_file():

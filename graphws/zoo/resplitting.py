@@ -41,6 +41,8 @@ def resplit_zoo(folder: Path, rule: SplitRule, *, command: str = "zoo split") ->
     with locked(folder / UNFINISHED / LOCK, folder, command):
         stage = folder / UNFINISHED / STAGE
         _publish(stage, folder)  # what a killed call left
+        for leftover in (folder / UNFINISHED).glob(".*.json"):
+            leftover.unlink(missing_ok=True)
         manifest = read_manifest(folder)
         table = read_table(folder, manifest)
         names = rule.draw(table)
@@ -57,6 +59,9 @@ def resplit_zoo(folder: Path, rule: SplitRule, *, command: str = "zoo split") ->
         kept = {name: value for name, value in manifest.items() if name not in ("format", "format_version", "sha256")}
         write_manifest(stage, kept)
         _publish(stage, folder)
+    left = folder / UNFINISHED  # made by a killed call, where it is there still
+    if left.is_dir() and not any(left.iterdir()):
+        left.rmdir()
     return len(names)
 
 

@@ -61,7 +61,7 @@ class SplitRule:
                 there are too few groups.
         """
         generator = torch.Generator().manual_seed(self.seed)
-        strata = None if self.stratify is None else _strata(_column(table, self.stratify, "stratify"))
+        strata = None if self.stratify is None else _strata(_column(table, self.stratify, "stratify"), self.stratify)
         groups = None if self.group_by is None else _groups(_column(table, self.group_by, "group-by"), self.group_by)
         return draw_splits(table.num_rows, self.shares, generator, given=given, strata=strata, groups=groups)
 
@@ -181,9 +181,11 @@ def _column(table: pa.Table, name: str, option: str) -> pa.ChunkedArray:
     return table[name]
 
 
-def _strata(column: pa.ChunkedArray) -> list[Hashable]:
+def _strata(column: pa.ChunkedArray, name: str) -> list[Hashable]:
     """The class of each network; missing values are one of their own."""
     values: list[Any] = [_hashable(value) for value in column.to_pylist()]
+    if all(value is None for value in values):
+        raise ValueError(f"--stratify: no network has a value in column {name!r}")
     if not pa.types.is_floating(column.type) or len({*values}) <= FEW:
         return values
     known = sorted(value for value in values if value is not None)

@@ -82,13 +82,27 @@ def _duckdb() -> Any:
 
 
 def _database(table: pa.Table) -> duckdb.DuckDBPyConnection:
-    """A database in memory that holds a copy of a table and reaches nothing else."""
-    connection = _duckdb().connect(":memory:", config={"autoinstall_known_extensions": False})
-    connection.register("given", table)
-    connection.execute(f"CREATE TABLE {TABLE_NAME} AS SELECT * FROM given")
-    connection.unregister("given")
-    for setting in CLOSED:
-        connection.execute(setting)
+    """A database in memory that holds a copy of a table and reaches nothing else.
+
+    Raises:
+        ValueError: If SQL can't tell its columns apart, or knows no type of theirs.
+    """
+    duckdb, seen = _duckdb(), dict[str, str]()
+    for name in table.column_names:
+        other = seen.setdefault(name.casefold(), name)
+        if other != name:
+            raise ValueError(f"columns {other!r} and {name!r} differ in case alone, which SQL does not tell apart")
+    fields = [field.with_type(pa.float32()) if pa.types.is_float16(field.type) else field for field in table.schema]
+    connection = duckdb.connect(":memory:", config={"autoinstall_known_extensions": False})
+    try:
+        connection.register("given", table.cast(pa.schema(fields)))
+        connection.execute(f"CREATE TABLE {TABLE_NAME} AS SELECT * FROM given")
+        connection.unregister("given")
+        for setting in CLOSED:
+            connection.execute(setting)
+    except duckdb.Error as error:
+        connection.close()
+        raise ValueError(f"the table holds what SQL has no type for: {_said(error)}") from None
     return connection
 
 

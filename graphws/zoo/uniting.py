@@ -112,7 +112,10 @@ def _prepared(zoo: MixedZoo, labels: pa.Array, members: pa.Array | None) -> pa.T
             )
         table = table.drop_columns([name for name in ("architecture",) if name in table.column_names])
         table = table.append_column("architecture", members)
-    if not {FROM, FROM_ID} <= {*table.column_names}:
+    told = {FROM, FROM_ID} & {*table.column_names}
+    if len(told) == 1:
+        raise ValueError(f"{zoo.path} has a column {told.pop()!r}, which a merge writes; give it another name")
+    if not told:
         table = table.append_column(FROM, pa.array([str(zoo.path)] * zoo.count, pa.string()))
         table = table.append_column(FROM_ID, table["id"].cast(pa.int64()))
     return table

@@ -125,6 +125,10 @@ def test_rows_that_cannot_be_built_cost_their_files_alone(tmp_path: Path, rows: 
         (["--module", "no_such_package:none"], "No module named 'no_such_package'"),
         (["--module-column", "build"], "--module-column 'build' is no column of the table: it has width, depth"),
         (["--module-column", "lr", "--module", "own_rows_factories:mlp"], "give one of them"),
+        (
+            ["--module-column", "run", "--activation", "relu"],
+            "--activation and --assume-chain are for bare state dicts",
+        ),
         (["--select", "what = 1"], 'Referenced column "what" not found'),
         (["--select", "width = 99"], "--select 'width = 99' holds for none of 24 rows"),
         (["--text-columns", "what"], "has no column 'what'"),

@@ -145,6 +145,10 @@ REFUSED: dict[str, tuple[Callable[[Path], tuple[Path, Path]], str]] = {
         lambda p: (small(p / "a", table={"label": [0] * 6}), small(p / "b", table={"label": [-1] * 6})),
         "{p}/b: label -1 is none of its 0 classes",
     ),
+    "a column that a merge writes": (
+        lambda p: (small(p / "a"), small(p / "b", table={"merged_id": [0] * 6})),
+        "{p}/b has a column 'merged_id', which a merge writes",
+    ),
     "itself": (lambda p: (small(p / "a"), p / "x" / ".." / "a"), "is {p}/a: a zoo is merged with others"),
     "no zoo": (lambda p: (small(p / "a"), p / "none"), "no zoo in {p}/none"),
 }  # fmt: skip
@@ -227,8 +231,11 @@ def test_a_killed_split_is_finished_by_the_next(tmp_path: Path, monkeypatch: pyt
         patch.setattr(Path, "replace", no_replace)
         patch.setattr(resplitting, "write_manifest", no_manifest)
         assert zoo(*words) == 130
+    (source.path / UNFINISHED).mkdir(exist_ok=True)  # as a kill leaves it
+    (source.path / UNFINISHED / ".lock.0123456789abcdef.json").touch()
     assert zoo(*words) == 0
     assert zoo("verify", source.path) == 0
+    assert not (source.path / UNFINISHED).exists()
     assert zoo("split", tmp_path / "b", *words[2:]) == 0
     assert contents(source.path) == contents(tmp_path / "b")
 

@@ -89,6 +89,20 @@ def test_columns_keep_their_types(tmp_path: Path) -> None:
         open_mixed(tmp_path / "zoo").labels("train")
 
 
+def test_the_order_in_which_a_reader_finds_architectures_does_not_matter(tmp_path: Path) -> None:
+    def backwards(names: Sequence[str]) -> Reading:
+        reading = read(names)
+        return Reading(reading.stacks[::-1], reading.rejected)
+
+    for name, reader in (("a", read), ("b", backwards)):
+        import_networks(tmp_path / name, candidates(25), reader, settings())
+    one, other = (
+        {p.relative_to(tmp_path / name): p.read_bytes() for p in (tmp_path / name).rglob("*") if p.is_file()}
+        for name in "ab"
+    )
+    assert one == other
+
+
 @pytest.mark.parametrize("damage", ["note", "shard", "architecture"])
 def test_a_damaged_chunk_is_read_again(tmp_path: Path, damage: str) -> None:
     def stops(names: Sequence[str]) -> Reading:

@@ -103,5 +103,7 @@ def test_columns_of_a_table() -> None:
     with pytest.raises(ValueError, match="2 of 40 networks have no value in column 'hole'"):
         SplitRule(group_by="hole").draw(holes)
     assert len(SplitRule(stratify="hole").draw(holes)) == 40
+    with pytest.raises(ValueError, match="--stratify: no network has a value in column 'none'"):
+        SplitRule(stratify="none").draw(table.append_column("none", pa.nulls(40)))
     with pytest.raises(ValueError, match=r"sum to 1, found \[0.5, 0.1\]"):
         SplitRule((0.5, 0.1))

@@ -83,3 +83,15 @@ def test_without_duckdb_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     for run in (lambda: query_table(TABLE, "select 1"), lambda: select_rows(TABLE, "true")):
         with pytest.raises(ValueError, match=r"need DuckDB: pip install 'graphws\[query\]'"):
             run()
+
+
+def test_columns_that_sql_does_not_tell_apart_are_refused() -> None:
+    table = pa.table({"Acc": [1, 2], "acc": [3, 4]})
+    for run in (lambda: query_table(table, "select acc from networks"), lambda: select_rows(table, "acc > 2")):
+        with pytest.raises(ValueError, match="columns 'Acc' and 'acc' differ in case alone"):
+            run()
+
+
+def test_half_numbers_and_awkward_names() -> None:
+    table = pa.table({"half": pa.array([1, 2], pa.float16()), 'a"b': [1, 2], "rowid": [7, 8], "given": [None, None]})
+    assert select_rows(table, '"a""b" = 2 and half > 1 and rowid = 8 and given is null') == [1]
