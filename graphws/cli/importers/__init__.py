@@ -31,6 +31,10 @@ def importer(name: str) -> Importer:
 
 
 def recognised(folder: Path) -> dict[str, str]:
-    """The data sets that a folder looks like, by name, each with what shows it."""
+    """The data sets that a folder looks like, by name, each with what shows it.
+
+    Raises:
+        OSError: If a folder in it can't be read.
+    """
     found = {name: importer(name).recognise(folder) for name in MODULES}
     return {name: evidence for name, evidence in found.items() if evidence is not None}

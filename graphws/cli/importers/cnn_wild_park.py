@@ -66,6 +66,7 @@ def open_layout(folder: Path, options: Options) -> Layout:
             candidates.append(candidate_of(root, path, None, split, run=run, step=str(step)))
         except (ValueError, OSError) as error:
             refused[path.relative_to(root).as_posix()] = str(error)
+    refused |= published.missing() if published else {}
     splits = Splits(published.described, "run") if published else Splits(group_by="run")
     return Layout(candidates, FileReader(root, _network), splits, "cnn-wild-park", refused)
 

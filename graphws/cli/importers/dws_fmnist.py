@@ -66,6 +66,7 @@ def open_layout(folder: Path, options: Options) -> Layout:
             candidates.append(candidate_of(root, path, None, split, image=str(image)))
         except (ValueError, OSError) as error:
             refused[path.relative_to(root).as_posix()] = str(error)
+    refused |= published.missing() if published else {}
     splits = Splits(published.described, "image") if published else Splits(group_by="image")
     return Layout(candidates, FileReader(root, _network), splits, "dws", refused, DIGITS, TRAINING)
 

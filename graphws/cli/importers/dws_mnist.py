@@ -15,7 +15,7 @@ from graphws.zoo.importing import Candidate
 __all__ = ["IMPORTER"]
 
 FOLDER = re.compile(r"mnist_png_(training|testing)_([^_]*)_(\d+)")
-FILES = ("checkpoints/model_final.pth", "checkpoints/*.pth")
+FILE = "checkpoints/model_final.pth"
 SPLIT_FILES = ("mnist_splits.json", "splits.json", "dataset_splits.json")
 TRAINING, VALIDATION = 60_000, 5_000  # images of MNIST's training part, and of them in the published validation split
 PARTS = 3  # at the end of a path that name it: folder/checkpoints/file
@@ -38,8 +38,7 @@ def _root(folder: Path) -> Path:
 def _networks(root: Path) -> Iterator[tuple[Path, re.Match[str]]]:
     """The file of each network's folder, or the folder where it has none."""
     for path, match in folders_in(root, FOLDER):
-        files = [file for pattern in FILES for file in sorted(path.glob(pattern))]
-        yield (files[0] if files else path), match
+        yield (path / FILE if (path / FILE).is_file() else path), match
 
 
 def open_layout(folder: Path, options: Options) -> Layout:
@@ -59,6 +58,7 @@ def open_layout(folder: Path, options: Options) -> Layout:
             candidates.append(candidate)
         except (ValueError, OSError) as error:
             refused[name] = str(error)
+    refused |= published.missing() if published else {}
     return Layout(candidates, FileReader(root, _network), _splits(published, options), "dws", refused, DIGITS, TRAINING)
 
 
@@ -80,7 +80,7 @@ def _candidate(
 ) -> Candidate:
     part, label, number = match.groups()
     if not path.is_file():
-        raise ValueError("it holds no checkpoints/model_final.pth")
+        raise ValueError(f"it holds no {FILE}")
     label = whole_label(label, DIGITS)
     split = "test" if part == "testing" and not options.draw else None
     if published is not None:

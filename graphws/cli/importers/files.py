@@ -107,11 +107,15 @@ def candidate_of(
 
 
 def folders_in(folder: Path, pattern: re.Pattern[str]) -> Iterator[tuple[Path, re.Match[str]]]:
-    """The folders in a folder, or files, whose whole names match, by name; nothing where it can't be read."""
+    """The folders in a folder, or files, whose whole names match, by name; nothing where it is no folder.
+
+    Raises:
+        OSError: If it can't be read: its networks would be missing unsaid.
+    """
     try:
         with os.scandir(folder) as entries:
             names = sorted(entry.name for entry in entries)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     for name in names:
         match = pattern.fullmatch(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,14 @@ class PathSplits:
         splits: The split of each path, cut to its last parts.
         labels: The label of each path, where the file has labels.
         parts: Number of parts that paths are cut to.
+        seen: The paths that were asked for.
     """
 
     file: Path
     splits: Mapping[str, str]
     labels: Mapping[str, str]
     parts: int
+    seen: set[str] = field(default_factory=set)
 
     def of(self, path: Path) -> str:
         """The split of a file.
@@ -37,9 +39,16 @@ class PathSplits:
             ValueError: If the published splits leave it out.
         """
         key = "/".join(path.parts[-self.parts :])
+        self.seen.add(key)
         if key not in self.splits:
             raise ValueError(f"the published splits, {self.file.name}, leave it out")
         return self.splits[key]
+
+    def missing(self) -> dict[str, str]:
+        """The paths that nobody asked for, which are not there, with that as the reason."""
+        return {
+            path: f"{self.file.name} lists it, and it is not there" for path in self.splits if path not in self.seen
+        }
 
     def label(self, path: Path) -> str | None:
         """The label that the file says of another one; None where it says none."""

@@ -190,6 +190,13 @@ def test_published_json_of_another_machine(tmp_path: Path, capsys: pytest.Captur
     reasons = rejected(tmp_path / "zoo2")
     assert any("and 99 in mnist_splits.json" in reason for reason in reasons.values())
     assert any("the published splits, mnist_splits.json, leave it out" in reason for reason in reasons.values())
+    gone = tmp_path / content["train"]["path"][1].removeprefix("/mnt/x/")
+    gone.unlink()
+    gone.parent.rmdir()
+    gone.parent.parent.rmdir()
+    assert run(tmp_path, tmp_path / "zoo4", "--format", "dws-mnist") == 0
+    said = "mnist_splits.json lists it, and it is not there"
+    assert said in rejected(tmp_path / "zoo4").values()
     (tmp_path / "mnist_splits.json").write_text(json.dumps(content)[:-30])
     assert run(tmp_path, tmp_path / "zoo3", "--format", "dws-mnist") == 2
     assert "no JSON file of splits, or truncated" in error(capsys)
@@ -333,3 +340,33 @@ def test_options_that_mean_nothing(
     write_dws_mnist(tmp_path / "data")
     assert run(tmp_path / "data", tmp_path / "zoo", "--format", "dws-mnist", *more) == 2
     assert part in error(capsys)
+
+
+def test_networks_in_colour(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    states = []
+    for i, number in enumerate((0, 44_999, 45_000, 59_999)):
+        state = {key: torch.randn(value.shape, generator=generator) * 0.2 for key, value in fitted("nfn")[0].items()}
+        state |= {"net.2.weight": torch.randn(3, 6, generator=generator), "net.2.bias": torch.arange(3) / 2}
+        path = tmp_path / "siren_cifar_wts" / f"randinit_smaller_{i}s" / f"net{number}.pth"
+        path.parent.mkdir(parents=True)
+        torch.save(state, path)
+        states.append(state)
+    assert run(tmp_path, tmp_path / "zoo", "--format", "nfn-siren") == 0
+    zoo = Zoo.open(tmp_path / "zoo")
+    assert zoo.manifest["provenance"]["images_of"] == "cifar"
+    values = realise(zoo.batch(range(4)), coordinates(HEIGHT, WIDTH, "nfn")).view(4, HEIGHT, WIDTH, 3)
+    for value, row in zip(values, zoo.table.to_pylist(), strict=True):
+        state = states[row["label"]]
+        for channel in range(3):
+            own = {
+                **state,
+                "net.2.weight": state["net.2.weight"][[channel]],
+                "net.2.bias": state["net.2.bias"][[channel]],
+            }
+            torch.testing.assert_close(value[..., channel], drawn(own, "nfn"), rtol=0, atol=1e-4)
+        assert row["split"] == ("train", "train", "val", "test")[row["label"]]
+    numbers, labels = [*range(1, COUNT - 3), 0, 44_999, 45_000, 59_999], [0] * (COUNT - 4) + [0, 1, 2, 3]
+    images = write_npz(tmp_path / "grey.npz", numbers, labels)
+    assert run(tmp_path, tmp_path / "zoo2", "--format", "nfn-siren", "--images", str(images)) == 2
+    assert "grey.npz has 1 channel(s): expected networks 2-..-1, found" in error(capsys)
