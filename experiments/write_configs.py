@@ -30,6 +30,10 @@ MNIST_EPOCHS = 150
 BY_HAND = {("classification", "gmn"), ("classification", "dws"), ("classification", "flatmlp")}
 BY_HAND |= {("dilation", "gmn"), ("dilation", "dws")}
 
+# accuracies of CNNs: the models that read convolutions of any architecture, at the budget of digits
+READ_ANY_CNN = ("gmn", "gmn_global", "scalegmn", "ng_gnn", "ng_t", "deepsets")
+ACCURACY_EPOCHS, ACCURACY_RATE = 30, 2e-3
+
 DIGITS, MNIST = (2, 16, 16, 1), (2, 32, 32, 1)
 READOUTS = {DIGITS: 24, MNIST: 64}  # hidden channels of the readout
 CLASSES = 10
@@ -75,6 +79,27 @@ def all_files() -> Iterator[tuple[Path, str]]:
                 stem = f"mnist_{name}" if task == "classification" else f"mnist_dilation_{name}_k1"
                 place = "inr_classification" if task == "classification" else "inr_editing"
                 yield on_mnist(folder / place / f"{stem}.yaml", task, model)
+    for name in READ_ANY_CNN:
+        yield on_cnns(folder / "accuracy_prediction" / f"accuracy_{name}.yaml", MODELS[name])
+
+
+def on_cnns(path: Path, model: Model) -> tuple[Path, str]:
+    """The test accuracy of CNNs of any architecture, by sigmoid and binary cross-entropy."""
+    step = model.step
+
+    def node(width: int) -> Node:
+        inner = {"hidden_channels": width, "num_layers": model.layers, "out_channels": width, **model.options}
+        reader = {
+            "out_channels": 1,
+            "hidden_channels": READOUTS[DIGITS],
+            "model": class_node(str(model.operator), inner),
+        }
+        return class_node("Invariant", reader)
+
+    widest = node(width_for_budget(lambda width: build(node(width)), DIGITS_BUDGET, step=step))
+    target = f"test accuracy of image classifiers, a task of arXiv 2002.11448: {model.title}."
+    content = config("accuracy", widest, {"zoo": "zoo/cnns", "batch_size": 32}, ACCURACY_EPOCHS, ACCURACY_RATE)
+    return path, text_of(path, target, content, widest)
 
 
 def on_digits(path: Path, task: str, model: Model) -> tuple[Path, str]:
@@ -154,7 +179,11 @@ def count(node: Node) -> int:
 
 
 def config(task: str, model: Node, data: Node, epochs: int, learning_rate: float) -> Node:
-    what = {"operation": "dilation"} if task == "dilation" else {"target": "label", "kind": "classification"}
+    what = {
+        "dilation": {"operation": "dilation"},
+        "classification": {"target": "label", "kind": "classification"},
+        "accuracy": {"target": "test_accuracy", "kind": "share"},
+    }[task]
     rates = {"learning_rate": learning_rate, "weight_decay": 1e-3, "patience": 5, "min_learning_rate": 1e-4}
     name = "EditTask" if task == "dilation" else "PredictTask"
     return {

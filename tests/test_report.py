@@ -6,6 +6,8 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -14,6 +16,7 @@ from graphws.cli import main
 from graphws.report import read_results, rows_of, write_report
 from graphws.report.figures import draw_capacity, draw_comparison, draw_curves
 from graphws.report.rows import COLUMNS, model_name
+from graphws.report.scatter import draw_scatter
 from tests.cli.test_fit import refused
 
 
@@ -130,3 +133,26 @@ def test_a_narrow_screen_cuts_no_column(
     assert main(["report", str(write_run(tmp_path / "a")), "--out", str(tmp_path / "out")]) == 0
     header = capsys.readouterr().out.splitlines()[1]
     assert header.split() == " ".join(COLUMNS).split()
+
+
+@pytest.mark.parametrize("kind", ["regression", "share"])
+def test_predicted_numbers_are_drawn_against_true_ones(tmp_path: Path, kind: str) -> None:
+    for name in ("a", "b"):
+        run = write_run(tmp_path / name, kind="regression", k=None, value=0.5)
+        content = json.loads((run / "result.json").read_text())
+        content |= {"kind": kind, "title": f"accuracy ({kind})", "metric": {"key": "test/kendall", "name": "kendall"}}
+        (run / "result.json").write_text(json.dumps(content))
+        splits = ["train", "test", "test", "test"]
+        table = {"split": splits, "target": [9.0, 0.1, 0.2, float("nan")], "prediction": [9.0, 0.3, 0.4, 0.5]}
+        pq.write_table(pa.table(table), run / "predictions.parquet")
+    rows = rows_of(read_results([tmp_path / "a", tmp_path / "b"]))
+    figure = draw_scatter(rows)
+    assert figure is not None
+    points = figure.axes[0].collections[0].get_offsets()
+    assert points.tolist() == [[0.1, 0.3], [0.2, 0.4]]  # test networks alone, those with a target
+    write_report([tmp_path / "a"], tmp_path / "out")
+    assert (tmp_path / f"out/scatter_accuracy__{kind}.png").is_file()
+    (tmp_path / "a/predictions.parquet").write_bytes(b"no table")
+    with pytest.raises(ValueError, match="predictions.parquet is damaged"):
+        draw_scatter(rows_of(read_results([tmp_path / "a"])))
+    assert draw_scatter(rows_of(read_results([write_run(tmp_path / "classes", kind="classification", k=None)]))) is None

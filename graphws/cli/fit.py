@@ -29,6 +29,7 @@ from graphws.cli.progress import Progress
 from graphws.cli.runs import LOCK
 from graphws.folder_lock import locked
 from graphws.tasks.metrics_csv import MetricsCSV
+from graphws.tasks.predictions import PREDICTIONS, write_predictions
 from graphws.tasks.run import FitClock, checkpoint_callback, checkpoint_path, preflight, record
 from graphws.tasks.run_files import RowBeforeCheckpoint, WholeCheckpoints, WholeConfig
 
@@ -154,11 +155,12 @@ class RunCLI(LightningCLI):
         print(f"{self.root}: best epoch {self.result['best_epoch'] + 1} of {self.result['epochs']}; {measured}")
 
     def predict(self, model: LightningModule, **kwargs: Any) -> None:
-        """Predict the test split and write ``predictions.safetensors``."""
+        """Write ``predictions.safetensors`` of the test split and, for functionals, a table of all splits."""
         parts: list[Any] = self.trainer.predict(model, **kwargs) or []
         path = self.root / "predictions.safetensors"
         write_tensors(path, {"prediction": torch.cat([part.cpu() for part in parts])})
-        print(f"wrote {path}")
+        table = write_predictions(self.model, self.datamodule, self.root / PREDICTIONS)
+        print(f"wrote {path}{'' if table is None else f' and {table}'}")
 
 
 def run_lightning(arguments: Sequence[str]) -> RunCLI:

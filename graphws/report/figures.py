@@ -15,6 +15,7 @@ from torch import Tensor
 from graphws.atomic import replacing
 from graphws.metrics_file import read_metrics
 from graphws.report.rows import Row
+from graphws.report.scatter import draw_scatter
 
 __all__ = ["draw_capacity", "draw_comparison", "draw_curves", "draw_images", "write_figures"]
 
@@ -27,8 +28,8 @@ def write_figures(results: Sequence[dict[str, Any]], rows: Sequence[Row], out: s
     """Draw what the runs allow into a folder.
 
     Returns:
-        The files: ``images_<operation>.png``, ``curves_<task>.png``, ``capacity_<operation>.png`` where k differs, and
-        ``comparison_<task>.png`` of more than two rows.
+        The files: ``images_<operation>.png``, ``curves_<task>.png``, ``scatter_<task>.png`` of predicted numbers,
+        ``capacity_<operation>.png`` where k differs, and ``comparison_<task>.png`` of more than two rows.
     """
     out, files = Path(out), []
     for task in dict.fromkeys((row.kind, row.task) for row in rows):
@@ -37,6 +38,7 @@ def write_figures(results: Sequence[dict[str, Any]], rows: Sequence[Row], out: s
         stem = "".join(c if c.isalnum() else "_" for c in name).strip("_")
         files += _saved(draw_images(mine), out / f"images_{stem}.png")
         files += _saved(draw_curves(mine), out / f"curves_{stem}.png")
+        files += _saved(draw_scatter(mine), out / f"scatter_{stem}.png")
         if len({row.k for row in mine}) > 1:
             files += _saved(draw_capacity(mine), out / f"capacity_{stem}.png")
         if len(mine) > 2:

@@ -140,6 +140,9 @@ class EditTask(LightningModule):
         wanted, predicted = self.wanted(batch), self.render(batch)
         return {"input": batch.images, "target": wanted.view(shape), "predicted": predicted.view(shape)}
 
+    def predicted(self, batch: Batch) -> None:
+        """None: edits are networks."""
+
     def cost_model(self, data: ZooDataModule) -> nn.Module:
         """The editor, with the rendering of its networks."""
         return _Rendered(self.editor, data.coordinates)

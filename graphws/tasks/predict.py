@@ -24,18 +24,20 @@ from graphws.types.batch import Batch
 __all__ = ["PredictTask"]
 
 SPLITS = ("train", "val", "test")
+KINDS = ("classification", "regression", "share")
 
 
 class PredictTask(LightningModule):
-    """Predict a property of each network: its label (cross-entropy) or a number (MSE in units of its training spread).
+    """Predict a property of each network: its label (cross-entropy), a number (MSE in units of its training spread), or
+    a share from 0 to 1, as an accuracy (sigmoid and binary cross-entropy).
 
-    Metrics: accuracy for classification; R2 and Kendall's tau for regression.
+    Metrics: accuracy for classification; R2 and Kendall's tau for regression and shares.
 
     Args:
         model: Functional with one output per class, or one for regression.
         target: ``"label"``, a numeric column of the zoo's table, or a functional of the weights that is computed
             (:func:`~graphws.targets.named_target`), as ``"rank:2"``.
-        kind: ``"classification"`` or ``"regression"``.
+        kind: ``"classification"``, ``"regression"`` or ``"share"``.
         architecture: The architecture of the input networks, or those of a mix; ``graphws fit`` fills it in from the
             zoo.
         learning_rate: AdamW's learning rate at the start.
@@ -54,7 +56,7 @@ class PredictTask(LightningModule):
         self,
         model: nn.Module,
         target: str = "label",
-        kind: Literal["classification", "regression"] = "classification",
+        kind: Literal["classification", "regression", "share"] = "classification",
         *,
         architecture: Architecture | tuple[Architecture, ...] | None = None,
         learning_rate: float = 1e-3,
@@ -63,8 +65,8 @@ class PredictTask(LightningModule):
         min_learning_rate: float = 1e-4,
     ) -> None:
         super().__init__()
-        if kind not in ("classification", "regression"):
-            raise ValueError(f"unknown kind of prediction {kind!r}; known: classification, regression")
+        if kind not in KINDS:
+            raise ValueError(f"unknown kind of prediction {kind!r}; known: {', '.join(KINDS)}")
         if architecture is None:
             raise ValueError("a PredictTask needs the architecture of the input networks, got none")
         outputs = getattr(model, "out_channels", None)
@@ -114,16 +116,25 @@ class PredictTask(LightningModule):
         """None: numbers stand in the metrics."""
         return {}
 
+    def predicted(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The target of each network, and the most probable class or the predicted value."""
+        out = self(batch)
+        return self.wanted(batch), out.argmax(-1) if self.kind == "classification" else out
+
     def cost_model(self, data: ZooDataModule) -> nn.Module:
         """The weight-space network."""
         return self.standardised
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits [B, classes], or predicted values [B]."""
-        out = self.standardised(batch)
+        """Logits [B, classes], or predicted values [B] (of shares, behind the sigmoid)."""
+        return self._read(self.standardised(batch))
+
+    def _read(self, out: Tensor) -> Tensor:
+        """What the model's outputs [B, out_channels] stand for."""
         if self.kind == "classification":
             return out
-        return out.squeeze(-1) * self.target_std + self.target_mean
+        values = out.squeeze(-1)
+        return values.sigmoid() if self.kind == "share" else values * self.target_std + self.target_mean
 
     def wanted(self, batch: Batch) -> Tensor:
         """The target of each network, [B].
@@ -142,14 +153,18 @@ class PredictTask(LightningModule):
                 f"the zoo has no numeric column {self.target!r}; it has label, {', '.join(batch.columns)}; "
                 f"computed are {', '.join(NAMED)}"
             )
-        if self.kind == "regression":
+        if self.kind != "classification":
             missing = ~wanted.isfinite() if wanted.is_floating_point() else wanted < 0
+            if self.kind == "share":
+                missing |= ~((wanted >= 0) & (wanted <= 1))
             wanted = wanted.to(self.target_std.dtype)
         else:
             missing = ~((wanted >= 0) & (wanted < self._outputs))
             wanted = wanted.long()
         if bool(missing.any()):
-            what = f"in 0 to {self._outputs - 1}" if self.kind == "classification" else "that is a number"
+            what = {"classification": f"in 0 to {self._outputs - 1}", "share": "that is a number from 0 to 1"}.get(
+                self.kind, "that is a number"
+            )
             raise ValueError(
                 f"{int(missing.sum())} of {len(missing)} networks of a batch have no {self.target!r} {what}"
             )
@@ -189,9 +204,12 @@ class PredictTask(LightningModule):
         return out.softmax(-1) if self.kind == "classification" else out
 
     def _step(self, batch: Batch, split: str) -> Tensor:
-        out, wanted = self(batch), self.wanted(batch)
+        raw, wanted = self.standardised(batch), self.wanted(batch)
+        out = self._read(raw)
         if self.kind == "classification":
             loss = F.cross_entropy(out, wanted)
+        elif self.kind == "share":
+            loss = F.binary_cross_entropy_with_logits(raw.squeeze(-1), wanted)
         else:
             loss = F.mse_loss(out, wanted) / self.target_std.square()
         metrics = cast(MetricCollection, self.metrics[f"{split}_metrics"])

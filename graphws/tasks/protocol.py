@@ -88,5 +88,8 @@ class Task(Protocol):
     def examples(self, batch: Batch) -> dict[str, Tensor]:
         """Tensors per network that show what the fitted task does, for ``examples.safetensors``; empty if none do."""
 
+    def predicted(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
+        """The target and the prediction of each network, [B] both; None for tasks that predict no numbers."""
+
     def cost_model(self, data: ZooDataModule) -> nn.Module:
         """A module from a batch to numbers that computes what a training step of the task computes."""

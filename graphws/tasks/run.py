@@ -1,7 +1,8 @@
 """A run and its directory: what is written while a task is fitted, the one test at the end, and reading it back.
 
 A run directory holds ``config.yaml``, ``metrics.csv``, ``checkpoints/{best,last}.ckpt``, ``model.safetensors`` (the
-best weights), ``result.json`` and, for edits, ``examples.safetensors`` (some test images: input, target, predicted).
+best weights), ``result.json`` and, for edits, ``examples.safetensors`` (some test images: input, target, predicted),
+for functionals ``predictions.parquet`` (a row a network: id, path, split, target, prediction).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from graphws.atomic import write_tensors, write_text
 from graphws.models.common import num_parameters
 from graphws.tasks.data import ZooDataModule
+from graphws.tasks.predictions import PREDICTIONS, write_predictions
 from graphws.tasks.protocol import Task
 
 __all__ = ["FORMAT_VERSION", "FitClock", "checkpoint_callback", "checkpoint_path", "preflight", "record"]
@@ -102,7 +104,7 @@ def record(
     config: dict[str, Any],
     seconds: float,
 ) -> dict[str, Any]:
-    """Test the best checkpoint, once, and write ``model.safetensors``, ``examples.safetensors`` and ``result.json``.
+    """Test the best checkpoint, once, and write all files of the run that are not written while it is fitted.
 
     Args:
         trainer: The trainer, whose fit has ended.
@@ -123,6 +125,7 @@ def record(
     test = _numbers(trainer.test(module, datamodule=data, ckpt_path=path, verbose=False, weights_only=True))
     write_tensors(root / "model.safetensors", module.state_dict())
     _write_examples(task, data, root / "examples.safetensors")
+    write_predictions(task, data, root / PREDICTIONS)
     result = {
         "format_version": FORMAT_VERSION,
         **_setup(task, data, config),

@@ -42,6 +42,9 @@ class DenoiseTask(LightningModule):
     def examples(self, batch: Batch) -> dict[str, Tensor]:
         return {}
 
+    def predicted(self, batch: Batch) -> None:
+        return None
+
     def cost_model(self, data: ZooDataModule) -> nn.Module:
         return self.standardised
 
