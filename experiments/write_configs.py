@@ -31,7 +31,7 @@ BY_HAND = {("classification", "gmn"), ("classification", "dws"), ("classificatio
 BY_HAND |= {("dilation", "gmn"), ("dilation", "dws")}
 
 # accuracies of CNNs: the models that read convolutions of any architecture, at the budget of digits
-READ_ANY_CNN = ("gmn", "gmn_global", "scalegmn", "ng_gnn", "ng_t", "deepsets")
+READ_ANY_CNN = ("gmn", "gmn_global", "ng_gnn", "ng_t", "deepsets")
 ACCURACY_EPOCHS, ACCURACY_RATE = 30, 2e-3
 
 DIGITS, MNIST = (2, 16, 16, 1), (2, 32, 32, 1)

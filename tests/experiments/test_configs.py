@@ -21,7 +21,10 @@ def zoos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A zoo of the networks of ``digits/``, and one of all others."""
     folder = tmp_path_factory.mktemp("experiments")
     layouts = {"digits": (2, 16, 16, 1), "mnist": (2, 32, 32, 1)}
-    return {name: str(tiny_zoo(folder / name, layout)) for name, layout in layouts.items()}
+    found = {name: str(tiny_zoo(folder / name, layout)) for name, layout in layouts.items()}
+    words = "zoo build classifiers --images digits --arch random --count 12 --steps 2 --vary lr --out"
+    assert main([*words.split(), str(folder / "cnns")]) == 0
+    return {**found, "cnns": str(folder / "cnns")}
 
 
 def test_there_are_experiments() -> None:
@@ -53,7 +56,8 @@ def test_the_large_ones_run(path: Path, zoos: dict[str, str], monkeypatch: pytes
 
 def runs_for_a_batch(path: Path, zoos: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    zoo = zoos["digits" if path.parent.name.startswith("digits") else "mnist"]
+    folder = path.parent.name
+    zoo = zoos["digits" if folder.startswith("digits") else "cnns" if folder == "accuracy_prediction" else "mnist"]
     words = ["--data.init_args.zoo", zoo, "--data.init_args.batch_size", "2", "--trainer.fast_dev_run", "1"]
     assert main(["fit", "--config", str(path), *words]) == 0
     assert not list(tmp_path.iterdir())
