@@ -79,8 +79,8 @@ def all_files() -> Iterator[tuple[Path, str]]:
                 stem = f"mnist_{name}" if task == "classification" else f"mnist_dilation_{name}_k1"
                 place = "inr_classification" if task == "classification" else "inr_editing"
                 yield on_mnist(folder / place / f"{stem}.yaml", task, model)
-    for name in READ_ANY_CNN:
-        yield on_cnns(folder / "accuracy_prediction" / f"accuracy_{name}.yaml", MODELS[name])
+        if name in READ_ANY_CNN:
+            yield on_cnns(folder / "accuracy_prediction" / f"accuracy_{name}.yaml", model)
 
 
 def on_cnns(path: Path, model: Model) -> tuple[Path, str]:
