@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -16,27 +15,19 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from conversions.calls import Arguments, evaluation, tensors_in
 from conversions.limits import check_call, check_input, check_results
+from conversions.trace.from_state import FromState
 from conversions.trace.naming import NUMBERS, last_line, line_of, name_of, place_of
 from conversions.trace.numbers import Expression, Number, Sizes, entry, followed, is_followed, leaves_of, mapped
 from conversions.trace.passes import (
     BATCH,
     EXPECT,
-    Computed,
-    Constant,
-    Made,
     Recorded,
     Recording,
     Ref,
-    Scalar,
     StatedError,
-    Stored,
     UnfitError,
-    made_from,
-    only_number,
-    scalar_from,
 )
 from conversions.trace.results import told_result
-from conversions.trace.state_tensors import StateTensors
 from conversions.trace.watch import OF_SHAPES, RefusedError, Watch, memory_of
 
 __all__ = ["Recorder"]
@@ -70,8 +61,7 @@ class Recorder(TorchFunctionMode):
         self.failed: str | None = None  # where in the module an error came up
         self.inside_leaf = False
         self.expected: set[Expression] = set()
-        self.made: dict[int, tuple[int, Made | Scalar]] = {}  # memory, what is computed from the state, by id
-        self.tensors = StateTensors(state, self.watch)
+        self.computed = FromState(state, self.watch, self._aside, self._argument)
 
     def record(self, call: Arguments, count: int) -> Recording:
         """Run the module on so many inputs, in the arguments that a call puts them into.
@@ -198,9 +188,9 @@ class Recorder(TorchFunctionMode):
         if name == "embedding" and len(args) > 1 and self._in_turn(*args[:2]):
             return args[1]
         result = func(*args, **kwargs)
-        if name in (*CASTS, "centred") and self.tensors.note_cast(result, *tensors):
+        if name in (*CASTS, "centred") and self.computed.tensors.note_cast(result, *tensors):
             return result
-        if not self._make(func, name, given, result):
+        if not self.computed.follow(func, name, given, result):
             self._expect_sizes(given)
         return result
 
@@ -210,28 +200,6 @@ class Recorder(TorchFunctionMode):
             whole = torch.arange(len(table), device=numbers.device)
             return numbers.shape == whole.shape and bool((numbers == whole).all())
 
-    def _make(self, func: Callable[..., Any], name: str, given: Any, result: Any) -> bool:
-        """Note what is computed entry by entry from one tensor of the state dict, so that the program computes it."""
-        in_place = (func.__name__.endswith("_") and not func.__name__.endswith("__")) or name in ("setitem", "copy")
-        if in_place and isinstance(result, Tensor):
-            for other in list(self.made):
-                if self.made[other][0] == memory_of(result):
-                    del self.made[other]
-        results = [result] if isinstance(result, Tensor) else list(result) if isinstance(result, (tuple, list)) else []
-        if in_place or not results or any(not isinstance(own, Tensor) or id(own) in self.made for own in results):
-            return False
-        if any(self.watch.origin(own) is None or self.tensors.find(own) is not None for own in results):
-            return False
-        args, kwargs = mapped(self._ingredient, given)
-        base = made_from(name, (args, kwargs), results[0].numel()) if len(results) == 1 else None
-        keys = () if base is not None else scalar_from(name, (args, kwargs))
-        if base is None and not keys:
-            return False
-        for number, own in zip(self._aside(name, args, kwargs, results), results, strict=True):
-            made = self._scalar(number, own, keys) if base is None else self._made(number, own, base)
-            self.made[id(own)] = memory_of(own), made
-        return True
-
     def _aside(self, name: str, args: Any, kwargs: Any, results: Sequence[Tensor]) -> tuple[int, ...]:
         """Note an operation on the state dict alone; the numbers of its results."""
         numbers = tuple(range(len(self.alive), len(self.alive) + len(results)))
@@ -240,34 +208,6 @@ class Recorder(TorchFunctionMode):
         shapes = tuple(tuple(own.shape) for own in results)
         self.recording.operations.append(Recorded(name, args, kwargs, numbers, shapes, self.path(), apart=True))
         return numbers
-
-    def _scalar(self, number: int, value: Tensor, keys: tuple[str, ...]) -> Scalar:
-        with self.watch.inside(silent=True):
-            return Scalar(number, value.item() if value.numel() == 1 else None, keys)
-
-    def _made(self, number: int, value: Tensor, base: Stored) -> Made:
-        return Made(base.key, tuple(value.shape), number=number, constant=self._constant(value))
-
-    def _picked(self, value: Tensor) -> Scalar | None:
-        """An entry of a tensor of the state dict, however it was taken from it."""
-        place = entry(value, self.state) if value.numel() == 1 and value.dim() < 2 else None
-        if place is None or self.state[place[1]].dim() == 0:
-            return None
-        own = self.state[place[1]]
-        *rows, column = (int(at) for at in np.unravel_index(place[2], own.shape))
-        index = (*rows, slice(column, column + 1) if value.dim() else column)
-        (number,) = self._aside("getitem", (Stored(place[1], tuple(own.shape)), index), {}, [value])
-        scalar = self._scalar(number, value, (place[1],))
-        self.made[id(value)] = memory_of(value), scalar
-        return scalar
-
-    def _ingredient(self, value: Any) -> Any:
-        """An argument of what is computed from the state dict; constants of one entry are numbers."""
-        if isinstance(value, Tensor) and value.numel() == 1 and self.watch.origin(value) is None:
-            with self.watch.inside(silent=True):
-                return value.item()
-        found = self._argument(value)
-        return self.made[id(value)][1] if isinstance(found, Computed) and id(value) in self.made else found
 
     def _cast(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A signal in another dtype; devices do not matter."""
@@ -331,29 +271,7 @@ class Recorder(TorchFunctionMode):
             return Ref(self.numbers[id(value)])
         if value.is_meta:
             raise RefusedError("reads a tensor whose computation was not followed")
-        found = self.tensors.find(value)
-        if found is not None:
-            return found
-        if id(value) in self.made:
-            made = self.made[id(value)][1]
-            return (
-                made
-                if isinstance(made, Made) or made.value is not None
-                else Computed(made.keys[0], self._constant(value))
-            )
-        key = self.watch.origin(value)
-        picked = None if key is None else self._picked(value)
-        if picked is not None:
-            return picked
-        if key is not None:
-            return Computed(key, self._constant(value))
-        with self.watch.inside(silent=True):
-            return value.detach().clone()
-
-    def _constant(self, value: Tensor) -> Constant:
-        """What is computed from the state dict alone."""
-        with self.watch.inside(silent=True):
-            return Constant(self.watch.origins(value), value.numel(), only_number(value))
+        return self.computed.argument(value)
 
     def path(self) -> str:
         """The module an operation stands in, and its line in the source."""
