@@ -82,6 +82,7 @@ class ZooDataModule(LightningDataModule):
     Raises:
         ValueError: If there is no zoo, the zoos differ in convention, a split is empty, networks hold NaN or infinite
             weights, or mixed zoos are to be read as of one architecture.
+        TypeError: If an argument is none of these and none of :class:`Reading`'s.
     """
 
     def __init__(
@@ -97,6 +98,9 @@ class ZooDataModule(LightningDataModule):
         **reading: Unpack[ReadingFlags],
     ) -> None:
         super().__init__()
+        for name in reading:
+            if name not in ReadingFlags.__annotations__:
+                raise TypeError(f"ZooDataModule: unexpected argument {name!r}")
         self.reading = Reading(**reading)
         paths = [zoo] if isinstance(zoo, (str, Path)) else list(zoo)
         if batch_size < 1 or noise < 0 or (limit is not None and limit < 1):

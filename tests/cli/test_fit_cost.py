@@ -45,7 +45,7 @@ def test_the_line_and_its_least_time(data: ZooDataModule, monkeypatch: pytest.Mo
     task = EditTask(GMN(4, 1), architecture=data.architecture)
     line = cost_line(task, data, CPU)
     found = re.fullmatch(
-        r"a step of 5 networks: ([\d.]+) kFLOP \([\d.]+ kFLOP a network\), [\d.]+ [kM]B moved, [\d.]+ [kM]B of "
+        r"a step of 5 networks: ([\d.]+) kFLOP \([\d.]+ kFLOP per network\), [\d.]+ [kM]B moved, [\d.]+ [kM]B of "
         r"memory; at 1 MFLOP/s an epoch takes at least ([\d.]+) s",
         line,
     )

@@ -120,7 +120,7 @@ def test_runs_that_are_refused(folder: Path, tmp_path: Path, capsys: pytest.Capt
     [
         ("config.yaml", ("graphws.models.GMN", "os.system"), "unknown model class 'os.system'"),
         ("config.yaml", ("hidden_channels: 4", "hidden_channels: 5"), "of another model"),
-        ("config.yaml", ("hidden_channels: 4", "hidden: 4"), "unexpected keyword"),
+        ("config.yaml", ("hidden_channels: 4", "hidden: 4"), "unexpected argument 'hidden'"),
         ("result.json", ('"data"', '"date"'), "is damaged"),
         ("model.safetensors", (None, None), "is damaged"),
     ],

@@ -84,7 +84,7 @@ def test_learned_encodings_are_of_one_architecture():
     with pytest.raises(ValueError, match="'learned' is for MLPs, which networks with bias_nodes are not"):
         GMN(4, 1, static_encoding="learned", architecture=[2, 3, 1], bias_nodes=True)
     other = replace(Architecture.mlp([2, 3, 1]), blocks=(EdgeBlock("skip", 0, 2),), tensors=())
-    with pytest.raises(ValueError, match="set-based layers take an MLP"):
+    with pytest.raises(ValueError, match="LearnedEncoding takes an MLP"):
         GMN(4, 1, static_encoding="learned", architecture=other)
     with pytest.raises(ValueError, match="architecture is read by static_encoding='learned' alone"):
         GMN(4, 1, architecture=[2, 3, 1])

@@ -112,11 +112,10 @@ def folders_in(folder: Path, pattern: re.Pattern[str]) -> Iterator[tuple[Path, r
     Raises:
         OSError: If it can't be read: its networks would be missing unsaid.
     """
-    try:
-        with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries)
-    except (FileNotFoundError, NotADirectoryError):
+    if not folder.is_dir():  # nor is a link that leads in a circle
         return
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries)
     for name in names:
         match = pattern.fullmatch(name)
         if match:
