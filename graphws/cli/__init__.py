@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from graphws.cli.ending import end_with_starter
 from graphws.cli.progress import Progress
+from graphws.cli.ranks import quieten
 
 __all__ = ["main"]
 
@@ -55,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(words: Sequence[str]) -> int:
     end_with_starter()
     if words and words[0] in LIGHTNING:
+        quieten()
         with Progress(f"graphws {words[0]}: starting"):
             from graphws.cli.fit import run_lightning
 

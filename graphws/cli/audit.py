@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from graphws.cli.executor_options import add_executor_options, executor_of
 from graphws.cli.networks import Converter, add_network_options
 from graphws.cli.progress import Progress
 
 if TYPE_CHECKING:  # the command line starts without torch
-    from graphws.types.batch import Batch
+    from graphws.expressivity.auditing import Audit, Auditor
+    from graphws.zoo import MixedZoo
+    from graphws.zoo.executors import Executor, Part
 
 __all__ = ["register"]
 
-CHUNK = 512  # networks read at a time
+CHUNK, PART = 512, 4096  # networks read at a time, and of a part of the work
 MODEL_FOLDER = ("config.json", "model.safetensors")
 
 
@@ -50,6 +56,7 @@ def register(subparsers: Any) -> None:
         help="folder to write report.json and the figure to (default runs/audit_<ZOO>)",
     )
     add_network_options(parser)
+    add_executor_options(parser)
     parser.set_defaults(run=run_audit)
 
 
@@ -60,21 +67,13 @@ def run_audit(arguments: argparse.Namespace) -> None:
         ValueError: If the networks or the bits are none that can be audited.
         OSError: If there is no zoo, or the report can't be written.
     """
-    from graphws.expressivity.auditing import audit
     from graphws.report.audits import AUDIT_COLUMNS, audit_rows, audit_sentences, write_audit
     from graphws.report.tables import print_table, rich_table
 
     if arguments.count is not None and arguments.count < 1:
         raise ValueError(f"--count must be at least 1, found {arguments.count}")
-    rows: list[int] = []  # of the zoo, those left out skipped
-    total, batches = _open(arguments, rows)
-    with Progress("auditing", total, "networks") as progress:
-        found = audit(
-            progress.over(batches, lambda batch: batch.num_graphs),
-            arguments.bits,
-            scheme=arguments.scheme,
-            number=rows.__getitem__,
-        )
+    executor = executor_of(arguments)
+    found = _of_file(arguments) if _is_one_network(arguments.zoo) else _of_zoo(arguments, executor)
     out = arguments.out or Path("runs") / f"audit_{arguments.zoo.resolve().stem}"
     files = write_audit(found, out, source=str(arguments.zoo))
     described = ", ".join(f"{part.networks:,} x {part.architecture}" for part in found.architectures[:3])
@@ -86,41 +85,96 @@ def run_audit(arguments: argparse.Namespace) -> None:
     print(f"wrote {' and '.join(map(str, files))}")
 
 
-def _open(arguments: argparse.Namespace, rows: list[int]) -> tuple[int, Iterator[Batch]]:
-    """How many networks there are, and what reads them in chunks; the rows read are added to the list."""
-    path = arguments.zoo
-    is_model = path.is_dir() and all((path / name).is_file() for name in MODEL_FOLDER)
-    if path.is_file() or is_model:
-        return 1, _checkpoint(path, arguments, rows)
+def _is_one_network(path: Path) -> bool:
+    """Whether this is a file or a model folder.
+
+    Raises:
+        ValueError: If it is a folder of something else than a zoo.
+    """
+    if path.is_file() or (path.is_dir() and all((path / name).is_file() for name in MODEL_FOLDER)):
+        return True
     if path.is_dir() and not (path / "manifest.json").exists() and not (path / "unfinished").exists():
         raise ValueError(
             f"{path} holds no zoo and is no model folder; graphws zoo import {path} --out ZOO makes a zoo of its files"
         )
+    return False
+
+
+def _of_file(arguments: argparse.Namespace) -> Audit:
+    from graphws.expressivity.auditing import audit
+
+    return audit(Converter.of(arguments)(arguments.zoo), arguments.bits, scheme=arguments.scheme)
+
+
+def _of_zoo(arguments: argparse.Namespace, executor: Executor) -> Audit:
+    """Audit the networks of a zoo in parts, and put together what was found of each, in their order."""
+    from graphws.expressivity.auditing import Auditor
+    from graphws.zoo.executors import Tally
+
+    whole = Auditor(arguments.bits, scheme=arguments.scheme)
+    work = _AuditRows(arguments.zoo, arguments.bits, arguments.scheme, arguments.allow_nonfinite)
+    count = _opened(arguments.zoo, arguments.allow_nonfinite).count
+    total = count if arguments.count is None else min(arguments.count, count)
+    waiting: dict[int, Auditor] = {}
+    with Progress("auditing", total, "networks") as progress:
+        tally = Tally(lambda _, ahead: progress.advance(ahead))
+        executor.heard = tally
+        with closing(executor.run(work, _parts(total))) as done:  # type: ignore[type-var]
+            for start, found in done:
+                tally.done(min(PART, total - start))
+                waiting[start] = found
+        for start in sorted(waiting):
+            whole.merge(waiting[start])
+    return whole.result()
+
+
+def _parts(total: int) -> Iterator[Part]:
+    from graphws.zoo.executors import Part
+
+    for start in range(0, total, PART):
+        rows = range(start, min(start + PART, total))
+        yield Part(start, f"networks {rows.start:,} to {rows.stop - 1:,}", rows)
+
+
+@dataclass(frozen=True)
+class _AuditRows:
+    """Audits some rows of a zoo."""
+
+    path: Path
+    bits: tuple[int, ...]
+    scheme: Literal["symmetric", "minmax"]
+    allow_nonfinite: bool
+
+    def __call__(self, rows: range) -> Auditor:
+        from graphws.expressivity.auditing import Auditor
+        from graphws.types.batch import Batch
+        from graphws.zoo.executors import tell
+
+        zoo = _opened(self.path, self.allow_nonfinite)
+        auditor = Auditor(self.bits, scheme=self.scheme, first=rows.start)
+        for start in range(rows.start, rows.stop, CHUNK):
+            own = zoo.rows(range(start, min(start + CHUNK, rows.stop)))
+            if not len(own):
+                continue
+            one = len(zoo.architectures) == 1
+            batch = Batch.from_stack(zoo.architectures[0], *zoo.stack(own)) if one else zoo.batch(own)
+            auditor.add(batch, own.tolist())
+            tell(len(own), len(own))
+        return auditor
+
+
+def _opened(path: Path, allow_nonfinite: bool) -> MixedZoo:
+    """A zoo; parts that are worked on in one process open it once."""
+    manifest = path / "manifest.json"
+    changed = manifest.stat().st_mtime_ns if manifest.is_file() else 0
+    return _open_once(path, allow_nonfinite, changed)
+
+
+@lru_cache(maxsize=1)
+def _open_once(path: Path, allow_nonfinite: bool, changed: int) -> MixedZoo:
     from graphws.zoo import open_mixed
 
-    count = open_mixed(path).count
-    total = count if arguments.count is None else min(arguments.count, count)
-    return total, _zoo(path, total, rows, allow_nonfinite=arguments.allow_nonfinite)
-
-
-def _checkpoint(path: Path, arguments: argparse.Namespace, rows: list[int]) -> Iterator[Batch]:
-    from graphws.types.batch import Batch
-
-    rows.append(0)
-    yield Batch.of(Converter.of(arguments)(path))
-
-
-def _zoo(path: Path, total: int, rows: list[int], *, allow_nonfinite: bool) -> Iterator[Batch]:
-    from graphws.types.batch import Batch
-    from graphws.zoo import Zoo, open_mixed
-
-    mixed = open_mixed(path, allow_nonfinite=allow_nonfinite)
-    zoo = Zoo.open(path, allow_nonfinite=allow_nonfinite) if len(mixed.architectures) == 1 else None
-    for start in range(0, total, CHUNK):
-        own = mixed.rows(list(range(start, min(start + CHUNK, total))))
-        rows += own.tolist()
-        if len(own):
-            yield mixed.batch(own) if zoo is None else Batch.from_stack(zoo.architecture, *zoo.stack(own))
+    return open_mixed(path, allow_nonfinite=allow_nonfinite)
 
 
 def _bits(text: str) -> tuple[int, ...]:

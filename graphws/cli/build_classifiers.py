@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from graphws.cli.command_line import command_line
+from graphws.cli.executor_options import EXECUTOR_OPTIONS, add_executor_options, executor_of
 from graphws.cli.progress import Progress
 
 if TYPE_CHECKING:  # the command line starts without torch
@@ -20,7 +21,20 @@ if TYPE_CHECKING:  # the command line starts without torch
 
 __all__ = ["add_build_classifiers"]
 
-OPTIONS = ("images", "root", "arch", "count", "vary", "checkpoints", "steps", "batch", "seed", "chunk", "out")
+OPTIONS = (
+    "images",
+    "root",
+    "arch",
+    "count",
+    "vary",
+    "checkpoints",
+    "steps",
+    "batch",
+    "seed",
+    "chunk",
+    "out",
+    *EXECUTOR_OPTIONS,
+)
 
 
 def add_build_classifiers(kinds: Any) -> None:
@@ -63,6 +77,7 @@ def add_build_classifiers(kinds: Any) -> None:
         help="number of networks trained, and written, at a time (default %(default)s)",
     )  # fmt: skip
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the zoo to write")
+    add_executor_options(parser)
     parser.set_defaults(run=run_build_classifiers)
 
 
@@ -74,6 +89,7 @@ def run_build_classifiers(arguments: argparse.Namespace) -> int:
     from graphws.zoo.sources import load_images
 
     keep_freed_memory()
+    executor = executor_of(arguments)
     settings = ClassifierSettings(
         arguments.count, arguments.arch, arguments.vary or (), arguments.checkpoints, arguments.steps, arguments.batch,
         arguments.seed, arguments.chunk,
@@ -102,6 +118,7 @@ def run_build_classifiers(arguments: argparse.Namespace) -> int:
             packed,
             command=command_line(("zoo", "build", "classifiers"), arguments, OPTIONS),
             progress=advance,
+            executor=executor,
         )
     seconds = time.perf_counter() - began
     if built.resumed == settings.count * settings.checkpoints:

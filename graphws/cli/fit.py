@@ -26,9 +26,11 @@ from graphws.cli.config import explain, named_configs, read_yaml
 from graphws.cli.fit_cost import cost_line
 from graphws.cli.fit_progress import FitProgress
 from graphws.cli.progress import Progress
+from graphws.cli.ranks import Ranks, after_the_first, is_first, ranks_of
 from graphws.cli.runs import LOCK
 from graphws.folder_lock import locked
 from graphws.tasks.metrics_csv import MetricsCSV
+from graphws.tasks.over_ranks import from_ranks
 from graphws.tasks.predictions import PREDICTIONS, write_predictions
 from graphws.tasks.run import FitClock, checkpoint_callback, checkpoint_path, preflight, record
 from graphws.tasks.run_files import RowBeforeCheckpoint, WholeCheckpoints, WholeConfig
@@ -47,6 +49,7 @@ FACTS = {"architecture", "convention", "data_hash"}  # what a checkpoint says of
 COMMANDS = ("fit", "validate", "test", "predict")
 DEFAULTS = {
     "devices": 1,
+    "use_distributed_sampler": False,  # loaders give each rank its own part
     "enable_model_summary": False,
     "log_every_n_steps": 1,
     "num_sanity_val_steps": 0,
@@ -70,6 +73,7 @@ class RunCLI(LightningCLI):
         self.clock, self.progress, self.held = FitClock(), progress, held
         self.words: list[str] = list(kwargs["args"])
         self.result: dict[str, Any] | None = None
+        self.ranks: Ranks | None = None
         super().__init__(*args, **kwargs)
 
     @property
@@ -108,6 +112,9 @@ class RunCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = self._get(self.config_init, "trainer")
+        self.ranks = ranks_of(config, self.words)
+        if self.ranks is not None:
+            self.held.enter_context(self.ranks)
         root = config["default_root_dir"]
         self.progress.what = Path(root).name
         callbacks: list[Any] = [FitProgress(self.progress, self.model.monitor, self.model.mode)]
@@ -115,7 +122,7 @@ class RunCLI(LightningCLI):
         if writes:
             callbacks += [self.clock, RowBeforeCheckpoint(), checkpoint_callback(root, self.model)]
             kwargs["plugins"] = [*_listed(config["plugins"]), WholeCheckpoints()]
-        if config["enable_progress_bar"] is not False and sys.stderr.isatty():
+        if config["enable_progress_bar"] is not False and sys.stderr.isatty() and is_first():
             callbacks.append(RichProgressBar(leave=False))
         else:
             kwargs["enable_progress_bar"] = False
@@ -129,13 +136,27 @@ class RunCLI(LightningCLI):
     def before_fit(self) -> None:
         self.datamodule.setup("fit")
         preflight(self.model, self.datamodule, "train")
-        if not self.settings["trainer"]["fast_dev_run"]:
-            self._hold()
+        if self.trainer.is_global_zero:
+            if not self.settings["trainer"]["fast_dev_run"]:
+                self._hold()
+            self._say()
+        self._start_others()
+
+    def _say(self) -> None:
+        """Print what is fitted, and what it costs."""
+        processes = f", {self.trainer.world_size} processes" if self.trainer.world_size > 1 else ""
         print(
             f"fit {type(self.model).__name__} ({self.model.target}) with {self.model.standardised.model} on "
-            f"{len(self.datamodule.split('train')):,} networks, seed {self.settings['seed_everything']}, in {self.root}"
+            f"{len(self.datamodule.split('train')):,} networks{processes}, seed {self.settings['seed_everything']}, "
+            f"in {self.root}"
         )
-        print(cost_line(self.model, self.datamodule, self.trainer.strategy.root_device))
+        print(cost_line(self.model, self.datamodule, self.trainer.strategy.root_device), flush=True)
+
+    def _start_others(self) -> None:
+        if self.ranks is not None:
+            self.ranks.start()
+
+    before_validate = before_test = before_predict = _start_others
 
     def _hold(self) -> None:
         """Make the run directory and be the only one who writes there."""
@@ -157,8 +178,11 @@ class RunCLI(LightningCLI):
     def predict(self, model: LightningModule, **kwargs: Any) -> None:
         """Write ``predictions.safetensors`` of the test split and, for functionals, a table of all splits."""
         parts: list[Any] = self.trainer.predict(model, **kwargs) or []
+        predicted = from_ranks(parts)
+        if not self.trainer.is_global_zero:
+            return
         path = self.root / "predictions.safetensors"
-        write_tensors(path, {"prediction": torch.cat([part.cpu() for part in parts])})
+        write_tensors(path, {"prediction": predicted})
         table = write_predictions(self.model, self.datamodule, self.root / PREDICTIONS)
         print(f"wrote {path}{'' if table is None else f' and {table}'}")
 
@@ -172,8 +196,12 @@ def run_lightning(arguments: Sequence[str]) -> RunCLI:
     Raises:
         ValueError: If the configuration, the data or the checkpoint are wrong.
     """
+    with after_the_first():
+        return _run(_with_shorthands(arguments))
+
+
+def _run(words: list[str]) -> RunCLI:
     keep_freed_memory()
-    words = _with_shorthands(arguments)
     for path in named_configs(words):
         read_yaml(path)  # one that unfolds without end would never be parsed
     parser_kwargs: dict[str, Any] = {"exit_on_error": False, "prog": "graphws"}

@@ -121,6 +121,10 @@ class IsolatedReader:
         self._connection: Connection | None = None
         self._architectures: list[Architecture] = []
 
+    def __reduce__(self) -> tuple[type[IsolatedReader], tuple[Read, Limits]]:
+        """Elsewhere it starts a process of its own."""
+        return IsolatedReader, (self.read, self.limits)
+
     def __call__(self, names: Sequence[str]) -> Reading:
         """The networks of some files, by architecture, and why the others are none.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from graphws.cli.build_classifiers import add_build_classifiers
 from graphws.cli.command_line import command_line
+from graphws.cli.executor_options import EXECUTOR_OPTIONS, add_executor_options, executor_of
 from graphws.cli.progress import Progress
 from graphws.cli.zoo_export import register_export
 from graphws.cli.zoo_import import register_import
@@ -99,6 +100,7 @@ def _add_build_inr(kinds: Any) -> None:
         default=256,
         help="number of networks fitted, and written as one file, at a time (default %(default)s)",
     )
+    add_executor_options(parser)
     parser.set_defaults(run=run_build_inr)
 
 
@@ -108,6 +110,7 @@ def run_build_inr(arguments: argparse.Namespace) -> int:
     from graphws.zoo.fitting import FitSettings
     from graphws.zoo.sources import load_images
 
+    executor = executor_of(arguments)
     images = load_images(arguments.images, arguments.root)
     fit = FitSettings(arguments.steps, arguments.learning_rate, arguments.psnr)
     settings = BuildSettings(
@@ -128,7 +131,9 @@ def run_build_inr(arguments: argparse.Namespace) -> int:
             steps += done
             progress.advance(ahead, f"{steps / max(time.perf_counter() - began, 1e-9):,.0f} INR-steps per second")
 
-        built = build_inr_zoo(arguments.out, images, settings, command=_command(arguments), progress=advance)
+        built = build_inr_zoo(
+            arguments.out, images, settings, command=_command(arguments), progress=advance, executor=executor
+        )
     seconds = time.perf_counter() - began
     if not built.fitted:
         print(f"{arguments.out}: {built.resumed:,} networks, finished before; nothing to do")
@@ -179,6 +184,7 @@ def _command(arguments: argparse.Namespace) -> str:
         "w0",
         "seed",
         "chunk",
+        *EXECUTOR_OPTIONS,
     )
     return command_line(["zoo", "build", "inr"], arguments, names)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graphws.cli.executor_options import EXECUTOR_OPTIONS
 from graphws.cli.importers import MODULES, importer, recognised
 from graphws.cli.split_options import SHARES
 from graphws.cli.table_options import TABLE_OPTIONS
@@ -246,6 +247,7 @@ def _command(arguments: argparse.Namespace) -> str:
         "chunk",
         "time_limit",
         "memory_limit",
+        *EXECUTOR_OPTIONS,
     ):
         value = getattr(arguments, name)
         if value is True:

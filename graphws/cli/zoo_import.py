@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphws.cli.candidates import find_candidates
 from graphws.cli.command_line import command_line
+from graphws.cli.executor_options import EXECUTOR_OPTIONS, add_executor_options, executor_of
 from graphws.cli.isolation import add_limit_options
 from graphws.cli.networks import ASSUMED, Converter, add_network_options
 from graphws.cli.progress import Progress
@@ -51,11 +52,13 @@ def register_import(actions: Any) -> None:
         help="leave out files that leave something to be assumed, for example an activation",
     )
     add_limit_options(parser)
+    add_executor_options(parser)
     parser.set_defaults(run=run_import)
 
 
 def run_import(arguments: argparse.Namespace) -> int:
     """Import a folder of any networks, or a public data set by its layout."""
+    executor_of(arguments)  # before anything is read
     name = format_of(arguments)
     if name is not None:
         return import_networks_of(arguments, *open_format(name, arguments))
@@ -88,7 +91,7 @@ def import_networks_of(arguments: argparse.Namespace, source: ImportSource, sett
     from graphws.zoo.importing import import_networks
 
     began, candidates, rejected = time.perf_counter(), source.candidates, 0
-    reading = IsolatedReader(source.read, Limits.of(arguments))
+    reading, executor = IsolatedReader(source.read, Limits.of(arguments)), executor_of(arguments)
     with Progress("reading", len(candidates), "networks") as progress, reading as reader:
 
         def advance(files: int, more: int) -> None:
@@ -98,8 +101,9 @@ def import_networks_of(arguments: argparse.Namespace, source: ImportSource, sett
 
         refused, drawn = source.refused, source.drawn
         done = import_networks(
-            arguments.out, candidates, reader, settings, refused=refused, drawn=drawn, progress=advance
-        )
+            arguments.out, candidates, reader, settings, refused=refused, drawn=drawn, progress=advance,
+            executor=executor,
+        )  # fmt: skip
     seconds = time.perf_counter() - began
     if done.resumed == len(candidates):
         print(f"{arguments.out}: {done.networks:,} networks, imported before; nothing to do")
@@ -148,5 +152,5 @@ def _provenance(arguments: argparse.Namespace, convert: Converter) -> dict[str, 
 def _command(arguments: argparse.Namespace, convert: Converter) -> str:
     """The command line that goes on with this import."""
     names = ("out", "pattern", "label_from", *TABLE_OPTIONS, "split", "seed", "stratify", "group_by", "chunk")
-    more = (*convert.options, *FORMAT_OPTIONS, "strict", "time_limit", "memory_limit")
+    more = (*convert.options, *FORMAT_OPTIONS, "strict", "time_limit", "memory_limit", *EXECUTOR_OPTIONS)
     return command_line(["zoo", "import", str(arguments.folder)], arguments, (*names, *more))

@@ -3,80 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from graphws.expressivity.consequences import consequences
-from graphws.expressivity.general_position import (
-    CRITERIA,
-    GeneralPosition,
-    Tie,
-    check_channels,
-    general_position,
-    hidden_layers,
-)
-from graphws.expressivity.quantisation import Scheme, birthday, check_bits, check_scheme, quantised_codes
+from graphws.expressivity.counting import ArchitectureAudit, Count
+from graphws.expressivity.general_position import CRITERIA, check_channels
+from graphws.expressivity.quantisation import Scheme, check_bits, check_scheme
 from graphws.symmetry.colouring import check_searchable
 from graphws.symmetry.refinement import check_numbers, chunks_of
-from graphws.types.activation import SPELLINGS
 from graphws.types.architecture import Architecture
 from graphws.types.batch import Batch
 from graphws.types.graph import NetGraph
 from graphws.types.grouping import by_structure
 
-__all__ = ["ArchitectureAudit", "Audit", "PrecisionAudit", "Summary", "audit"]
-
-EXAMPLES = 5  # ties kept a criterion
-
-POINTWISE = {"linear", *SPELLINGS}  # the operations of an MLP that is read as a program
-
-
-@dataclass(frozen=True)
-class PrecisionAudit:
-    """The networks of one architecture at one precision.
-
-    Args:
-        bits: The bit width of simulated quantisation; None as stored.
-        satisfied: Networks that satisfy each criterion.
-        shares: The share of all networks that satisfy each criterion, 0 to 1.
-        ties: For each criterion the networks with tied neurons in each hidden layer.
-        tied_neurons: For each criterion the neurons of each hidden layer that share all of it with another one, over
-            all networks.
-        examples: For each criterion the first ties found; networks are counted from 0 over the whole audit.
-        birthday: Expected share of GP1, were biases uniform on 2^bits values (as stored: on as many as floats).
-    """
-
-    bits: int | None
-    satisfied: dict[str, int]
-    shares: dict[str, float]
-    ties: dict[str, dict[str, int]]
-    tied_neurons: dict[str, dict[str, int]]
-    examples: dict[str, tuple[Tie, ...]]
-    birthday: float
-
-
-@dataclass(frozen=True)
-class ArchitectureAudit:
-    """The networks of one architecture.
-
-    Args:
-        architecture: Described in words.
-        widths: Sizes of its layers.
-        layers: Names of the hidden layers.
-        networks: How many there are.
-        perceptron: Whether they are multi-layer perceptrons, of which alone the paper's theorems speak.
-        precisions: The findings as stored first, then at each bit width.
-    """
-
-    architecture: str
-    widths: tuple[int, ...]
-    layers: tuple[str, ...]
-    networks: int
-    perceptron: bool
-    precisions: tuple[PrecisionAudit, ...]
+__all__ = ["Audit", "Auditor", "Summary", "audit"]
 
 
 @dataclass(frozen=True)
@@ -122,7 +64,6 @@ def audit(
     bits: Sequence[int] = (),
     *,
     scheme: Scheme = "symmetric",
-    number: Callable[[int], int] = int,
 ) -> Audit:
     """Audit networks against the five criteria of general position.
 
@@ -132,33 +73,81 @@ def audit(
         bits: Widths, 2 to 32, at which the networks are audited as well, quantised as in
             :func:`~graphws.expressivity.quantise` (on the whole numbers, so that sums are exact).
         scheme: How they are quantised.
-        number: From a network's place, counted from 0, to the number it has in examples; asked after it was read.
 
     Raises:
         ValueError: If there is no network, a value is NaN or infinite (the network is named), there are several
             channels, blocks are grouped or diagonal, a width is out of range or repeated, or the scheme unknown.
     """
-    check_scheme(scheme)
-    for width in bits:
-        check_bits(width)
-    if len(set(bits)) != len(bits):
-        raise ValueError(f"bit widths must differ, found {list(bits)}")
-    counts: dict[Architecture, _Count] = {}
-    seen = 0
+    auditor = Auditor(bits, scheme=scheme)
     for batch in _batches(networks):
+        auditor.add(batch)
+    return auditor.result()
+
+
+class Auditor:
+    """Audits batches as they come. Parts that were audited elsewhere can be added, so that no one reads all networks.
+
+    Args:
+        bits: See :func:`audit`.
+        scheme: See :func:`audit`.
+        first: Number of networks that stand before those of this one, among all.
+
+    Raises:
+        ValueError: If a width is out of range or repeated, or the scheme unknown.
+    """
+
+    def __init__(self, bits: Sequence[int] = (), *, scheme: Scheme = "symmetric", first: int = 0) -> None:
+        check_scheme(scheme)
+        for width in bits:
+            check_bits(width)
+        if len(set(bits)) != len(bits):
+            raise ValueError(f"bit widths must differ, found {list(bits)}")
+        self.bits, self.scheme, self.first, self.seen = tuple(bits), scheme, first, 0
+        self._counts: dict[Architecture, Count] = {}
+
+    def add(self, batch: Batch, numbers: Sequence[int] | None = None) -> None:
+        """Audit some networks more.
+
+        Args:
+            batch: The networks.
+            numbers: The number that each has in examples; its place among all networks where None.
+
+        Raises:
+            ValueError: If :func:`audit` would refuse them.
+        """
+        start = self.first + self.seen
+        named = range(start, start + batch.num_graphs) if numbers is None else numbers
         check_channels(batch)
-        check_numbers(batch, finite=True, first=seen)
+        check_numbers(batch, finite=True, first=start)
         for part in by_structure(batch):
             arch = part.batch.structure
             check_searchable(arch)
-            count = counts.setdefault(arch, _Count(batch.architectures[int(part.networks[0])], [None, *bits], scheme))
+            own = Count(batch.architectures[int(part.networks[0])], [None, *self.bits], self.scheme)
+            count = self._counts.setdefault(arch, own)
             for rows, chunk in chunks_of(part):
-                count.add(chunk, [number(seen + i) for i in part.networks[rows].tolist()])
-        seen += batch.num_graphs
-    if not seen:
-        raise ValueError("expected networks to audit, found none")
-    done = tuple(count.result() for count in counts.values())
-    return Audit(seen, tuple(_summary(done, place, seen) for place in range(1 + len(bits))), done, scheme)
+                count.add(chunk, [named[i] for i in part.networks[rows].tolist()])
+        self.seen += batch.num_graphs
+
+    def merge(self, later: Auditor) -> None:
+        """Take over what was found of networks that stand behind those of this one."""
+        for arch, count in later._counts.items():
+            if arch in self._counts:
+                self._counts[arch].merge(count)
+            else:
+                self._counts[arch] = count
+        self.seen += later.seen
+
+    def result(self) -> Audit:
+        """What was found.
+
+        Raises:
+            ValueError: If there was no network.
+        """
+        if not self.seen:
+            raise ValueError("expected networks to audit, found none")
+        done = tuple(count.result() for count in self._counts.values())
+        summaries = tuple(_summary(done, place, self.seen) for place in range(1 + len(self.bits)))
+        return Audit(self.seen, summaries, done, self.scheme)
 
 
 def _summary(parts: Sequence[ArchitectureAudit], place: int, networks: int) -> Summary:
@@ -186,70 +175,3 @@ def _batches(networks: NetGraph | Batch | Iterable[NetGraph] | Iterable[Batch]) 
             single.append(item)
     if single:
         yield Batch.from_graphs(single)
-
-
-def _is_perceptron(arch: Architecture) -> bool:
-    """Whether this is an MLP, read as one or as a program of linear layers and pointwise activations."""
-    return arch.is_mlp or (arch.structure.is_mlp and {step.operation for step in arch.program} <= POINTWISE)
-
-
-class _Count:
-    """What is counted of one architecture while batches come in."""
-
-    def __init__(self, architecture: Architecture, bits: Sequence[int | None], scheme: Scheme) -> None:
-        self.architecture, self.bits, self.scheme, self.networks = architecture, bits, scheme, 0
-        self.layers = hidden_layers(architecture)
-        self.satisfied = torch.zeros(len(bits), len(CRITERIA), dtype=torch.long)
-        self.ties = torch.zeros(len(bits), len(CRITERIA), len(self.layers), dtype=torch.long)
-        self.tied_neurons = torch.zeros_like(self.ties)
-        self.examples: dict[tuple[int, str], list[Tie]] = {(p, c): [] for p in range(len(bits)) for c in CRITERIA}
-        self.float_bits = 32
-
-    def add(self, batch: Batch, numbers: Sequence[int]) -> None:
-        """Count some networks, which have these numbers in the audit."""
-        self.networks += batch.num_graphs
-        self.float_bits = min(32, torch.finfo(batch.x.dtype).bits)
-        for place, width in enumerate(self.bits):
-            found = general_position(batch if width is None else quantised_codes(batch, width, scheme=self.scheme))
-            self.satisfied[place] += found.satisfied.sum(1).cpu()
-            self.ties[place] += (~found.by_layer).sum(1).cpu()
-            for layer, labels in enumerate(found.labels):
-                self.tied_neurons[place, :, layer] += _tied_neurons(labels).cpu()
-            self._keep_examples(place, found, numbers)
-
-    def _keep_examples(self, place: int, found: GeneralPosition, numbers: Sequence[int]) -> None:
-        names = dict(zip(found.layers, self.layers, strict=True))
-        for row, criterion in enumerate(CRITERIA):
-            kept = self.examples[place, criterion]
-            for i in (~found.satisfied[row]).nonzero().flatten().tolist():
-                if len(kept) >= EXAMPLES:
-                    break
-                ties = found.ties(criterion, i)
-                kept += [dataclasses.replace(tie, network=numbers[i], layer=names[tie.layer]) for tie in ties]
-            del kept[EXAMPLES:]
-
-    def result(self) -> ArchitectureAudit:
-        precisions = tuple(self._precision(place, width) for place, width in enumerate(self.bits))
-        arch = self.architecture
-        described = str(arch).removeprefix("Architecture(").removesuffix(")")
-        return ArchitectureAudit(described, arch.widths, self.layers, self.networks, _is_perceptron(arch), precisions)
-
-    def _precision(self, place: int, width: int | None) -> PrecisionAudit:
-        satisfied = dict(zip(CRITERIA, self.satisfied[place].tolist(), strict=True))
-        ties, tied = (self._by_name(counts[place]) for counts in (self.ties, self.tied_neurons))
-        examples = {c: tuple(self.examples[place, c]) for c in CRITERIA}
-        shares = {name: count / self.networks for name, count in satisfied.items()}
-        expected = birthday(self.architecture, self.float_bits if width is None else width)
-        return PrecisionAudit(width, satisfied, shares, ties, tied, examples, expected)
-
-    def _by_name(self, counts: torch.Tensor) -> dict[str, dict[str, int]]:
-        rows = zip(CRITERIA, counts.tolist(), strict=True)
-        return {name: dict(zip(self.layers, row, strict=True)) for name, row in rows}
-
-
-def _tied_neurons(labels: torch.Tensor) -> torch.Tensor:
-    """Neurons that share their label with another one, over the networks of labels [5, n, d]: [5]."""
-    if not labels.numel():
-        return labels.new_zeros(labels.size(0))
-    sizes = torch.zeros_like(labels).scatter_add_(2, labels, torch.ones_like(labels))
-    return (sizes.gather(2, labels) > 1).sum((1, 2))

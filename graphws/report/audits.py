@@ -11,8 +11,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from graphws.atomic import replacing, write_text
-from graphws.expressivity.auditing import ArchitectureAudit, Audit, Summary
+from graphws.expressivity.auditing import Audit, Summary
 from graphws.expressivity.consequences import INVARIANT
+from graphws.expressivity.counting import ArchitectureAudit
 from graphws.expressivity.general_position import CRITERIA, MEANINGS
 from graphws.report.figures import COLOURS, MARKS
 

@@ -12,8 +12,18 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from graphws.nn import SparseLinear
 from graphws.tasks.data import ZooDataModule
 from graphws.types.architecture import Architecture
+from graphws.types.batch import Batch
 
-__all__ = ["PlateauStep", "check_checkpoint", "check_facts", "check_state", "data_of", "facts_of", "optimisers"]
+__all__ = [
+    "PlateauStep",
+    "check_checkpoint",
+    "check_facts",
+    "check_state",
+    "data_of",
+    "facts_of",
+    "optimisers",
+    "step_share",
+]
 
 PLATEAU_FACTOR = 0.5
 MIXED = "mixed"  # in place of an architecture
@@ -50,6 +60,14 @@ class PlateauStep(Callback):
         loss = trainer.callback_metrics.get("val/loss")
         if loss is not None and isinstance(scheduler, ReduceLROnPlateau):
             scheduler.step(loss)
+
+
+def step_share(batch: Batch) -> float:
+    """What a training loss of this batch is multiplied by: 1 but for one of several ranks whose batch is no equal part.
+
+    Gradients are averaged over ranks; by this they are those of the mean over all networks of a step.
+    """
+    return float(batch.step_share) if "step_share" in batch else 1.0
 
 
 def data_of(task: LightningModule) -> ZooDataModule | None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from graphws.tasks.augment import noisy, permuted
-from graphws.tasks.loader import make_loader
+from graphws.tasks.loader import ALONE, Rank, make_loader
 from graphws.tasks.reading import open_zoo, read_split
 from graphws.tasks.stacks import Networks, in_parts
 from graphws.tasks.standardise import Statistics
@@ -70,7 +70,7 @@ class ZooDataModule(LightningDataModule):
 
     Args:
         zoo: Folder of a zoo, or several that share a convention.
-        batch_size: Networks a batch.
+        batch_size: Networks a batch, over all processes together where there are several.
         permute: Whether each training network is permuted at random each time it is read.
         noise: Standard deviation of Gaussian noise on training weights, in units of their group's or block's std.
         mixed: Whether the networks are read as of any architectures, standard units by role: None where the zoos hold
@@ -215,17 +215,24 @@ class ZooDataModule(LightningDataModule):
         for name in {"fit": ("train", "val"), "validate": ("val",)}.get(stage, ("test",)):
             self.split(name)
 
+    @property
+    def rank(self) -> Rank:
+        """Which one of the processes of a trainer this is."""
+        return ALONE if self.trainer is None else Rank(self.trainer.global_rank, self.trainer.world_size)
+
     def train_dataloader(self) -> DataLoader[Batch]:
         seed = torch.initial_seed() if self.seed is None else self.seed
+        if self.trainer is not None:
+            seed = self.trainer.strategy.broadcast(seed)  # all ranks draw the same batches
         augment = self._augment if self.permute or self.noise else None
-        networks = self._placed("train")
-        return make_loader(networks, self.batch_size, seed=seed, augment=augment, bucketed=self.reading.bucketed)
+        networks, bucketed = self._placed("train"), self.reading.bucketed
+        return make_loader(networks, self.batch_size, seed=seed, augment=augment, bucketed=bucketed, rank=self.rank)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        return make_loader(self._placed("val"), self.batch_size)
+        return make_loader(self._placed("val"), self.batch_size, rank=self.rank)
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        return make_loader(self._placed("test"), self.batch_size)
+        return make_loader(self._placed("test"), self.batch_size, rank=self.rank)
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         return self.test_dataloader()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from graphws.output_capacity import OutputCapacity, average
 from graphws.targets.image_operations import IMAGE_OPERATIONS, apply_operation
-from graphws.tasks.common import PlateauStep, check_checkpoint, check_facts, data_of, facts_of, optimisers
+from graphws.tasks.common import PlateauStep, check_checkpoint, check_facts, data_of, facts_of, optimisers, step_share
 from graphws.tasks.data import ZooDataModule
 from graphws.tasks.protocol import Metric
 from graphws.tasks.standardise import Standardised
@@ -161,7 +161,7 @@ class EditTask(LightningModule):
         self.trained_on = facts_of(data)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        return self._step(batch, "train")
+        return self._step(batch, "train") * step_share(batch)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         return self._step(batch, "val")
@@ -175,7 +175,8 @@ class EditTask(LightningModule):
 
     def _step(self, batch: Batch, split: str) -> Tensor:
         loss = F.mse_loss(self.render(batch), self.wanted(batch))
-        self.log(f"{split}/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=batch.num_graphs)
+        over: dict[str, Any] = {"on_step": False, "on_epoch": True, "batch_size": batch.num_graphs, "sync_dist": True}
+        self.log(f"{split}/loss", loss, prog_bar=True, **over)
         return loss
 
     def configure_optimizers(self) -> Any:

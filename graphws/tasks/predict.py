@@ -13,7 +13,7 @@ from torchmetrics import KendallRankCorrCoef, MetricCollection, R2Score
 from torchmetrics.classification import MulticlassAccuracy
 
 from graphws.targets.named import NAMED, named_target
-from graphws.tasks.common import PlateauStep, check_checkpoint, check_facts, data_of, facts_of, optimisers
+from graphws.tasks.common import PlateauStep, check_checkpoint, check_facts, data_of, facts_of, optimisers, step_share
 from graphws.tasks.data import ZooDataModule
 from graphws.tasks.protocol import Metric
 from graphws.tasks.stacks import in_parts
@@ -190,7 +190,7 @@ class PredictTask(LightningModule):
         self.trained_on = facts_of(data)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        return self._step(batch, "train")
+        return self._step(batch, "train") * step_share(batch)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         return self._step(batch, "val")
@@ -214,8 +214,9 @@ class PredictTask(LightningModule):
             loss = F.mse_loss(out, wanted) / self.target_std.square()
         metrics = cast(MetricCollection, self.metrics[f"{split}_metrics"])
         metrics.update(out.detach(), wanted)
-        self.log(f"{split}/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=batch.num_graphs)
-        self.log_dict(metrics, on_step=False, on_epoch=True, prog_bar=split == "val", batch_size=batch.num_graphs)
+        over: dict[str, Any] = {"on_step": False, "on_epoch": True, "batch_size": batch.num_graphs, "sync_dist": True}
+        self.log(f"{split}/loss", loss, prog_bar=True, **over)
+        self.log_dict(metrics, prog_bar=split == "val", **over)
         return loss
 
     def configure_optimizers(self) -> Any:

@@ -106,6 +106,8 @@ def record(
 ) -> dict[str, Any]:
     """Test the best checkpoint, once, and write all files of the run that are not written while it is fitted.
 
+    Of several processes all test, each on a part of the networks, and the first one writes.
+
     Args:
         trainer: The trainer, whose fit has ended.
         task: The fitted task; holds the best checkpoint's weights afterwards.
@@ -123,9 +125,6 @@ def record(
     best = torch.load(path, map_location="cpu", weights_only=True)
     validation = _numbers(trainer.validate(module, datamodule=data, ckpt_path=path, verbose=False, weights_only=True))
     test = _numbers(trainer.test(module, datamodule=data, ckpt_path=path, verbose=False, weights_only=True))
-    write_tensors(root / "model.safetensors", module.state_dict())
-    _write_examples(task, data, root / "examples.safetensors")
-    write_predictions(task, data, root / PREDICTIONS)
     result = {
         "format_version": FORMAT_VERSION,
         **_setup(task, data, config),
@@ -136,10 +135,15 @@ def record(
         "test": test,
         "seconds": round(seconds, 3),
         "device": str(trainer.strategy.root_device),
+        "processes": trainer.world_size,
         "versions": {name: version(name) for name in ("graphws", "torch", "torch-geometric", "lightning")}
         | {"python": platform.python_version()},
     }
-    write_text(root / "result.json", json.dumps(result, indent=2) + "\n")
+    if trainer.is_global_zero:
+        write_tensors(root / "model.safetensors", module.state_dict())
+        _write_examples(task, data, root / "examples.safetensors")
+        write_predictions(task, data, root / PREDICTIONS)
+        write_text(root / "result.json", json.dumps(result, indent=2) + "\n")
     return result
 
 

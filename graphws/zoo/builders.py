@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy
 import torch
 
-__all__ = ["chunk_generator", "single_threaded_torch", "versions", "workers"]
+__all__ = ["chunk_generator", "single_threaded_torch", "versions"]
 
 
 def chunk_generator(seed: int, *part: int | str) -> torch.Generator:
@@ -24,11 +23,6 @@ def versions() -> dict[str, str]:
     from importlib.metadata import version
 
     return {"graphws": version("graphws"), "torch": torch.__version__, "numpy": numpy.__version__}
-
-
-def workers() -> int:
-    """Number of processors of this process."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

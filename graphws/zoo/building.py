@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from graphws.atomic import write_tensors
 from graphws.types.architecture import Architecture
 from graphws.zoo.builders import chunk_generator, versions
 from graphws.zoo.conventions import convention_of, initialise, siren_architecture
+from graphws.zoo.executors import Executor, Part, Tally, ThisProcess, tell
 from graphws.zoo.fitting import FitSettings, fit_sirens
 from graphws.zoo.manifest import UNFINISHED
 from graphws.zoo.resuming import making
@@ -102,6 +104,7 @@ def build_inr_zoo(
     *,
     command: str = "the command that began it",
     progress: Callable[[int, int], None] | None = None,
+    executor: Executor | None = None,
 ) -> Built:
     """Fit ``settings.count`` SIRENs and write them as a zoo; go on with an unfinished one of the same settings.
 
@@ -111,6 +114,8 @@ def build_inr_zoo(
         settings: The settings of the networks and of the fit.
         command: The command that finishes the zoo after a kill, for the message that refuses to read it.
         progress: Function that :func:`fit_sirens` calls; finished chunks count as 0 steps and all of their way.
+        executor: Where chunks are fitted and written; one after the other in this process where None. The zoo is the
+            same.
 
     Raises:
         ValueError: If the folder holds another zoo (says what differs), or the images don't fit the layout.
@@ -127,32 +132,20 @@ def build_inr_zoo(
     with making(folder, parameters, command) as finished:
         if finished:
             return Built(0, settings.count, 0, 0)
-        return _build(folder, images, settings, arch, parameters, progress)
+        work, executor = _FitChunk(folder, images.images, arch, settings), executor or ThisProcess()
+        return _build(work, images, parameters, executor, Tally(progress))
 
 
-def _build(
-    folder: Path,
-    images: ImageSet,
-    settings: BuildSettings,
-    architecture: Architecture,
-    parameters: Mapping[str, Any],
-    progress: Callable[[int, int], None] | None,
-) -> Built:
+def _build(work: _FitChunk, images: ImageSet, parameters: Mapping[str, Any], executor: Executor, tally: Tally) -> Built:
+    folder, settings = work.folder, work.settings
     splits = split_images(images, settings.count, chunk_generator(settings.seed, "splits"))
-    chosen = torch.cat(list(splits.values()))
-    fitted, steps = 0, 0
-    sizes = [len(part) for part in chosen.split(settings.chunk)]
-    for chunk, rows in enumerate(chosen.split(settings.chunk)):
-        if _is_finished(folder, chunk, architecture, len(rows)):
-            if progress:
-                progress(0, len(rows) * settings.fit.steps)
-            continue
-        steps += _fit_chunk(folder, chunk, images.images[rows], architecture, settings, progress)
-        fitted += len(rows)
+    chunks = torch.cat(list(splits.values())).split(settings.chunk)
+    sizes = [len(rows) for rows in chunks]
+    fitted, steps = _fit_missing(work, chunks, executor, tally)
     table = _table(folder, len(sizes), splits, images)
     labels = None if images.labels is None else {"name": "class", "classes": list(images.classes)}
     finish_zoo(
-        folder, architecture, sizes, table, labels=labels, has_images=True, convention=settings.convention,
+        folder, work.architecture, sizes, table, labels=labels, has_images=True, convention=settings.convention,
         provenance=dict(parameters),
     )  # fmt: skip
     shutil.rmtree(folder / UNFINISHED)
@@ -160,22 +153,48 @@ def _build(
     return Built(fitted, settings.count - fitted, steps, diverged)
 
 
-def _fit_chunk(
-    folder: Path,
-    chunk: int,
-    images: Tensor,
-    architecture: Architecture,
-    settings: BuildSettings,
-    progress: Callable[[int, int], None] | None,
-) -> int:
-    """Fit and write a chunk, the networks last: their file says that the chunk is finished."""
-    start = initialise(architecture, settings.convention, len(images), chunk_generator(settings.seed, chunk))
-    pixels = convention_of(settings.convention).to_pixels(images)
-    fit = fit_sirens(pixels, architecture, settings.convention, *start, settings.fit, progress=progress)
-    write_tensors(folder / _metrics_file(chunk), {name: getattr(fit, name) for name in METRICS})
-    write_tensors(folder / image_file(chunk), {"images": images})
-    write_tensors(folder / shard_file(chunk), {"x": fit.x.unsqueeze(-1), "edge_attr": fit.edge_attr.unsqueeze(-1)})
-    return int(fit.steps.sum())
+def _fit_missing(work: _FitChunk, chunks: Sequence[Tensor], executor: Executor, tally: Tally) -> tuple[int, int]:
+    """Fit the chunks, each the places of its images, that are not there; numbers of networks and of their steps."""
+    fitted, steps, size = 0, 0, work.settings.fit.steps
+
+    def missing() -> Iterator[Part]:
+        for index, rows in enumerate(chunks):
+            if _is_finished(work.folder, index, work.architecture, len(rows)):
+                tally.done(len(rows) * size)
+            else:
+                yield Part(index, f"chunk {index:,} of {len(chunks):,}", (index, rows))
+
+    executor.heard = tally
+    with closing(executor.run(work, missing())) as done:  # type: ignore[type-var]
+        for index, made in done:
+            tally.done(len(chunks[index]) * size)
+            fitted, steps = fitted + len(chunks[index]), steps + made
+    return fitted, steps
+
+
+@dataclass(frozen=True)
+class _FitChunk:
+    """Fits and writes a chunk, the networks last: their file says that the chunk is finished.
+
+    Given its number and the places of its images, it gives back the number of steps of all its networks.
+    """
+
+    folder: Path
+    images: Tensor
+    architecture: Architecture
+    settings: BuildSettings
+
+    def __call__(self, chunk: tuple[int, Tensor]) -> int:
+        index, rows = chunk
+        images, convention = self.images[rows], self.settings.convention
+        start = initialise(self.architecture, convention, len(images), chunk_generator(self.settings.seed, index))
+        pixels = convention_of(convention).to_pixels(images)
+        fit = fit_sirens(pixels, self.architecture, convention, *start, self.settings.fit, progress=tell)
+        write_tensors(self.folder / _metrics_file(index), {name: getattr(fit, name) for name in METRICS})
+        write_tensors(self.folder / image_file(index), {"images": images})
+        values = {"x": fit.x.unsqueeze(-1), "edge_attr": fit.edge_attr.unsqueeze(-1)}
+        write_tensors(self.folder / shard_file(index), values)
+        return int(fit.steps.sum())
 
 
 def _is_finished(folder: Path, chunk: int, architecture: Architecture, count: int) -> bool:

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from graphws.types.graph import NetGraph
-from graphws.zoo.builders import chunk_generator, single_threaded_torch, versions, workers
+from graphws.zoo.builders import chunk_generator, single_threaded_torch, versions
 from graphws.zoo.classifier_spec import ClassifierSpec, random_spec, read_spec
 from graphws.zoo.classifier_training import Images, Run, Snapshot, train_together
+from graphws.zoo.executors import Executor, Tally, ThisProcess, processors, tell
 from graphws.zoo.hyper_parameters import draw
 from graphws.zoo.importing import Candidate, Imported, ImportSettings, Reading, Stack, import_networks
 from graphws.zoo.sources import ImageSet
@@ -118,6 +119,7 @@ def build_classifier_zoo(
     *,
     command: str = "the command that began it",
     progress: Callable[[int, int], None] | None = None,
+    executor: Executor | None = None,
 ) -> Imported:
     """Train ``settings.count`` classifiers and write them as a zoo; go on with an unfinished one of the same settings.
 
@@ -128,6 +130,8 @@ def build_classifier_zoo(
         pack: Function from an architecture and state dicts to the graphs of those networks.
         command: The command that finishes the zoo after a kill, for the message that refuses to read it.
         progress: Function called with the network steps made since the last call, and with those that count as done.
+        executor: Where chunks are trained and written; one after the other in this process where None. The zoo is the
+            same.
 
     Raises:
         ValueError: If the folder holds another zoo (says what differs), or the images can't be learned.
@@ -135,7 +139,7 @@ def build_classifier_zoo(
     """
     learned = learned_images(images, settings)
     _, height, width, channels = learned.train.shape
-    builder = _Builder(settings, learned, (channels, height, width), len(images.classes), pack, progress)
+    builder = _Builder(settings, learned, (channels, height, width), len(images.classes), pack)
     runs = [settings.run(number) for number in range(settings.count)]
     candidates = [
         Candidate(_name(settings, run, step), 0, 0, columns={"run": run.number, "step": step, **asdict(run.hyper)})
@@ -145,15 +149,14 @@ def build_classifier_zoo(
     rule = SplitRule(SHARES, settings.seed, group_by="run" if settings.checkpoints > 1 else None)
     provenance = _provenance(images, learned, settings, builder.spec(runs[0]))
     of_import = ImportSettings(provenance, rule, settings.chunk * settings.checkpoints, command)
-    left = iter(runs)
+    left, tally = iter(runs), Tally(progress)
 
     def count(done: int, _: int) -> None:
-        part = [next(left) for _ in range(done // settings.checkpoints)]
-        if progress:
-            progress(0, sum(run.stops[-1] for run in part) - builder.taken)
-        builder.taken = 0
+        tally.done(sum(next(left).stops[-1] for _ in range(done // settings.checkpoints)))
 
-    return import_networks(path, candidates, builder.read, of_import, progress=count)
+    executor = executor or ThisProcess()
+    executor.heard = tally
+    return import_networks(path, candidates, builder.read, of_import, progress=count, executor=executor)
 
 
 def _provenance(
@@ -177,7 +180,7 @@ def _provenance(
 
 
 class _Builder:
-    """Trains the networks of a chunk, those of one architecture and optimizer side by side, on all processors."""
+    """Trains the networks of a chunk, those of one architecture and optimizer side by side, on all its processors."""
 
     def __init__(
         self,
@@ -186,11 +189,8 @@ class _Builder:
         shape: tuple[int, int, int],
         classes: int,
         pack: Pack,
-        progress: Callable[[int, int], None] | None,
     ) -> None:
         self.settings, self.images, self.shape, self.classes, self.pack = settings, images, shape, classes, pack
-        self.progress = progress
-        self.taken = 0  # network steps of the present chunk that the progress has been told of
 
     def spec(self, run: Run) -> ClassifierSpec:
         return spec_of_run(self.settings, run, self.shape, self.classes)
@@ -217,18 +217,13 @@ class _Builder:
         return _name(self.settings, run, snapshot.step)
 
     def _trained(self, tiles: Sequence[tuple[ClassifierSpec, list[Run]]]) -> list[list[Snapshot]]:
-        def told(steps: int) -> None:
-            self.taken += steps
-            if self.progress:
-                self.progress(steps, steps)
-
         def train(tile: tuple[ClassifierSpec, list[Run]]) -> list[Snapshot]:
             if stopped:
                 return []
-            return train_together(*tile, self.images, self.settings.seed, progress=told)
+            return train_together(*tile, self.images, self.settings.seed, progress=lambda steps: tell(steps, steps))
 
         stopped: list[bool] = []
-        with single_threaded_torch(), ThreadPoolExecutor(workers()) as pool:
+        with single_threaded_torch(), ThreadPoolExecutor(processors()) as pool:
             try:
                 return list(pool.map(train, tiles))
             except BaseException:

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from graphws.engine.siren_tile import SirenTile
 from graphws.types.architecture import Architecture
-from graphws.zoo.builders import single_threaded_torch, workers
+from graphws.zoo.builders import single_threaded_torch
 from graphws.zoo.conventions import Convention, convention_of, initialise, siren_architecture
+from graphws.zoo.executors import processors
 
 __all__ = ["Fit", "FitSettings", "fit_images", "fit_sirens"]
 
@@ -111,7 +112,7 @@ def fit_sirens(
         with np.errstate(invalid="ignore"):  # a fit that diverges is reported by its error
             return _run(tile, settings, stop_mse, (high - low) ** 2, watch)
 
-    with single_threaded_torch(), ThreadPoolExecutor(workers()) as pool:
+    with single_threaded_torch(), ThreadPoolExecutor(processors()) as pool:
         try:
             tiles = list(pool.map(fit_tile, range(0, len(images), size)))
         except BaseException:

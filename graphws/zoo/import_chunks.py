@@ -1,4 +1,4 @@
-"""The files of an import: a chunk's, the note that says the chunk is finished, and the list of what was left out."""
+"""The chunks of an import: read, written, with a note that says a chunk is finished; the list of what was left out."""
 
 from __future__ import annotations
 
@@ -7,21 +7,84 @@ import hashlib
 import io
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
 from graphws.atomic import write_tensors, write_text
+from graphws.zoo.builders import single_threaded_torch
+from graphws.zoo.executors import Executor, Part
 from graphws.zoo.manifest import UNFINISHED
 
 if TYPE_CHECKING:
-    from graphws.zoo.importing import Reading
+    from graphws.zoo.drawn_images import DrawnImages
+    from graphws.zoo.importing import Candidate, Reading
 
-__all__ = ["architecture_file", "finished_note", "total_notes", "write_chunk", "write_rejected"]
+__all__ = ["ReadChunk", "architecture_file", "finished_note", "read_chunks", "total_notes", "write_rejected"]
 
 REJECTED = "rejected.csv"
+
+
+@dataclass(frozen=True)
+class ReadChunk:
+    """Reads the candidates of a chunk and writes what they are, given its number, places and candidates."""
+
+    folder: Path
+    read: Callable[[Sequence[str]], Reading]
+    drawn: DrawnImages | None
+
+    def __call__(self, chunk: tuple[int, range, Sequence[Candidate]]) -> dict[str, Any]:
+        index, part, own = chunk
+        reading = self.read([candidate.name for candidate in own])
+        if self.drawn is not None:
+            with single_threaded_torch():  # the same bits, however many threads an executor has
+                reading = self.drawn.compared(reading, own)
+        return write_chunk(self.folder, index, part, reading)
+
+
+def read_chunks(
+    work: ReadChunk,
+    candidates: Sequence[Candidate],
+    parts: Sequence[range],
+    executor: Executor,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[list[dict[str, Any]], int]:
+    """The notes of all chunks, those that are not there made by reading; and how many files were read before.
+
+    Args:
+        work: What reads and writes a chunk.
+        candidates: All candidates.
+        parts: The places of each chunk's candidates.
+        executor: Where chunks are read.
+        progress: Function called after each chunk with the number of its files and of those rejected.
+    """
+    found: dict[int, dict[str, Any]] = {}
+
+    def advance(index: int, note: dict[str, Any]) -> None:
+        found[index] = note
+        if progress:
+            progress(len(parts[index]), len(note["rejected"]))
+
+    def missing() -> Iterator[Part]:
+        for index, part in enumerate(parts):
+            if index not in found:
+                own = [candidates[row] for row in part]
+                yield Part(
+                    index, f"files {part.start:,} to {part.stop - 1:,}, from {own[0].name} on", (index, part, own)
+                )
+
+    for index in range(len(parts)):
+        if (note := finished_note(work.folder, index)) is not None:
+            advance(index, note)
+    resumed = sum(len(parts[index]) for index in found)
+    with closing(executor.run(work, missing())) as done:  # type: ignore[type-var]
+        for index, note in done:
+            advance(index, note)
+    return [found[index] for index in range(len(parts))], resumed
 
 
 def write_chunk(folder: Path, index: int, part: range, reading: Reading) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from graphws.types.architecture import Architecture
 from graphws.zoo.drawn_images import IMAGE, DrawnImages
-from graphws.zoo.import_chunks import architecture_file, finished_note, total_notes, write_chunk, write_rejected
+from graphws.zoo.executors import Executor, ThisProcess
+from graphws.zoo.import_chunks import ReadChunk, architecture_file, read_chunks, total_notes, write_rejected
 from graphws.zoo.import_table import make_table
 from graphws.zoo.manifest import MANIFEST, UNFINISHED, read_manifest
 from graphws.zoo.resuming import making
@@ -151,6 +152,7 @@ def import_networks(
     refused: Mapping[str, str] | None = None,
     drawn: DrawnImages | None = None,
     progress: Callable[[int, int], None] | None = None,
+    executor: Executor | None = None,
 ) -> Imported:
     """Read the candidates chunk by chunk and write those that are networks as a zoo; go on with an unfinished one.
 
@@ -164,6 +166,8 @@ def import_networks(
         refused: Names of files that are left out already, with the reason.
         drawn: The images that the networks draw, where they are known.
         progress: Function called after each chunk with the number of its files and of those rejected.
+        executor: Where chunks are read and written; one after the other in this process where None. The zoo is the
+            same.
 
     Raises:
         ValueError: If none is a network, or the folder holds another zoo (says what differs).
@@ -178,13 +182,8 @@ def import_networks(
         if finished:
             return _known(folder, len(candidates), len(refused))
 
-        def read_part(part: range) -> Reading:
-            own = [candidates[row] for row in part]
-            reading = read([candidate.name for candidate in own])
-            return reading if drawn is None else drawn.compared(reading, own)
-
-        parts = _chunks(candidates, settings.chunk)
-        notes, resumed = _read_chunks(folder, parts, read_part, progress)
+        work, parts = ReadChunk(folder, read, drawn), _chunks(candidates, settings.chunk)
+        notes, resumed = read_chunks(work, candidates, parts, executor or ThisProcess(), progress)
         for note in notes:
             refused |= {candidates[int(row)].name: reason for row, reason in note["rejected"].items()}
         if not any(note["shards"] for note in notes):
@@ -197,26 +196,6 @@ def _known(folder: Path, candidates: int, refused: int) -> Imported:
     manifest = read_manifest(folder)
     count, notes = manifest["count"], manifest.get("notes", {})
     return Imported(count, candidates + refused - count, len(manifest["architectures"]), candidates, notes)
-
-
-def _read_chunks(
-    folder: Path,
-    parts: Sequence[range],
-    read: Callable[[range], Reading],
-    progress: Callable[[int, int], None] | None,
-) -> tuple[list[dict[str, Any]], int]:
-    """The notes of all chunks, those that are not there made by reading; and how many files were read before."""
-    resumed, notes = 0, []
-    for index, part in enumerate(parts):
-        note = finished_note(folder, index)
-        if note is None:
-            note = write_chunk(folder, index, part, read(part))
-        else:
-            resumed += len(part)
-        notes.append(note)
-        if progress:
-            progress(len(part), len(note["rejected"]))
-    return notes, resumed
 
 
 def _chunks(candidates: Sequence[Candidate], limit: int) -> list[range]:

@@ -39,6 +39,7 @@ def making(folder: Path, parameters: Mapping[str, Any], command: str, *, final: 
     _refuse_no_zoo(folder)
     with locked(folder / UNFINISHED / LOCK, folder, command):
         yield _begin(folder, parameters, command, final)
+        _sweep(folder)  # what processes of this one left, that were killed and whose work others did
 
 
 def _begin(folder: Path, parameters: Mapping[str, Any], command: str, final: str) -> bool:
@@ -54,13 +55,18 @@ def _begin(folder: Path, parameters: Mapping[str, Any], command: str, final: str
         except ValueError:
             found = {}
         _refuse_other(folder, found, parameters)
-        for pattern in LEFTOVERS:
-            for leftover in folder.glob(pattern):
-                leftover.unlink(missing_ok=True)
+        _sweep(folder)
         return False
     write_text(folder / UNFINISHED / COMMAND, command + "\n")
     write_text(note, json.dumps(parameters, indent=1) + "\n")
     return False
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the temporary files of writers that are gone."""
+    for pattern in LEFTOVERS:
+        for leftover in folder.glob(pattern):
+            leftover.unlink(missing_ok=True)
 
 
 def _provenance(folder: Path, final: str) -> Mapping[str, Any]:

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from graphws.expressivity.auditing import EXAMPLES, audit
+from graphws.expressivity.auditing import Auditor, audit
+from graphws.expressivity.counting import EXAMPLES
 from graphws.expressivity.general_position import CRITERIA, general_position
 from graphws.expressivity.quantisation import SCHEMES, birthday, quantise, quantised_codes
 from graphws.testing.equivariance import random_batch
@@ -73,12 +74,27 @@ def test_ties_are_named_with_the_caller_s_numbers(generator: torch.Generator) ->
     tied = (2, 4, 5, 7, 9, 10, 11)
     for i in tied:
         graphs[i].x[2 + i % 3] = graphs[i].x[7]
-    batches = [Batch.from_graphs(graphs[:6]), Batch.from_graphs(graphs[6:])]
-    found = audit(batches, number=lambda place: 100 + place).architectures[0].precisions[0]
+    auditor = Auditor()
+    for start in (0, 6):
+        auditor.add(Batch.from_graphs(graphs[start : start + 6]), range(100 + start, 106 + start))
+    found = auditor.result().architectures[0].precisions[0]
     assert [tie.network for tie in found.examples["GP1"]] == [100 + i for i in tied[:EXAMPLES]]
     assert {tie.layer for tie in found.examples["GP1"]} == {"hidden_1"}
     assert found.examples["GP1"][0].neurons == (2, 5)
     assert found.examples["GP2"] == ()
+
+
+@pytest.mark.parametrize("cut", [0, 1, 3, 9])
+def test_parts_that_are_audited_apart_are_one_audit(cut: int, generator: torch.Generator, tied: Architecture) -> None:
+    graphs = [whole(ARCH if i % 3 else tied, i * 7, generator) for i in range(9)]
+    parts = []
+    for start, own in ((0, graphs[:cut]), (cut, graphs[cut:])):
+        auditor = Auditor([3], first=start)
+        if own:
+            auditor.add(Batch.from_graphs(own))
+        parts.append(auditor)
+    parts[0].merge(parts[1])
+    assert parts[0].result() == audit(Batch.from_graphs(graphs), [3])
 
 
 def test_mixed_architectures_are_audited_apart(generator: torch.Generator, tied: Architecture) -> None:

@@ -104,7 +104,7 @@ def test_every_moment_of_death_is_survived(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_finished_zoo_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build_inr_zoo(tmp_path, images(), SETTINGS)
-    monkeypatch.setattr(building, "_fit_chunk", None)
+    monkeypatch.setattr(building, "_FitChunk", None)
     assert build_inr_zoo(tmp_path, images(), SETTINGS) == Built(0, 10, 0, 0)
 
 
