@@ -139,7 +139,7 @@ def build(node: Any, **arguments: Any) -> Any:
     try:
         return found(**{**given, **arguments})
     except TypeError as error:
-        raise ValueError(f"{node['class_path']}: {error}") from None
+        raise ValueError(_hinted(f"{node['class_path']}: {error}")) from None
 
 
 def explain(error: BaseException, words: Sequence[str]) -> str:
@@ -152,7 +152,13 @@ def explain(error: BaseException, words: Sequence[str]) -> str:
                     find_class(qualified)
             except ValueError as unknown:
                 return str(unknown)
-    return _innermost(str(error))
+    return _hinted(_innermost(str(error)))
+
+
+def _hinted(message: str) -> str:
+    """What a configuration may say where a model lacks its architecture, behind the message that it does."""
+    missing = re.search(r"(are|required keyword-only arguments?)( required)?:.*\barchitecture\b", message)
+    return f"{message} (architecture: data takes that of the run's zoo)" if missing else message
 
 
 def _innermost(text: str) -> str:

@@ -23,6 +23,7 @@ import graphws.tasks
 from graphws.atomic import write_tensors
 from graphws.cli.allocator import keep_freed_memory
 from graphws.cli.config import explain, named_configs, read_yaml
+from graphws.cli.data_architecture import asks_for_data, put_architecture
 from graphws.cli.fit_cost import cost_line
 from graphws.cli.fit_progress import FitProgress
 from graphws.cli.progress import Progress
@@ -109,6 +110,13 @@ class RunCLI(LightningCLI):
         if settings.ckpt_path is not None:
             _check_readable(settings.ckpt_path, resumed=self.subcommand == "fit")
         settings.weights_only = True
+        self._fill_architecture(settings)
+
+    def _fill_architecture(self, settings: Any) -> None:
+        """Put the zoo's architecture where the model leaves it to the data, so that the run keeps it."""
+        if asks_for_data(settings.model):
+            data = graphws.tasks.ZooDataModule(**settings.data.init_args)  # reads manifests, no networks
+            print(f"architecture: data is {put_architecture(settings.model, data)} of {settings.data.init_args.zoo}")
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = self._get(self.config_init, "trainer")

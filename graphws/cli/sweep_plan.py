@@ -14,6 +14,7 @@ import yaml
 from lightning.pytorch import Trainer
 
 from graphws.cli.config import KNOWN, build, is_task, parse_yaml, read_yaml
+from graphws.cli.data_architecture import asks_for_data, put_architecture
 from graphws.cli.runs import Fit
 from graphws.tasks import ZooDataModule
 from graphws.tasks.run import preflight
@@ -117,8 +118,11 @@ def check_config(config: dict[str, Any], zoos: dict[str, ZooDataModule]) -> str:
         if key not in known:
             raise ValueError(f"the trainer of a sweep has no option {key!r}")
     data = _data_of(_mapping(config, "data"), zoos)
+    model = copy.deepcopy(_mapping(config, "model"))  # each fit fills it in anew
+    if asks_for_data(model):
+        put_architecture(model, data)
     with torch.random.fork_rng(devices=[]):
-        task = build(_mapping(config, "model"), architecture=data.built_for)
+        task = build(model, architecture=data.built_for)
     if not is_task(type(task)):
         tasks = " or ".join(f"graphws.tasks.{name}" for name in KNOWN["task"])
         raise ValueError(f"model must be {tasks}, found {type(task)}")

@@ -45,7 +45,7 @@ class Aligned(nn.Module):
     reference_edge_attr: Tensor
     has_reference: Tensor
 
-    def __init__(self, model: nn.Module, *, architecture: Architecture | Sequence[int]) -> None:
+    def __init__(self, model: nn.Module, *, architecture: Architecture | Sequence[int] | str) -> None:
         super().__init__()
         self.model = model
         self.architecture = as_mlp(architecture, "Aligned")

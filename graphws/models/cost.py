@@ -149,7 +149,7 @@ class Cost:
 
 
 def cost(
-    model: nn.Module, architecture: Architecture | Sequence[int], batch: int = 32, *, like: Batch | None = None
+    model: nn.Module, architecture: Architecture | Sequence[int] | str, batch: int = 32, *, like: Batch | None = None
 ) -> Cost:
     r"""What a forward and a training step of a model cost on ``batch`` networks of one architecture.
 
@@ -181,7 +181,7 @@ def cost(
             or it calls a product of which no formula is known.
     """
     check_positive(batch=batch)
-    arch = architecture if isinstance(architecture, Architecture) else Architecture.mlp(list(architecture))
+    arch = Architecture.of(architecture)
     if like is not None and like.structure.widths != arch.widths:
         raise ValueError(f"expected networks like {arch}, found {like.structure}")
     size = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)

@@ -14,7 +14,7 @@ from graphws.nn.equivariant_block import EquivariantBlock, through
 from graphws.nn.equivariant_linear import (
     EquivariantLinear,
     as_architecture,
-    check_architecture,
+    as_one,
     parts_of,
     to_batch,
     to_parts,
@@ -48,8 +48,8 @@ class DWS(nn.Module):
         hidden_channels: Channels of the hidden layers.
         num_layers: Number of hidden layers, at least one; one more linear layer reads them.
         out_channels: Output channels of every weight and bias, the k of output capacity expansion.
-        architecture: The input networks' Architecture (which: :func:`~graphws.nn.readable.as_architecture`),
-            or the widths (d_0, .., d_L) of MLPs with biases.
+        architecture: The input networks' Architecture (which: :func:`~graphws.nn.readable.as_architecture`), its JSON
+            text, or the widths (d_0, .., d_L) of MLPs with biases. Networks of other activations are read too.
         in_channels: Input channels of every weight and bias.
         pool: ``"max"`` (that of the published configurations), ``"mean"`` or ``"sum"`` over neurons; with the maximum
             the layers are equivariant, not linear.
@@ -75,7 +75,7 @@ class DWS(nn.Module):
         num_layers: int = 4,
         out_channels: int = 1,
         *,
-        architecture: Architecture | Sequence[int],
+        architecture: Architecture | Sequence[int] | str,
         in_channels: int = 1,
         pool: Pool = "max",
         attention_heads: int = 0,
@@ -105,13 +105,14 @@ class DWS(nn.Module):
 
     def forward(self, data: Batch | NetGraph | torch_geometric.data.Batch) -> Batch:
         batch = Batch.of(data)
-        check_architecture(self.architecture, batch)
-        reads, attentions = self.first.read(to_parts(batch, self.parts)), list(self.attentions)
+        one = as_one(self.architecture, batch)
+        reads, attentions = self.first.read(to_parts(one, self.parts)), list(self.attentions)
         pieces = self.first.pieces(reads)
         if attentions:
             pieces = attentions[0](reads, pieces)
         tensors = through(pieces, [*self.blocks, self.last], attentions[1:], residual=self.residual)
-        return to_batch(batch, self.parts, tensors)
+        out = to_batch(one, self.parts, tensors)
+        return batch.replace(out.x, out.edge_attr)
 
     def __repr__(self) -> str:
         return repr_with_parameters(self)

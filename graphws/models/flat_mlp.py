@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from graphws.engine.products import Linear
 from graphws.models.common import check_positive, repr_with_parameters
-from graphws.nn.equivariant_linear import Part, as_architecture, check_architecture, parts_of, to_batch, to_parts
+from graphws.nn.equivariant_linear import Part, as_architecture, as_one, parts_of, to_batch, to_parts
 from graphws.types.architecture import Architecture
 from graphws.types.batch import Batch
 from graphws.types.graph import NetGraph
@@ -46,8 +46,8 @@ class _Flat(nn.Module):
         self.mlp = dense_layers(size * in_channels, hidden, num_layers, out)
 
     def forward(self, batch: Batch) -> Tensor:
-        check_architecture(self.architecture, batch)
-        return self.mlp(torch.cat([tensor.flatten(1) for tensor in to_parts(batch, self.parts)], 1))
+        one = as_one(self.architecture, batch)
+        return self.mlp(torch.cat([tensor.flatten(1) for tensor in to_parts(one, self.parts)], 1))
 
 
 class FlatMLP(nn.Module):
@@ -57,7 +57,7 @@ class FlatMLP(nn.Module):
         hidden_channels: Width of the hidden layers.
         num_layers: Number of hidden layers.
         out_channels: Output channels of every weight and bias.
-        architecture: The input networks' Architecture, or the widths of MLPs with biases.
+        architecture: The input networks' Architecture, its JSON text, or the widths of MLPs with biases.
         in_channels: Input channels of every weight and bias.
 
     Shapes:
@@ -70,7 +70,7 @@ class FlatMLP(nn.Module):
         num_layers: int = 2,
         out_channels: int = 1,
         *,
-        architecture: Architecture | Sequence[int],
+        architecture: Architecture | Sequence[int] | str,
         in_channels: int = 1,
     ) -> None:
         super().__init__()
@@ -85,7 +85,8 @@ class FlatMLP(nn.Module):
         values = self.flat(batch).unflatten(1, (-1, self.out_channels))
         pieces = zip(parts, values.split([entries_of([part]) for part in parts], 1), strict=True)
         tensors = [piece.flatten(1).unflatten(1, (*part.sizes, -1)) for part, piece in pieces]
-        return to_batch(batch, parts, tensors)
+        out = to_batch(as_one(self.flat.architecture, batch), parts, tensors)
+        return batch.replace(out.x, out.edge_attr)
 
     def __repr__(self) -> str:
         return repr_with_parameters(self)
@@ -98,7 +99,7 @@ class FlatMLPFunctional(nn.Module):
         hidden_channels: Width of the hidden layers.
         num_layers: Number of hidden layers.
         out_channels: Size of the vector.
-        architecture: The input networks' Architecture, or the widths of MLPs with biases.
+        architecture: The input networks' Architecture, its JSON text, or the widths of MLPs with biases.
         in_channels: Input channels of every weight and bias.
 
     Shapes:
@@ -111,7 +112,7 @@ class FlatMLPFunctional(nn.Module):
         num_layers: int = 2,
         out_channels: int = 1,
         *,
-        architecture: Architecture | Sequence[int],
+        architecture: Architecture | Sequence[int] | str,
         in_channels: int = 1,
     ) -> None:
         super().__init__()

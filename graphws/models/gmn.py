@@ -86,7 +86,7 @@ class GMN(nn.Module):
         update_channels: int | None = None,
         state_channels: int | None = None,
         static_encoding: EncodingKind = "facts",
-        architecture: Architecture | Sequence[int] | None = None,
+        architecture: Architecture | Sequence[int] | str | None = None,
         options: Options = Options(),
         **flags: Unpack[Flags],
     ) -> None:

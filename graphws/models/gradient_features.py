@@ -42,7 +42,9 @@ class GradientFeatures(nn.Module):
             inversely; in forward, if the batch has more than one channel or networks of other input or output sizes.
     """
 
-    def __init__(self, model: nn.Module, num_probes: int = 8, *, architecture: Architecture | Sequence[int]) -> None:
+    def __init__(
+        self, model: nn.Module, num_probes: int = 8, *, architecture: Architecture | Sequence[int] | str
+    ) -> None:
         super().__init__()
         check_positive(num_probes=num_probes)
         self.in_channels, self.out_channels = 1, out_channels_of(model)
@@ -58,7 +60,7 @@ class GradientFeatures(nn.Module):
                 f"{type(model).__name__} is equivariant to scaling, but where weights are multiplied gradients are "
                 "divided; take one with the symmetry permutation or sign"
             )
-        arch = architecture if isinstance(architecture, Architecture) else Architecture.mlp(list(architecture))
+        arch = Architecture.of(architecture)
         self.model = model
         self.probes = nn.Parameter(torch.empty(num_probes, arch.groups[0].size))
         self.directions = nn.Parameter(torch.empty(num_probes, arch.groups[-1].size))

@@ -14,7 +14,7 @@ from graphws.nn.equivariant_block import EquivariantBlock, through
 from graphws.nn.equivariant_linear import (
     EquivariantLinear,
     as_architecture,
-    check_architecture,
+    as_one,
     parts_of,
     to_batch,
     to_parts,
@@ -43,8 +43,8 @@ class HNPNFN(nn.Module):
         hidden_channels: Channels of the hidden layers.
         num_layers: Number of hidden layers, at least one; one more linear layer reads them.
         out_channels: Output channels of every weight and bias, the k of output capacity expansion.
-        architecture: The input networks' Architecture (which: :func:`~graphws.nn.readable.as_architecture`),
-            or the widths (d_0, .., d_L) of MLPs with biases.
+        architecture: The input networks' Architecture (which: :func:`~graphws.nn.readable.as_architecture`), its JSON
+            text, or the widths (d_0, .., d_L) of MLPs with biases. Networks of other activations are read too.
         in_channels: Input channels of every weight and bias.
         fourier_features: Number of random projections whose sines and cosines replace the values (128 in the published
             configuration); 0 for none.
@@ -69,7 +69,7 @@ class HNPNFN(nn.Module):
         num_layers: int = 3,
         out_channels: int = 1,
         *,
-        architecture: Architecture | Sequence[int],
+        architecture: Architecture | Sequence[int] | str,
         in_channels: int = 1,
         fourier_features: int = 0,
         fourier_scale: float = 3.0,
@@ -93,11 +93,12 @@ class HNPNFN(nn.Module):
 
     def forward(self, data: Batch | NetGraph | torch_geometric.data.Batch) -> Batch:
         batch = Batch.of(data)
-        check_architecture(self.architecture, batch)
-        reads, keeping = feature_reads(self.fourier, self.first, to_parts(batch, self.parts))
+        one = as_one(self.architecture, batch)
+        reads, keeping = feature_reads(self.fourier, self.first, to_parts(one, self.parts))
         with keeping:
             tensors = through(self.first.pieces(reads), [*self.blocks, self.last], residual=self.residual)
-        return to_batch(batch, self.parts, tensors)
+        out = to_batch(one, self.parts, tensors)
+        return batch.replace(out.x, out.edge_attr)
 
     def __repr__(self) -> str:
         return repr_with_parameters(self)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from graphws.engine.products import Linear
 from graphws.models.common import check_positive, repr_with_parameters
-from graphws.nn.equivariant_linear import Part, as_architecture, check_architecture, parts_of, to_batch, to_parts
+from graphws.nn.equivariant_linear import Part, as_architecture, as_one, parts_of, to_batch, to_parts
 from graphws.nn.fourier_features import FourierFeatures
 from graphws.nn.io_encoding import IOEncoding, IOEncodingKind
 from graphws.nn.taps import pairs_of
@@ -39,8 +39,8 @@ class NFT(nn.Module):
         hidden_channels: Channels of every entry between the blocks, a multiple of ``num_heads``.
         num_layers: Number of blocks.
         out_channels: Output channels of every weight and bias, the k of output capacity expansion.
-        architecture: The input networks' Architecture (which: :func:`~graphws.nn.readable.as_architecture`),
-            or the widths (d_0, .., d_L) of MLPs with biases.
+        architecture: The input networks' Architecture (which: :func:`~graphws.nn.readable.as_architecture`), its JSON
+            text, or the widths (d_0, .., d_L) of MLPs with biases. Networks of other activations are read too.
         in_channels: Input channels of every weight and bias.
         num_heads: Attention heads.
         io_encoding: ``"learned"`` (a vector an input and an output neuron) or ``"sinusoidal"``; weight matrices and
@@ -63,7 +63,7 @@ class NFT(nn.Module):
         num_layers: int = 4,
         out_channels: int = 1,
         *,
-        architecture: Architecture | Sequence[int],
+        architecture: Architecture | Sequence[int] | str,
         in_channels: int = 1,
         num_heads: int = 4,
         io_encoding: IOEncodingKind = "learned",
@@ -98,11 +98,12 @@ class NFT(nn.Module):
 
     def forward(self, data: Batch | NetGraph | torch_geometric.data.Batch) -> Batch:
         batch = Batch.of(data)
-        check_architecture(self.architecture, batch)
-        entries = self._embedded(batch) + self._encoding()
+        one = as_one(self.architecture, batch)
+        entries = self._embedded(one) + self._encoding()
         for block in self.blocks:
             entries = block(entries)
-        return self._written(batch, self.norm(entries))
+        out = self._written(one, self.norm(entries))
+        return batch.replace(out.x, out.edge_attr)
 
     def _embedded(self, batch: Batch) -> Tensor:
         """A state per bias and per pair of neurons, [B, P, hidden_channels]."""

@@ -74,7 +74,7 @@ class NGGNN(nn.Module):
         input_size: int | list[int] = 2,
         update_channels: int | None = None,
         static_encoding: EncodingKind = "facts",
-        architecture: Architecture | Sequence[int] | None = None,
+        architecture: Architecture | Sequence[int] | str | None = None,
         plain_edges: bool = False,
         checkpoint: bool = False,
     ) -> None:

@@ -14,7 +14,7 @@ from graphws.nn.equivariant_block import EquivariantBlock, through
 from graphws.nn.equivariant_linear import (
     EquivariantLinear,
     as_architecture,
-    check_architecture,
+    as_one,
     parts_of,
     to_batch,
     to_parts,
@@ -42,8 +42,8 @@ class NPNFN(nn.Module):
         hidden_channels: Channels of the hidden layers.
         num_layers: Number of hidden layers, at least one; one more linear layer reads them.
         out_channels: Output channels of every weight and bias, the k of output capacity expansion.
-        architecture: The input networks' Architecture (which: :func:`~graphws.nn.readable.as_architecture`),
-            or the widths (d_0, .., d_L) of MLPs with biases.
+        architecture: The input networks' Architecture (which: :func:`~graphws.nn.readable.as_architecture`), its JSON
+            text, or the widths (d_0, .., d_L) of MLPs with biases. Networks of other activations are read too.
         in_channels: Input channels of every weight and bias.
         io_encoding: ``"sinusoidal"``, ``"learned"``, or ``"none"``: then inputs and outputs are permuted too.
         fourier_features: Number of random projections whose sines and cosines replace the values (128 in the published
@@ -69,7 +69,7 @@ class NPNFN(nn.Module):
         num_layers: int = 3,
         out_channels: int = 1,
         *,
-        architecture: Architecture | Sequence[int],
+        architecture: Architecture | Sequence[int] | str,
         in_channels: int = 1,
         io_encoding: Literal["sinusoidal", "learned", "none"] = "sinusoidal",
         fourier_features: int = 0,
@@ -99,14 +99,15 @@ class NPNFN(nn.Module):
 
     def forward(self, data: Batch | NetGraph | torch_geometric.data.Batch) -> Batch:
         batch = Batch.of(data)
-        check_architecture(self.architecture, batch)
-        reads, keeping = feature_reads(self.fourier, self.first, to_parts(batch, self.parts))
+        one = as_one(self.architecture, batch)
+        reads, keeping = feature_reads(self.fourier, self.first, to_parts(one, self.parts))
         with keeping:
             pieces = self.first.pieces(reads)
             if self.encoding is not None:
                 pieces = self.encoding.on_sums(pieces)
             tensors = through(pieces, [*self.blocks, self.last], residual=self.residual)
-        return to_batch(batch, self.parts, tensors)
+        out = to_batch(one, self.parts, tensors)
+        return batch.replace(out.x, out.edge_attr)
 
     def __repr__(self) -> str:
         return repr_with_parameters(self)

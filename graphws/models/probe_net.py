@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -14,6 +15,7 @@ from graphws.functional import node_values, realise
 from graphws.models.common import check_positive, repr_with_parameters
 from graphws.models.flat_mlp import dense_layers
 from graphws.programs import input_shape_of
+from graphws.types.architecture import Architecture
 from graphws.types.batch import Batch
 from graphws.types.graph import NetGraph
 from graphws.types.grouping import by_forward
@@ -41,6 +43,7 @@ class ProbeNet(nn.Module):
         out_channels: Size of the vector.
         input_size: d_0 of the input networks, or the shape (channels, height, width) of a CNN's images.
         output_size: d_L of the input networks.
+        architecture: The input networks' Architecture or its JSON text, in place of these two sizes.
         num_probes: M.
         latent_channels: Size of a code and of the generator's inner maps.
         generator_layers: Number of affine maps in the generator.
@@ -54,7 +57,8 @@ class ProbeNet(nn.Module):
         - **output:** [B, out_channels].
 
     Raises:
-        ValueError: In forward, if a network has other inputs or outputs, fewer hidden groups, or several channels.
+        ValueError: If sizes are missing; in forward, if a network has other inputs or outputs, fewer hidden groups, or
+            several channels.
     """
 
     in_channels = 1
@@ -65,8 +69,9 @@ class ProbeNet(nn.Module):
         num_layers: int = 2,
         out_channels: int = 1,
         *,
-        input_size: int | list[int],
-        output_size: int,
+        input_size: int | list[int] | None = None,
+        output_size: int | None = None,
+        architecture: Architecture | Sequence[int] | str | None = None,
         num_probes: int = 64,
         latent_channels: int = 32,
         generator_layers: int = 2,
@@ -74,7 +79,7 @@ class ProbeNet(nn.Module):
         hidden_layers: int = 0,
     ) -> None:
         super().__init__()
-        self.shape = (input_size,) if isinstance(input_size, int) else tuple(input_size)
+        self.shape, output_size = _sizes(input_size, output_size, architecture)
         check_positive(input_size=min(self.shape, default=0), output_size=output_size, num_probes=num_probes)
         check_positive(latent_channels=latent_channels, generator_layers=generator_layers)
         if hidden_layers < 0:
@@ -121,6 +126,26 @@ class ProbeNet(nn.Module):
 
     def __repr__(self) -> str:
         return repr_with_parameters(self)
+
+
+def _sizes(
+    input_size: int | list[int] | None,
+    output_size: int | None,
+    architecture: Architecture | Sequence[int] | str | None,
+) -> tuple[tuple[int, ...], int]:
+    """Shape of an input and number of outputs, as given or those of an architecture.
+
+    Raises:
+        ValueError: If neither both sizes nor an architecture is given, or both are.
+    """
+    sizes = input_size, output_size
+    if architecture is not None and sizes == (None, None):
+        arch = Architecture.of(architecture)
+        return input_shape_of(arch), arch.groups[-1].size
+    if architecture is not None or input_size is None or output_size is None:
+        both = "both" if architecture is not None else f"input_size={input_size}, output_size={output_size}"
+        raise ValueError(f"ProbeNet needs input_size and output_size, or architecture in their place; got {both}")
+    return (input_size,) if isinstance(input_size, int) else tuple(input_size), output_size
 
 
 def _generator(latent: int, shape: tuple[int, ...], layers: int) -> nn.Sequential:

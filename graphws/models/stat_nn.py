@@ -68,13 +68,13 @@ class StatNN(nn.Module):
         num_layers: int = 2,
         out_channels: int = 1,
         *,
-        architecture: Architecture | Sequence[int],
+        architecture: Architecture | Sequence[int] | str,
         in_channels: int = 1,
     ) -> None:
         super().__init__()
         check_positive(in_channels=in_channels)
         self.in_channels, self.out_channels = in_channels, out_channels
-        arch = architecture if isinstance(architecture, Architecture) else Architecture.mlp(list(architecture))
+        arch = Architecture.of(architecture)
         self.layers = _layers(arch.structure)
         self.size = COUNT * sum(map(len, _tensors(arch.structure))) * in_channels
         self.mlp = dense_layers(self.size, hidden_channels, num_layers, out_channels)

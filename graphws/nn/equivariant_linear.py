@@ -15,7 +15,7 @@ from graphws.engine.folding import fold
 from graphws.nn.parts import Part, Pools, Space, parts_of, pool_part, to_batch, to_parts
 from graphws.nn.pieces import Pieces, Read, written
 from graphws.nn.primitives import Pool
-from graphws.nn.readable import as_architecture, check_architecture
+from graphws.nn.readable import as_architecture, as_one, check_architecture
 from graphws.nn.sparse_linear import SparseLinear
 from graphws.types.architecture import Architecture
 from graphws.types.batch import Batch
@@ -26,6 +26,7 @@ __all__ = [
     "Space",
     "Taps",
     "as_architecture",
+    "as_one",
     "check_architecture",
     "parts_of",
     "to_batch",
@@ -76,7 +77,7 @@ class EquivariantLinear(nn.Module):
 
     def __init__(
         self,
-        architecture: Architecture | Sequence[int],
+        architecture: Architecture | Sequence[int] | str,
         in_channels: int,
         out_channels: int,
         *,

@@ -44,7 +44,7 @@ class LearnedEncoding(nn.Module):
     orbit: Tensor
 
     def __init__(
-        self, architecture: Architecture | Sequence[int], channels: int, *, of: Literal["nodes", "edges"]
+        self, architecture: Architecture | Sequence[int] | str, channels: int, *, of: Literal["nodes", "edges"]
     ) -> None:
         super().__init__()
         if of not in ("nodes", "edges"):
@@ -75,7 +75,7 @@ def static_encoding_of(
     kind: EncodingKind = "facts",
     *,
     of: Literal["nodes", "edges"],
-    architecture: Architecture | Sequence[int] | None = None,
+    architecture: Architecture | Sequence[int] | str | None = None,
 ) -> StaticEncoding | LearnedEncoding:
     """A linear map of static facts, or a learned vector an orbit of one architecture.
 

@@ -11,19 +11,19 @@ from graphws.nn.parts import axes_of_groups, is_diagonal
 from graphws.types.architecture import Architecture
 from graphws.types.batch import Batch
 
-__all__ = ["as_architecture", "as_mlp", "check_architecture"]
+__all__ = ["as_architecture", "as_mlp", "as_one", "check_architecture", "same_layers"]
 
 
-def as_architecture(architecture: Architecture | Sequence[int]) -> Architecture:
-    """An Architecture from itself or from the widths (d_0, .., d_L) of an MLP with biases.
+def as_architecture(architecture: Architecture | Sequence[int] | str) -> Architecture:
+    """An Architecture from itself, its JSON text, or the widths (d_0, .., d_L) of an MLP with biases.
 
     Set-based layers take networks whose blocks are dense, of any kernel, between different sets of neurons and at most
     one per pair of them; or diagonal: norms, slopes, depthwise convolutions.
 
     Raises:
-        ValueError: If a block is neither, naming it and what may help.
+        ValueError: If it is none of these, or a block is neither, naming it and what may help.
     """
-    arch = architecture if isinstance(architecture, Architecture) else Architecture.mlp(list(architecture))
+    arch = Architecture.of(architecture)
     fault = _fault(arch)
     if fault:
         raise ValueError(
@@ -33,13 +33,13 @@ def as_architecture(architecture: Architecture | Sequence[int]) -> Architecture:
     return arch
 
 
-def as_mlp(architecture: Architecture | Sequence[int], what: str) -> Architecture:
+def as_mlp(architecture: Architecture | Sequence[int] | str, what: str) -> Architecture:
     """As :func:`as_architecture`, for ``what`` is defined for MLPs alone.
 
     Raises:
         ValueError: If it is no MLP.
     """
-    arch = architecture if isinstance(architecture, Architecture) else Architecture.mlp(list(architecture))
+    arch = Architecture.of(architecture)
     if not arch.structure.is_mlp:
         raise ValueError(f"{what} takes an MLP, a chain of dense blocks; got {arch}")
     return arch
@@ -63,6 +63,27 @@ def _fault(architecture: Architecture) -> str:
         if seen[pair] > 1:
             return f"edge block {block.name!r} joins neurons that another one joins"
     return ""
+
+
+def same_layers(one: Architecture, other: Architecture) -> bool:
+    """Whether set-based models read two architectures alike: they differ at most in activations and names."""
+    return _layers(one.structure) == _layers(other.structure)
+
+
+def as_one(expected: Architecture, batch: Batch) -> Batch:
+    """A batch as set-based models read it: of one structure, though its networks' activations may differ.
+
+    These models see layers, biases and values, no activations, so a mix of networks that differ in nothing else is
+    read as networks of the expected architecture.
+
+    Raises:
+        ValueError: If :func:`check_architecture` refuses the batch.
+    """
+    structures = () if batch.is_homogeneous else dict.fromkeys(arch.structure for arch in batch.architectures)
+    if structures and all(same_layers(structure, expected) for structure in structures):
+        return Batch((expected.structure,), batch.x, batch.edge_attr, num_graphs=batch.num_graphs)
+    check_architecture(expected, batch)
+    return batch
 
 
 def check_architecture(expected: Architecture, batch: Batch) -> None:

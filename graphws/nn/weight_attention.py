@@ -63,7 +63,7 @@ class WeightAttention(nn.Module):
             another one.
     """
 
-    def __init__(self, architecture: Architecture | Sequence[int], channels: int, *, num_heads: int = 4) -> None:
+    def __init__(self, architecture: Architecture | Sequence[int] | str, channels: int, *, num_heads: int = 4) -> None:
         super().__init__()
         if num_heads < 1 or channels % num_heads:
             raise ValueError(f"channels must be a multiple of num_heads, got {channels} channels for {num_heads} heads")

@@ -111,7 +111,7 @@ class ZooDataModule(LightningDataModule):
         _check_conventions(self.zoos)
         self.mixed = len(self.architectures) > 1 if mixed is None else mixed
         if not self.mixed and len(self.architectures) > 1:
-            raise ValueError(f"mixed=false is for zoos of one architecture: {self._holding}")
+            raise ValueError(f"mixed=false is for zoos of one architecture: {self.holding}")
         self.batch_size, self.permute, self.noise, self.seed, self.limit = batch_size, permute, noise, seed, limit
         self._splits: dict[str, Networks] = {}
         self._statistics: Statistics | None = None
@@ -131,7 +131,7 @@ class ZooDataModule(LightningDataModule):
             ValueError: If the zoos hold several.
         """
         if len(self.architectures) > 1:
-            raise ValueError(f"expected networks of one architecture, {self._holding}")
+            raise ValueError(f"expected networks of one architecture, {self.holding}")
         return self.architectures[0]
 
     @property
@@ -140,7 +140,8 @@ class ZooDataModule(LightningDataModule):
         return self.architectures if self.mixed else self.architecture
 
     @property
-    def _holding(self) -> str:
+    def holding(self) -> str:
+        """The zoos and the architectures of their networks, as errors name them."""
         shown = ", ".join(map(str, self.architectures[:3])) + (", .." if len(self.architectures) > 3 else "")
         return f"{', '.join(str(zoo.path) for zoo in self.zoos)} hold {len(self.architectures)}: {shown}"
 

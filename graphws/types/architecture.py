@@ -210,6 +210,24 @@ class Architecture:
         return json.dumps(data)
 
     @classmethod
+    def of(cls, architecture: Architecture | Sequence[int] | str) -> Architecture:
+        """An architecture from itself, its JSON text, or the widths (d_0, .., d_L) of an MLP with biases.
+
+        Raises:
+            ValueError: If it is none of these.
+        """
+        if isinstance(architecture, Architecture):
+            return architecture
+        if not isinstance(architecture, str):
+            return cls.mlp(list(architecture))
+        if architecture.lstrip().startswith("{"):
+            return cls.from_json(architecture)
+        raise ValueError(
+            f"expected an Architecture, its JSON text, or the widths of an MLP; found {architecture[:40]!r} "
+            "('data' stands for that of a run's zoo in configurations, which graphws fit and sweep read)"
+        )
+
+    @classmethod
     def from_json(cls, text: str) -> Architecture:
         """Read what :meth:`to_json` wrote.
 
