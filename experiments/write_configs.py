@@ -7,15 +7,24 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import cast
 
 import torch
+from torch import nn
 
+import conversions
 from experiments.compared_models import MODELS, Model, Node
 from graphws.cli.config import build
+from graphws.cli.data_architecture import fill_architecture
 from graphws.models import num_parameters, width_for_budget
+from graphws.types.architecture import Architecture
+from graphws.zoo.classifier_spec import Classifier, read_spec
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,9 +39,31 @@ MNIST_EPOCHS = 150
 BY_HAND = {("classification", "gmn"), ("classification", "dws"), ("classification", "flatmlp")}
 BY_HAND |= {("dilation", "gmn"), ("dilation", "dws")}
 
-# accuracies of CNNs: the models that read convolutions of any architecture, at the budget of digits
-READ_ANY_CNN = ("gmn", "gmn_global", "ng_gnn", "ng_t", "deepsets")
+# accuracies of CNNs: every model, at the budget where DWS on cnn-small has three hidden layers
+ACCURACY_BUDGET = 39_800
 ACCURACY_EPOCHS, ACCURACY_RATE = 30, 2e-3
+OF_DATA: Node = {"architecture": "data"}
+ACCURACY = {
+    name: MODELS[name]
+    for name in (
+        "gmn",
+        "gmn_global",
+        "ng_gnn",
+        "ng_t",
+        "deepsets",
+        "dws",
+        "np_nfn",
+        "hnp_nfn",
+        "nft",
+        "statnn",
+        "flatmlp",
+    )
+} | {
+    "probenet": replace(MODELS["probenet"], options=OF_DATA),
+    "scalegmn_relu": replace(MODELS["scalegmn"], options={"symmetry": "scale"}),
+    "scalegmn_tanh": MODELS["scalegmn"],
+}
+ACCURACY_ZOOS = {"scalegmn_relu": "zoo/cnns_relu", "scalegmn_tanh": "zoo/cnns_tanh"}  # of one activation; else of both
 
 DIGITS, MNIST = (2, 16, 16, 1), (2, 32, 32, 1)
 READOUTS = {DIGITS: 24, MNIST: 64}  # hidden channels of the readout
@@ -79,27 +110,17 @@ def all_files() -> Iterator[tuple[Path, str]]:
                 stem = f"mnist_{name}" if task == "classification" else f"mnist_dilation_{name}_k1"
                 place = "inr_classification" if task == "classification" else "inr_editing"
                 yield on_mnist(folder / place / f"{stem}.yaml", task, model)
-        if name in READ_ANY_CNN:
-            yield on_cnns(folder / "accuracy_prediction" / f"accuracy_{name}.yaml", model)
+    for name, model in ACCURACY.items():
+        yield on_cnns(folder / "accuracy_prediction" / f"accuracy_{name}.yaml", name, model)
 
 
-def on_cnns(path: Path, model: Model) -> tuple[Path, str]:
-    """The test accuracy of CNNs of any architecture, by sigmoid and binary cross-entropy."""
-    step = model.step
-
-    def node(width: int) -> Node:
-        inner = {"hidden_channels": width, "num_layers": model.layers, "out_channels": width, **model.options}
-        reader = {
-            "out_channels": 1,
-            "hidden_channels": READOUTS[DIGITS],
-            "model": class_node(str(model.operator), inner),
-        }
-        return class_node("Invariant", reader)
-
-    widest = node(width_for_budget(lambda width: build(node(width)), DIGITS_BUDGET, step=step))
+def on_cnns(path: Path, name: str, model: Model) -> tuple[Path, str]:
+    """The test accuracy of CNNs, by sigmoid and binary cross-entropy."""
+    node = at_budget(model, "accuracy", DIGITS, ACCURACY_BUDGET)
     target = f"test accuracy of image classifiers, a task of arXiv 2002.11448: {model.title}."
-    content = config("accuracy", widest, {"zoo": "zoo/cnns", "batch_size": 32}, ACCURACY_EPOCHS, ACCURACY_RATE)
-    return path, text_of(path, target, content, widest)
+    data = {"zoo": ACCURACY_ZOOS.get(name, "zoo/cnns"), "batch_size": 32}
+    content = config("accuracy", node, data, ACCURACY_EPOCHS, ACCURACY_RATE)
+    return path, text_of(path, target, content, node)
 
 
 def on_digits(path: Path, task: str, model: Model) -> tuple[Path, str]:
@@ -131,7 +152,7 @@ def at_budget(model: Model, task: str, widths: tuple[int, ...], budget: int) -> 
     Raises:
         ValueError: If no number of layers and size of the readout comes that close.
     """
-    reads = task == "classification" and model.functional is None
+    reads = task != "dilation" and model.functional is None
     readout, step = READOUTS[widths], READOUTS[widths] // 12
     others = [readout + more * step for more in (-1, 1, -2, 2, -3, 3)] if reads else []
     for layers in (model.layers + more for more in (0, 1, -1, 2, -2, 3)):
@@ -141,7 +162,7 @@ def at_budget(model: Model, task: str, widths: tuple[int, ...], budget: int) -> 
         def node(width: int, size: int = readout, layers: int = layers) -> Node:
             return node_of(model, task, widths, width, layers, size, {})
 
-        widest = width_for_budget(lambda width, node=node: build(node(width)), budget, step=model.step)
+        widest = width_for_budget(lambda width, node=node: built(node(width)), budget, step=model.step)
         tries = [node(widest), *(node(widest + more, size) for size in others for more in (0, model.step))]
         for found in tries:
             if (1 - SLACK) * budget <= count(found) <= budget:
@@ -152,20 +173,20 @@ def at_budget(model: Model, task: str, widths: tuple[int, ...], budget: int) -> 
 def node_of(
     model: Model, task: str, widths: tuple[int, ...], width: int, layers: int, readout: int, options: Node
 ) -> Node:
-    """A model's configuration; of k = 1 edits, or of a functional with CLASSES outputs."""
-    name = model.functional if task == "classification" and model.functional else model.operator
-    reads = task == "classification" and model.functional is None
-    arguments: Node = {"hidden_channels": width, "num_layers": layers}
-    arguments["out_channels"] = width if reads else 1 if task == "dilation" else CLASSES
+    """A model's configuration; of k = 1 edits, or of a functional with an output, for classification CLASSES."""
+    name = model.functional if task != "dilation" and model.functional else model.operator
+    reads = task != "dilation" and model.functional is None
+    outputs = CLASSES if task == "classification" else 1
+    arguments: Node = {"hidden_channels": width, "num_layers": layers, "out_channels": width if reads else outputs}
     if model.set_based:
-        arguments["architecture"] = list(widths)
+        arguments |= OF_DATA if task == "accuracy" else {"architecture": list(widths)}
     node = class_node(str(name), {**arguments, **model.options, **options})
     if model.wrapper is not None:
         own = {name: list(widths) if name == "architecture" else value for name, value in model.wrapper[1].items()}
         node = class_node(model.wrapper[0], {**own, "model": node})
     if not reads:
         return node
-    arguments = {"out_channels": CLASSES, "hidden_channels": readout, **model.invariant, "model": node}
+    arguments = {"out_channels": outputs, "hidden_channels": readout, **model.invariant, "model": node}
     return class_node("Invariant", arguments)
 
 
@@ -175,7 +196,22 @@ def class_node(name: str, arguments: Node) -> Node:
 
 def count(node: Node) -> int:
     with torch.device("meta"):  # shapes alone
-        return num_parameters(build(node))
+        return num_parameters(built(node))
+
+
+def built(node: Node) -> nn.Module:
+    """A configuration's model, for the CNNs of the zoo where it is the data's."""
+    node = copy.deepcopy(node)
+    fill_architecture(node, small_cnn())
+    return cast(nn.Module, build(node))
+
+
+@cache
+def small_cnn() -> Architecture:
+    """The networks of ``graphws zoo build classifiers --images digits --arch cnn-small``."""
+    with torch.device("cpu"):
+        module = Classifier(read_spec("cnn-small", (1, 8, 8), CLASSES)).eval()
+        return conversions.to_graph(module, torch.zeros(1, 1, 8, 8)).architecture
 
 
 def config(task: str, model: Node, data: Node, epochs: int, learning_rate: float) -> Node:

@@ -28,6 +28,7 @@ RANKS = {
     "graphws.targets": 6,
     "graphws.models": 7,
     "graphws.output_capacity": 8,
+    "graphws.baselines": 9,
     "graphws.equivalence": 9,
     "graphws.expressivity": 9,
     "graphws.zoo": 9,

@@ -78,7 +78,7 @@ def build_parser() -> Parser:
         import_module(f"graphws.cli.{part}").register(commands)
     for name, what in LIGHTNING.items():
         commands.add_parser(name, help=what)
-    for part in ("sweep", "report", "audit", "use", "translate", "theory", "bench"):
+    for part in ("sweep", "baseline", "report", "audit", "use", "translate", "theory", "bench"):
         import_module(f"graphws.cli.{part}").register(commands)
     return parser
 

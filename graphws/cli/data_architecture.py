@@ -11,7 +11,7 @@ from graphws.nn.readable import same_layers
 from graphws.tasks import ZooDataModule
 from graphws.types.architecture import Architecture
 
-__all__ = ["asks_for_data", "put_architecture", "shared_architecture"]
+__all__ = ["asks_for_data", "fill_architecture", "put_architecture", "shared_architecture"]
 
 KEY, DATA = "architecture", "data"
 
@@ -35,10 +35,15 @@ def put_architecture(node: Any, data: ZooDataModule) -> Architecture:
         ValueError: If the networks have several architectures, which it names.
     """
     found = shared_architecture(data)
-    text = found.to_json()
+    fill_architecture(node, found)
+    return found
+
+
+def fill_architecture(node: Any, architecture: Architecture) -> None:
+    """Write an architecture, as JSON text, wherever a configuration says ``architecture: data``; in place."""
+    text = architecture.to_json()
     for holder in list(_places(node)):
         holder[KEY] = text
-    return found
 
 
 def shared_architecture(data: ZooDataModule) -> Architecture:

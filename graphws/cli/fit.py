@@ -32,7 +32,7 @@ from graphws.cli.runs import LOCK
 from graphws.folder_lock import locked
 from graphws.tasks.metrics_csv import MetricsCSV
 from graphws.tasks.over_ranks import from_ranks
-from graphws.tasks.predictions import PREDICTIONS, write_predictions
+from graphws.tasks.predictions import predictions_path, write_predictions
 from graphws.tasks.run import FitClock, checkpoint_callback, checkpoint_path, preflight, record
 from graphws.tasks.run_files import RowBeforeCheckpoint, WholeCheckpoints, WholeConfig
 
@@ -191,8 +191,19 @@ class RunCLI(LightningCLI):
             return
         path = self.root / "predictions.safetensors"
         write_tensors(path, {"prediction": predicted})
-        table = write_predictions(self.model, self.datamodule, self.root / PREDICTIONS)
+        table = self._write_table()
         print(f"wrote {path}{'' if table is None else f' and {table}'}")
+
+    def after_test(self) -> None:
+        if not self.trainer.is_global_zero:
+            return
+        table = self._write_table()
+        if table is not None:
+            print(f"wrote {table}")
+
+    def _write_table(self) -> Path | None:
+        """What a functional says of each network of all splits; None for edits."""
+        return write_predictions(self.model, self.datamodule, predictions_path(self.root, self.datamodule))
 
 
 def run_lightning(arguments: Sequence[str]) -> RunCLI:

@@ -24,10 +24,6 @@ def register(subparsers: Any) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> None:
-    from graphws.report import print_table, rich_table, write_report
-    from graphws.report.rows import COLUMNS
+    from graphws.cli.sweep import report_runs
 
-    out = arguments.out or arguments.runs[0]
-    rows = write_report(arguments.runs, out)
-    print_table(rich_table(COLUMNS, [row.cells() for row in rows]))
-    print(f"wrote report.md, report.json and figures in {out}")
+    report_runs(arguments.runs, arguments.out or arguments.runs[0])

@@ -14,7 +14,7 @@ from typing import Any
 from graphws.cli.progress import Progress, duration
 from graphws.cli.runs import LOCK, Fit, Outcome, default_workers, fits_at_once
 
-__all__ = ["register", "run_sweep"]
+__all__ = ["register", "report_runs", "run_sweep", "seeds_of"]
 
 
 def register(subparsers: Any) -> None:
@@ -40,7 +40,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="YAML file of a configuration, or a folder of such files",
     )
     parser.add_argument(
-        "--seeds", type=_seeds, default=(0, 1, 2), metavar="S,S,..", help="seeds of the fits (default 0,1,2)"
+        "--seeds", type=seeds_of, default=(0, 1, 2), metavar="S,S,..", help="seeds of the fits (default 0,1,2)"
     )
     parser.add_argument(
         "--out",
@@ -109,7 +109,7 @@ def _sweep_all(fits: Sequence[Fit], seeds: int, out: Path, workers: int) -> int:
     broken = {fit.name for fit, _ in failed}
     finished = [fit.root for fit in fits if fit.name not in broken]
     if finished:
-        _report(finished, out, [f"{fit.name} failed: {error}" for fit, error in failed])
+        report_runs(finished, out, [f"{fit.name} failed: {error}" for fit, error in failed])
     for fit, error in failed:
         print(f"graphws: error: {fit.name} failed: {error}", file=sys.stderr)
     return 1 if failed else 0
@@ -149,17 +149,24 @@ def _stem(fit: Fit) -> str:
     return fit.name.rpartition("_seed")[0]
 
 
-def _report(runs: Sequence[Path], out: Path, notes: Sequence[str]) -> None:
+def report_runs(runs: Sequence[Path], out: Path, notes: Sequence[str] = ()) -> None:
+    """Write the report of some runs into a folder and print its tables."""
     from graphws.report import print_table, rich_table, write_report
-    from graphws.report.rows import COLUMNS
+    from graphws.report.rows import tables_of
 
     with Progress("writing the report"):
         rows = write_report(runs, out, notes=notes)
-    print_table(rich_table(COLUMNS, [row.cells() for row in rows]))
+    for columns, cells in tables_of(rows):
+        print_table(rich_table(columns, cells))
     print(f"wrote report.md, report.json and figures in {out}")
 
 
-def _seeds(text: str) -> tuple[int, ...]:
+def seeds_of(text: str) -> tuple[int, ...]:
+    """``0,1,2`` as numbers.
+
+    Raises:
+        argparse.ArgumentTypeError: If they are no different seeds.
+    """
     try:
         seeds = tuple(int(seed) for seed in text.split(","))
     except ValueError:

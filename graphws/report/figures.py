@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -153,7 +154,12 @@ def draw_comparison(rows: Sequence[Row]) -> Figure:
     """Test metric of each row, the best on top: every seed as a dot, the mean as a bar."""
     figure = Figure(figsize=(6, 0.32 * len(rows) + 1.2))
     axis = figure.subplots()
-    ordered = sorted(rows, key=lambda row: row.mean, reverse=rows[0].metric == "MSE")
+    worst = math.inf if rows[0].metric == "MSE" else -math.inf  # where a metric is not defined, as tau of a constant
+
+    def order(row: Row) -> float:
+        return worst if math.isnan(row.mean) else row.mean
+
+    ordered = sorted(rows, key=order, reverse=rows[0].metric == "MSE")
     for place, row in enumerate(ordered):
         axis.plot([row.mean], [place], "|", color=COLOURS[0], markersize=14, markeredgewidth=2)
         axis.plot(row.values, [place] * len(row.values), "o", color=COLOURS[1], markersize=4, alpha=0.8)

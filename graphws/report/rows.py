@@ -7,11 +7,11 @@ import math
 import re
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["COLUMNS", "Row", "model_name", "read_results", "rows_of"]
+__all__ = ["COLUMNS", "Row", "model_name", "read_results", "rows_of", "tables_of"]
 
 COLUMNS = ("task", "run", "model", "k", "parameters", "networks", "seeds", "best epoch", "metric", "test", "seconds")
 
@@ -25,28 +25,30 @@ class Row:
         kind: ``"edit"``, ``"classification"`` or ``"regression"``.
         model: Class of the weight-space network, as ``"GMN"`` or ``"GradientFeatures(GMN)"``.
         k: Output capacity, None for functionals.
-        parameters: Number of learnable parameters.
+        parameters: Number of learnable parameters; None where there are none, as of trees.
         networks: Number of training networks.
         seeds: The runs' seeds.
-        best_epochs: The best epoch of each run, counted from 0.
+        best_epochs: The best epoch of each run, counted from 0; None for what is not fitted by epochs.
         metric: Name of the test metric.
         values: Test metric of each run.
         seconds: Fitting time of each run.
         runs: The run directories.
+        measured: All metrics of the test split but the loss, of each run, by name.
     """
 
     task: str
     kind: str
     model: str
     k: int | None
-    parameters: int
+    parameters: int | None
     networks: int
     seeds: tuple[int, ...]
-    best_epochs: tuple[int, ...]
+    best_epochs: tuple[int | None, ...]
     metric: str
     values: tuple[float, ...]
     seconds: tuple[float, ...]
     runs: tuple[str, ...]
+    measured: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -64,20 +66,39 @@ class Row:
 
     def cells(self) -> list[str]:
         """This row as text, in the order of :data:`COLUMNS`."""
-        spread = "" if self.spread is None else f" ± {_short(self.spread)}"
         return [
             self.task,
             self.name,
             self.model,
             "-" if self.k is None else str(self.k),
-            f"{self.parameters:,}",
+            "-" if self.parameters is None else f"{self.parameters:,}",
             f"{self.networks:,}",
             ", ".join(map(str, self.seeds)),
-            ", ".join(str(epoch + 1) for epoch in self.best_epochs),
+            ", ".join("-" if epoch is None else str(epoch + 1) for epoch in self.best_epochs),
             self.metric,
-            f"{_short(self.mean)}{spread}",
+            _spread(self.values),
             f"{statistics.fmean(self.seconds):.1f}",
         ]
+
+
+def tables_of(rows: Sequence[Row]) -> list[tuple[tuple[str, ...], list[list[str]]]]:
+    """Columns and cells of the tables of a report: the rows, and their other test metrics where they have any."""
+    tables = [(COLUMNS, [row.cells() for row in rows])]
+    more = [row for row in rows if len(row.measured) > 1]
+    if more:
+        names = tuple(dict.fromkeys(name for row in more for name in row.measured))
+        cells = [
+            [row.task, row.name, *(_spread(row.measured[name]) if name in row.measured else "-" for name in names)]
+            for row in more
+        ]
+        tables.append((("task", "run", *names), cells))
+    return tables
+
+
+def _spread(values: Sequence[float]) -> str:
+    """Mean and sample standard deviation over seeds."""
+    spread = f" ± {_short(statistics.stdev(values))}" if len(values) > 1 else ""
+    return f"{_short(statistics.fmean(values))}{spread}"
 
 
 def _short(value: float) -> str:
@@ -124,6 +145,12 @@ def _key(result: dict[str, Any]) -> str:
     return json.dumps([[result[name] for name in names], data], sort_keys=True)
 
 
+def _measured(tests: Sequence[dict[str, float]]) -> dict[str, tuple[float, ...]]:
+    """What all tests measured but the loss, whose units are the fit's."""
+    names = [name for name in tests[0] if name != "test/loss" and all(name in test for test in tests)]
+    return {name.removeprefix("test/"): tuple(test[name] for test in tests) for name in sorted(names)}
+
+
 def model_name(node: dict[str, Any]) -> str:
     """Class of a configuration's weight-space network, around that of the one it wraps; ``Invariant`` is left out."""
     name = str(node["class_path"]).rpartition(".")[2]
@@ -155,6 +182,9 @@ def rows_of(results: Sequence[dict[str, Any]]) -> list[Row]:
                 values=tuple(run["test"][run["metric"]["key"]] for run in runs),
                 seconds=tuple(run["seconds"] for run in runs),
                 runs=tuple(run["run"] for run in runs),
+                measured=_measured([run["test"] for run in runs]),
             )
         )
-    return sorted(rows, key=lambda row: (row.kind, row.task, row.model, row.k or 0, row.name, row.parameters, row.runs))
+    return sorted(
+        rows, key=lambda row: (row.kind, row.task, row.model, row.k or 0, row.name, row.parameters or 0, row.runs)
+    )

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from graphws.atomic import write_text
 from graphws.report.figures import write_figures
-from graphws.report.rows import COLUMNS, Row, read_results, rows_of
+from graphws.report.rows import Row, read_results, rows_of, tables_of
 
 __all__ = ["markdown_table", "print_table", "rich_table", "write_report"]
 
@@ -25,7 +25,7 @@ NUMBERS |= {"cases", "worst error", "tolerance"}
 NUMBERS |= {"width", "batch", "forward ms", "step ms", "±", "samples/s", "peak MB", "step MB", "GFLOP/s", "GB/s"}
 NUMBERS |= {"of matrix rate", "parameters (theirs)", "parameters (ours)", "step ms (theirs)", "step ms (ours)", "ratio"}
 NUMBERS |= {"forward ratio", "step MB (theirs)", "step MB (ours)", "memory ratio", "slope", "FLOPs", "bytes"}
-NUMBERS |= {"train", "val", "values", "missing"}
+NUMBERS |= {"train", "val", "values", "missing", "kendall", "r2", "mse"}
 NUMBERS |= {"s, smallest", "s, largest", "last slope: s"}
 
 
@@ -71,9 +71,11 @@ def write_report(runs: Sequence[str | Path], out: str | Path, *, notes: Sequence
     results = read_results(runs)
     rows = rows_of(results)
     images = write_figures(results, rows, out)
-    text = f"# Report\n\n{markdown_table(COLUMNS, [row.cells() for row in rows])}\n"
-    text += "Each run was selected on validation and tested once, on its best epoch; ± is the sample standard "
-    text += "deviation over seeds.\n"
+    text = "# Report\n\n" + "".join(f"{markdown_table(*table)}\n" for table in tables_of(rows))
+    text += (
+        "Each run was selected on validation, what is fitted by epochs by its best epoch, and tested once; ± is the "
+    )
+    text += "sample standard deviation over seeds.\n"
     text += "".join(f"\n- {note}" for note in notes) + ("\n" if notes else "")
     text += "".join(f"\n![{image.stem}]({image.name})\n" for image in images)
     write_text(out / "report.md", text)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypedDict
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -15,6 +16,8 @@ from graphws.types.architecture import Architecture
 from graphws.types.batch import Batch
 
 __all__ = [
+    "Optimiser",
+    "OptimiserFlags",
     "PlateauStep",
     "check_checkpoint",
     "check_facts",
@@ -27,6 +30,35 @@ __all__ = [
 
 PLATEAU_FACTOR = 0.5
 MIXED = "mixed"  # in place of an architecture
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """How a task is optimised, by AdamW.
+
+    Args:
+        learning_rate: AdamW's learning rate at the start (default 0.001).
+        weight_decay: AdamW's weight decay (default 0.001).
+        patience: Number of epochs without a better validation loss after which the learning rate is halved (default 5).
+        min_learning_rate: Learning rate below which the schedule does not go (default 0.0001).
+    """
+
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-3
+    patience: int = 5
+    min_learning_rate: float = 1e-4
+
+
+class OptimiserFlags(TypedDict, total=False):
+    """The fields of :class:`Optimiser`, none of which has to be given."""
+
+    learning_rate: float
+    weight_decay: float
+    patience: int
+    min_learning_rate: float
+
+
+OptimiserFlags.__doc__ = Optimiser.__doc__  # from which the command line takes its help
 
 
 def optimisers(

@@ -2,36 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Literal, Unpack, cast
 
 import torch
 import torch.nn.functional as F
-import torchmetrics
 from lightning.pytorch import Callback, LightningModule
 from torch import Tensor, nn
-from torchmetrics import KendallRankCorrCoef, MetricCollection, R2Score
-from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics import MetricCollection
 
-from graphws.targets.named import NAMED, named_target
-from graphws.tasks.common import PlateauStep, check_checkpoint, check_facts, data_of, facts_of, optimisers, step_share
+from graphws.tasks.common import (
+    Optimiser,
+    OptimiserFlags,
+    PlateauStep,
+    check_checkpoint,
+    check_facts,
+    data_of,
+    facts_of,
+    optimisers,
+    step_share,
+)
 from graphws.tasks.data import ZooDataModule
 from graphws.tasks.protocol import Metric
 from graphws.tasks.stacks import in_parts
 from graphws.tasks.standardise import Standardised
+from graphws.tasks.targets import KINDS, checked, metrics_of, target_of
 from graphws.types.architecture import Architecture
 from graphws.types.batch import Batch
 
 __all__ = ["PredictTask"]
 
 SPLITS = ("train", "val", "test")
-KINDS = ("classification", "regression", "share")
+LOSSES = {"classification": ("cross_entropy",), "regression": ("mse",), "share": ("bce", "mse")}  # the default first
+MEASURED = {"classification": ("loss", "accuracy"), "regression": ("loss", "kendall", "r2", "mse")}
 
 
 class PredictTask(LightningModule):
     """Predict a property of each network: its label (cross-entropy), a number (MSE in units of its training spread), or
-    a share from 0 to 1, as an accuracy (sigmoid and binary cross-entropy).
+    a share from 0 to 1, as an accuracy (sigmoid, and binary cross-entropy or the MSE).
 
-    Metrics: accuracy for classification; R2 and Kendall's tau for regression and shares.
+    Metrics: accuracy for classification; Kendall's tau, R2 and the MSE for regression and shares.
 
     Args:
         model: Functional with one output per class, or one for regression.
@@ -40,13 +51,16 @@ class PredictTask(LightningModule):
         kind: ``"classification"``, ``"regression"`` or ``"share"``.
         architecture: The architecture of the input networks, or those of a mix; ``graphws fit`` fills it in from the
             zoo.
-        learning_rate: AdamW's learning rate at the start.
-        weight_decay: AdamW's weight decay.
-        patience: Number of epochs without a better validation loss after which the learning rate is halved.
-        min_learning_rate: Learning rate below which the schedule does not go.
+        loss: ``"bce"`` (where None) or ``"mse"`` for shares; classification has ``"cross_entropy"`` alone, regression
+            ``"mse"``.
+        monitor: The validation metric that selects the best epoch: ``"loss"``, ``"accuracy"`` of classification (there
+            where None), ``"kendall"``, ``"r2"`` or ``"mse"`` of the others.
+        **optimiser: How it is optimised; see :class:`~graphws.tasks.common.Optimiser`.
 
     Raises:
-        ValueError: If the kind is unknown or the model's number of outputs does not fit.
+        ValueError: If the kind is unknown, the model's number of outputs does not fit, or the kind does not have that
+            loss or metric.
+        TypeError: If an argument is none of these.
     """
 
     target_mean: Tensor
@@ -59,10 +73,9 @@ class PredictTask(LightningModule):
         kind: Literal["classification", "regression", "share"] = "classification",
         *,
         architecture: Architecture | tuple[Architecture, ...] | None = None,
-        learning_rate: float = 1e-3,
-        weight_decay: float = 1e-3,
-        patience: int = 5,
-        min_learning_rate: float = 1e-4,
+        loss: Literal["bce", "mse", "cross_entropy"] | None = None,
+        monitor: Literal["loss", "accuracy", "kendall", "r2", "mse"] | None = None,
+        **optimiser: Unpack[OptimiserFlags],
     ) -> None:
         super().__init__()
         if kind not in KINDS:
@@ -78,17 +91,15 @@ class PredictTask(LightningModule):
         self.kind = kind
         self.target = target
         self.architecture = architecture
-        self.monitor, self.mode = ("val/accuracy", "max") if kind == "classification" else ("val/loss", "min")
+        self.loss = _known("loss", loss, kind, LOSSES[kind])
+        measured = MEASURED.get(kind, MEASURED["regression"])
+        selected = _known("monitor", monitor, kind, measured, "accuracy" if kind == "classification" else "loss")
+        self.monitor, self.mode = f"val/{selected}", "min" if selected in ("loss", "mse") else "max"
         self.standardised = Standardised(
             model, architecture=architecture if isinstance(architecture, Architecture) else None
         )
-        self.optimiser = {
-            "learning_rate": learning_rate,
-            "weight_decay": weight_decay,
-            "patience": patience,
-            "min_learning_rate": min_learning_rate,
-        }
-        self.metrics = nn.ModuleDict({f"{split}_metrics": _metrics(kind, outputs, split) for split in SPLITS})
+        self.optimiser = asdict(Optimiser(**optimiser))
+        self.metrics = nn.ModuleDict({f"{split}_metrics": metrics_of(kind, outputs, split) for split in SPLITS})
         self.trained_on: dict[str, str] | None = None
         self.register_buffer("target_mean", torch.zeros(()))
         self.register_buffer("target_std", torch.ones(()))
@@ -142,33 +153,8 @@ class PredictTask(LightningModule):
         Raises:
             ValueError: If the data have no such column, or a network has no value in it or one that is no class.
         """
-        if self.target == "label":
-            wanted = batch.y
-        elif self.target in batch.columns:
-            wanted = batch.columns[self.target]
-        elif (computed := named_target(self.target)) is not None:
-            wanted = computed(batch.networks).squeeze(-1)
-        else:
-            raise ValueError(
-                f"the zoo has no numeric column {self.target!r}; it has label, {', '.join(batch.columns)}; "
-                f"computed are {', '.join(NAMED)}"
-            )
-        if self.kind != "classification":
-            missing = ~wanted.isfinite() if wanted.is_floating_point() else wanted < 0
-            if self.kind == "share":
-                missing |= ~((wanted >= 0) & (wanted <= 1))
-            wanted = wanted.to(self.target_std.dtype)
-        else:
-            missing = ~((wanted >= 0) & (wanted < self._outputs))
-            wanted = wanted.long()
-        if bool(missing.any()):
-            what = {"classification": f"in 0 to {self._outputs - 1}", "share": "that is a number from 0 to 1"}.get(
-                self.kind, "that is a number"
-            )
-            raise ValueError(
-                f"{int(missing.sum())} of {len(missing)} networks of a batch have no {self.target!r} {what}"
-            )
-        return wanted
+        wanted = checked(target_of(batch, self.target), self.target, self.kind, self._outputs)
+        return wanted if self.kind == "classification" else wanted.to(self.target_std.dtype)
 
     @property
     def _outputs(self) -> int:
@@ -208,10 +194,10 @@ class PredictTask(LightningModule):
         out = self._read(raw)
         if self.kind == "classification":
             loss = F.cross_entropy(out, wanted)
-        elif self.kind == "share":
+        elif self.loss == "bce":
             loss = F.binary_cross_entropy_with_logits(raw.squeeze(-1), wanted)
         else:
-            loss = F.mse_loss(out, wanted) / self.target_std.square()
+            loss = F.mse_loss(out, wanted) / self.target_std.square()  # which is 1 for shares
         metrics = cast(MetricCollection, self.metrics[f"{split}_metrics"])
         metrics.update(out.detach(), wanted)
         over: dict[str, Any] = {"on_step": False, "on_epoch": True, "batch_size": batch.num_graphs, "sync_dist": True}
@@ -235,10 +221,12 @@ class PredictTask(LightningModule):
         check_checkpoint(self, checkpoint)
 
 
-def _metrics(kind: str, num_classes: int, split: str) -> MetricCollection:
-    metrics: dict[str, torchmetrics.Metric | MetricCollection] = {}
-    if kind == "classification":
-        metrics["accuracy"] = MulticlassAccuracy(num_classes, average="micro", validate_args=False)  # `wanted` has
-    else:
-        metrics |= {"r2": R2Score(), "kendall": KendallRankCorrCoef()}
-    return MetricCollection(metrics, prefix=f"{split}/")
+def _known(what: str, given: str | None, kind: str, known: Sequence[str], usual: str | None = None) -> str:
+    """A choice that a kind of prediction has; the usual one, or the first, where none is given.
+
+    Raises:
+        ValueError: If the kind does not have it.
+    """
+    if given is not None and given not in known:
+        raise ValueError(f"{kind} has no {what} {given!r}; known: {', '.join(known)}")
+    return given or usual or known[0]

@@ -25,7 +25,15 @@ from graphws.tasks.data import ZooDataModule
 from graphws.tasks.predictions import PREDICTIONS, write_predictions
 from graphws.tasks.protocol import Task
 
-__all__ = ["FORMAT_VERSION", "FitClock", "checkpoint_callback", "checkpoint_path", "preflight", "record"]
+__all__ = [
+    "FORMAT_VERSION",
+    "FitClock",
+    "checkpoint_callback",
+    "checkpoint_path",
+    "facts_of_data",
+    "preflight",
+    "record",
+]
 
 FORMAT_VERSION = 1
 EXAMPLES = 8
@@ -166,17 +174,22 @@ def _setup(task: Task, data: ZooDataModule, config: dict[str, Any]) -> dict[str,
         "parameters": num_parameters(cast(LightningModule, task)),
         "seed": config["seed_everything"],
         "max_epochs": config["trainer"]["max_epochs"],
-        "data": {
-            "zoo": [str(zoo.path) for zoo in data.zoos],
-            "options": options,
-            "hash": data.data_hash,
-            "convention": data.convention,
-            "architecture": None if data.mixed else json.loads(data.architecture.to_json()),
-            "architectures": len(data.architectures),
-            "train": len(data.split("train")),
-            "val": len(data.split("val")),
-            "test": len(data.split("test")),
-        },
+        "data": facts_of_data(data, options),
+    }
+
+
+def facts_of_data(data: ZooDataModule, options: dict[str, Any]) -> dict[str, Any]:
+    """What ``result.json`` says of the networks; ``options`` are those of the data module."""
+    return {
+        "zoo": [str(zoo.path) for zoo in data.zoos],
+        "options": options,
+        "hash": data.data_hash,
+        "convention": data.convention,
+        "architecture": None if data.mixed else json.loads(data.architecture.to_json()),
+        "architectures": len(data.architectures),
+        "train": len(data.split("train")),
+        "val": len(data.split("val")),
+        "test": len(data.split("test")),
     }
 
 

@@ -83,3 +83,54 @@ def test_what_is_refused(tmp_path: Path, data: ZooDataModule) -> None:
         PredictTask(Invariant(GMN(4, 1, 4), 10), "psnr", architecture=arch).wanted(batch)
     with pytest.raises(ValueError, match="7 of 12 networks of a batch have no 'label' in 0 to 2"):
         PredictTask(Invariant(GMN(4, 1, 4), 3), architecture=arch).wanted(batch)
+
+
+@pytest.mark.parametrize("loss", ["bce", "mse", None])
+def test_the_loss_of_shares_is_an_option(
+    monkeypatch: pytest.MonkeyPatch, data: ZooDataModule, loss: str | None
+) -> None:
+    for name in ("log", "log_dict"):  # which need a trainer
+        monkeypatch.setattr(PredictTask, name, lambda *args, **kwargs: None)
+    task = PredictTask(Mean(), "score", "share", architecture=data.architecture, loss=loss)  # type: ignore[arg-type]
+    batch = data.split("train").batch(torch.arange(12))
+    batch.columns["score"] = torch.linspace(0, 1, 12)
+    out, wanted = task(batch).double(), batch.columns["score"].double()
+    errors = {
+        "mse": (out - wanted).square().mean(),
+        "bce": -(wanted * out.log() + (1 - wanted) * (1 - out).log()).mean(),
+    }
+    found = task.training_step(batch, 0)
+    assert float(found) == pytest.approx(float(errors[loss or "bce"]), rel=1e-5)
+    assert not torch.isclose(errors["mse"], errors["bce"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "monitor", "expected"),
+    [
+        ("regression", "kendall", ("val/kendall", "max")),
+        ("share", "r2", ("val/r2", "max")),
+        ("share", "mse", ("val/mse", "min")),
+        ("regression", "loss", ("val/loss", "min")),
+        ("share", None, ("val/loss", "min")),
+        ("classification", "loss", ("val/loss", "min")),
+        ("classification", None, ("val/accuracy", "max")),
+    ],
+)
+def test_the_epoch_is_selected_by_the_metric_that_is_named(
+    data: ZooDataModule, kind: str, monitor: str | None, expected: tuple[str, str]
+) -> None:
+    model = Invariant(GMN(4, 1, 4), 10) if kind == "classification" else Mean()
+    task = PredictTask(model, "score", kind, architecture=data.architecture, monitor=monitor)  # type: ignore[arg-type]
+    assert (task.monitor, task.mode) == expected
+
+
+def test_options_that_a_kind_does_not_have_are_refused(data: ZooDataModule) -> None:
+    arch = data.architecture
+    with pytest.raises(ValueError, match="regression has no loss 'bce'; known: mse"):
+        PredictTask(Mean(), "score", "regression", architecture=arch, loss="bce")
+    with pytest.raises(ValueError, match="classification has no monitor 'kendall'; known: loss, accuracy"):
+        PredictTask(Invariant(GMN(4, 1, 4), 10), architecture=arch, monitor="kendall")
+    with pytest.raises(ValueError, match="share has no monitor 'accuracy'; known: loss, kendall, r2, mse"):
+        PredictTask(Mean(), "score", "share", architecture=arch, monitor="accuracy")
+    with pytest.raises(TypeError, match="unexpected keyword argument 'momentum'"):
+        PredictTask(Mean(), "score", "share", architecture=arch, momentum=0.9)  # type: ignore[call-arg]

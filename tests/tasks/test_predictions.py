@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import torch
 
+from graphws.cli import main
 from graphws.models import GMN, Invariant
 from graphws.tasks import EditTask, PredictTask, ZooDataModule
+from graphws.tasks.metrics_csv import read_metrics
 from graphws.tasks.predictions import write_predictions
+from graphws.zoo import Zoo
 from tests.tasks.test_edit import trainer
-from tests.tiny_zoo import tiny_zoo
+from tests.tiny_zoo import tiny_zoo, write_config
 
 
 @pytest.mark.parametrize("kind", ["regression", "share", "classification"])
@@ -89,3 +93,38 @@ def test_rows_of_several_zoos_name_theirs(tmp_path: Path) -> None:
     }
     for row in table.to_pylist():
         assert row["target"] == pytest.approx(scores[row["zoo"]][row["id"]], rel=1e-5)
+
+
+def test_training_networks_beyond_a_limit_have_no_row(tmp_path: Path) -> None:
+    data = ZooDataModule(tiny_zoo(tmp_path / "zoo"), 4, seed=0, limit=5)
+    task = PredictTask(Invariant(GMN(4, 1, 4), 1), "score", "regression", architecture=data.architecture)
+    trainer(tmp_path, max_epochs=1).fit(task, datamodule=data)
+    rows = pq.read_table(write_predictions(task, data, tmp_path / "p.parquet")).to_pylist()
+    assert [row["id"] for row in rows if row["split"] == "train"] == list(range(5))
+    assert len(rows) == 5 + 6 + 6
+
+
+def test_a_test_writes_the_table_of_its_networks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    init_args = {"target": "score", "kind": "regression", "monitor": "kendall", "learning_rate": 0.01}
+    inner = {"class_path": "graphws.models.StatNN", "init_args": {"hidden_channels": 4, "architecture": "data"}}
+    task = {"class_path": "graphws.tasks.PredictTask", "init_args": {**init_args, "model": inner}}
+    config = write_config(tmp_path / "x.yaml", tiny_zoo(tmp_path / "zoo"), task, epochs=3)
+    assert main(["fit", "--config", str(config)]) == 0
+    run = tmp_path / "runs" / "x"
+    result = json.loads((run / "result.json").read_text())
+    assert result["selection"] == "max val/kendall over epochs"
+    taus = [row["val/kendall"] for row in read_metrics(run / "metrics.csv")]
+    assert result["best_epoch"] == taus.index(max(taus))
+    kept = (run / "predictions.parquet").read_bytes()
+    (run / "predictions.parquet").unlink()
+    assert main(["test", "--config", str(run / "config.yaml")]) == 0
+    assert f"wrote {Path('runs/x/predictions.parquet')}" in capsys.readouterr().out
+    assert (run / "predictions.parquet").read_bytes() == kept
+    other = tiny_zoo(tmp_path / "other", seed=1)
+    assert main(["test", "--config", str(run / "config.yaml"), "--data.init_args.zoo", str(other)]) == 0
+    assert (run / "predictions.parquet").read_bytes() == kept  # of the networks it was fitted on
+    targets = pq.read_table(run / "predictions_other.parquet")["target"].to_pylist()
+    assert sorted(targets) == pytest.approx(sorted(Zoo.open(other).table["score"].to_pylist()), rel=1e-6)
