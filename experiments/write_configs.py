@@ -43,27 +43,9 @@ BY_HAND |= {("dilation", "gmn"), ("dilation", "dws")}
 ACCURACY_BUDGET = 39_800
 ACCURACY_EPOCHS, ACCURACY_RATE = 30, 2e-3
 OF_DATA: Node = {"architecture": "data"}
-ACCURACY = {
-    name: MODELS[name]
-    for name in (
-        "gmn",
-        "gmn_global",
-        "ng_gnn",
-        "ng_t",
-        "deepsets",
-        "dws",
-        "np_nfn",
-        "hnp_nfn",
-        "nft",
-        "statnn",
-        "flatmlp",
-    )
-} | {
-    "probenet": replace(MODELS["probenet"], options=OF_DATA),
-    "scalegmn_relu": replace(MODELS["scalegmn"], options={"symmetry": "scale"}),
-    "scalegmn_tanh": MODELS["scalegmn"],
-}
-ACCURACY_ZOOS = {"scalegmn_relu": "zoo/cnns_relu", "scalegmn_tanh": "zoo/cnns_tanh"}  # of one activation; else of both
+READ_BOTH = ("gmn", "gmn_global", "ng_gnn", "ng_t", "deepsets", "dws", "np_nfn", "hnp_nfn", "nft", "statnn", "flatmlp")
+ACCURACY = {name: MODELS[name] for name in READ_BOTH}
+ACCURACY["probenet"] = replace(MODELS["probenet"], options=OF_DATA)
 
 DIGITS, MNIST = (2, 16, 16, 1), (2, 32, 32, 1)
 READOUTS = {DIGITS: 24, MNIST: 64}  # hidden channels of the readout
@@ -111,15 +93,18 @@ def all_files() -> Iterator[tuple[Path, str]]:
                 place = "inr_classification" if task == "classification" else "inr_editing"
                 yield on_mnist(folder / place / f"{stem}.yaml", task, model)
     for name, model in ACCURACY.items():
-        yield on_cnns(folder / "accuracy_prediction" / f"accuracy_{name}.yaml", name, model)
+        yield on_cnns(folder / "accuracy_prediction" / f"accuracy_{name}.yaml", model, "zoo/cnns")
+    for activation, symmetry in (("relu", "scale"), ("tanh", "sign")):
+        scaled = replace(MODELS["scalegmn"], options={"symmetry": symmetry})
+        path = folder / "accuracy_prediction" / f"{activation}_accuracy_scalegmn.yaml"
+        yield on_cnns(path, scaled, f"zoo/cnns_{activation}")
 
 
-def on_cnns(path: Path, name: str, model: Model) -> tuple[Path, str]:
+def on_cnns(path: Path, model: Model, zoo: str) -> tuple[Path, str]:
     """The test accuracy of CNNs, by sigmoid and binary cross-entropy."""
     node = at_budget(model, "accuracy", DIGITS, ACCURACY_BUDGET)
     target = f"test accuracy of image classifiers, a task of arXiv 2002.11448: {model.title}."
-    data = {"zoo": ACCURACY_ZOOS.get(name, "zoo/cnns"), "batch_size": 32}
-    content = config("accuracy", node, data, ACCURACY_EPOCHS, ACCURACY_RATE)
+    content = config("accuracy", node, {"zoo": zoo, "batch_size": 32}, ACCURACY_EPOCHS, ACCURACY_RATE)
     return path, text_of(path, target, content, node)
 
 
