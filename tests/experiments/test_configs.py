@@ -44,9 +44,9 @@ def cnns(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("cnns")
     (folder / "tanh.yaml").write_text(SMALL_TANH)
     kinds = {
-        "cnns": ["cnn-small", "--count", "40", "--vary", "lr,init,activation"],
-        "cnns_relu": ["cnn-small", "--count", "20"],
-        "cnns_tanh": [str(folder / "tanh.yaml"), "--count", "20"],
+        "cnns": ["cnn-small", "--count", "24", "--vary", "lr,init,activation"],
+        "cnns_relu": ["cnn-small", "--count", "12"],
+        "cnns_tanh": [str(folder / "tanh.yaml"), "--count", "12"],
     }
     for name, words in kinds.items():
         more = ["--images", "digits", "--steps", "4", "--out", str(folder / name)]
