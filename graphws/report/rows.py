@@ -83,7 +83,7 @@ class Row:
 
 def tables_of(rows: Sequence[Row]) -> list[tuple[tuple[str, ...], list[list[str]]]]:
     """Columns and cells of the tables of a report: the rows, and their other test metrics where they have any."""
-    tables = [(COLUMNS, [row.cells() for row in rows])]
+    tables: list[tuple[tuple[str, ...], list[list[str]]]] = [(COLUMNS, [row.cells() for row in rows])]
     more = [row for row in rows if len(row.measured) > 1]
     if more:
         names = tuple(dict.fromkeys(name for row in more for name in row.measured))

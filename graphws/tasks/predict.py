@@ -206,7 +206,7 @@ class PredictTask(LightningModule):
         return loss
 
     def configure_optimizers(self) -> Any:
-        return optimisers(self, **self.optimiser)  # type: ignore[arg-type]
+        return optimisers(self, **self.optimiser)
 
     def configure_callbacks(self) -> list[Callback]:
         return [PlateauStep()]
