@@ -44,8 +44,11 @@ ACCURACY_BUDGET = 39_800
 ACCURACY_EPOCHS, ACCURACY_RATE = 30, 2e-3
 OF_DATA: Node = {"architecture": "data"}
 READ_BOTH = ("gmn", "gmn_global", "ng_gnn", "ng_t", "deepsets", "dws", "np_nfn", "hnp_nfn", "nft", "statnn", "flatmlp")
-ACCURACY = {name: MODELS[name] for name in READ_BOTH}
-ACCURACY["probenet"] = replace(MODELS["probenet"], options=OF_DATA)
+ACCURACY: dict[str, tuple[Model, str]] = {f"accuracy_{name}": (MODELS[name], "zoo/cnns") for name in READ_BOTH}
+ACCURACY["accuracy_probenet"] = replace(MODELS["probenet"], options=OF_DATA), "zoo/cnns"
+for activation, symmetry in (("relu", "scale"), ("tanh", "sign")):  # ScaleGMN's are those of one activation
+    of_one = replace(MODELS["scalegmn"], options={"symmetry": symmetry}), f"zoo/cnns_{activation}"
+    ACCURACY[f"{activation}_accuracy_scalegmn"] = of_one
 
 DIGITS, MNIST = (2, 16, 16, 1), (2, 32, 32, 1)
 READOUTS = {DIGITS: 24, MNIST: 64}  # hidden channels of the readout
@@ -92,12 +95,8 @@ def all_files() -> Iterator[tuple[Path, str]]:
                 stem = f"mnist_{name}" if task == "classification" else f"mnist_dilation_{name}_k1"
                 place = "inr_classification" if task == "classification" else "inr_editing"
                 yield on_mnist(folder / place / f"{stem}.yaml", task, model)
-    for name, model in ACCURACY.items():
-        yield on_cnns(folder / "accuracy_prediction" / f"accuracy_{name}.yaml", model, "zoo/cnns")
-    for activation, symmetry in (("relu", "scale"), ("tanh", "sign")):
-        scaled = replace(MODELS["scalegmn"], options={"symmetry": symmetry})
-        path = folder / "accuracy_prediction" / f"{activation}_accuracy_scalegmn.yaml"
-        yield on_cnns(path, scaled, f"zoo/cnns_{activation}")
+    for stem, (model, zoo) in ACCURACY.items():
+        yield on_cnns(folder / "accuracy_prediction" / f"{stem}.yaml", model, zoo)
 
 
 def on_cnns(path: Path, model: Model, zoo: str) -> tuple[Path, str]:

@@ -40,6 +40,7 @@ def test_a_difference_is_said_and_mended(
 ) -> None:
     monkeypatch.setattr(write_configs, "ROOT", tmp_path)
     monkeypatch.setattr(write_configs, "MODELS", {"statnn": MODELS["statnn"]})
+    monkeypatch.setattr(write_configs, "ACCURACY", {})
     path = tmp_path / "experiments" / "digits" / "classification_statnn.yaml"
     assert main(["--check"]) == 1
     assert not path.exists()
