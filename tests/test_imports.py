@@ -18,6 +18,8 @@ RANKS = {
     "graphws": 3,  # from graphws import NetGraph
     "graphws.folder_lock": 3,
     "graphws.metrics_file": 3,
+    "graphws.engine.routes": 0,  # what pairs a definition with an engine function knows neither
+    "graphws.engine.registry": 1,
     "graphws.nn.primitives": 3,
     "graphws.engine": 4,
     "graphws.testing": 4,

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from graphws.engine.registry import fused
 from graphws.types.architecture import Architecture
 from graphws.types.batch import Batch
 from graphws.types.topology import facts_at, topology
-
-try:
-    from torch_scatter import segment_csr as _segment_csr
-except ImportError:  # everything runs without it; see the README
-    _segment_csr = None
 
 __all__ = [
     "MatrixPools",
@@ -32,7 +28,6 @@ __all__ = [
     "pool_dims",
     "pooled_matrix",
     "reduce",
-    "segments",
     "spread",
     "sum_edges",
     "takes_dense_route",
@@ -80,48 +75,11 @@ def pooled_matrix(values: Tensor, pool: Pool) -> MatrixPools:
     return values, pool_dims(values, (2,), pool), pool_dims(values, (1,), pool)
 
 
-def segments(batch: Batch, end: Literal["source", "target"]) -> tuple[Tensor | None, Tensor]:
-    """Edges of a batch grouped by one of their ends, worked out once per batch.
-
-    Returns:
-        The order [E] that sorts the edges by that end, None where they are sorted already, and the pointers [N + 1] of
-        each node's edges in that order.
-    """
-    index = batch.edge_index[0 if end == "source" else 1]
-
-    def pointers() -> Tensor:
-        counts = count_rows(index, batch.num_nodes)
-        return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-
-    def order() -> Tensor:
-        return torch.argsort(index, stable=True)
-
-    is_sorted = batch.lazy(f"{end}_sorted", lambda: bool((index.diff() >= 0).all()))
-    return None if is_sorted else batch.lazy(f"{end}_order", order), batch.lazy(f"{end}_ptr", pointers)
-
-
+@fused("graphws.engine.edge_sums")
 def sum_edges(batch: Batch, messages: Tensor, end: Literal["source", "target"]) -> Tensor:
-    """Sum messages [E, C] at the source or target node of their edge, [N, C]; deterministic on CPU.
-
-    Uses torch_scatter's sorted ``segment_csr`` on a CPU where it is installed, torch's ``index_add`` otherwise.
-    """
+    """Sum messages [E, C] at the source or target node of their edge, [N, C]; deterministic on CPU."""
     index = batch.edge_index[0 if end == "source" else 1]
-    if _segment_csr is not None and messages.device.type == "cpu":
-        return _SegmentSum.apply(messages, index, *segments(batch, end))
     return messages.new_zeros(batch.num_nodes, messages.size(-1)).index_add(0, index, messages)
-
-
-class _SegmentSum(torch.autograd.Function):
-    """torch_scatter's sum, whose own gradient has none."""
-
-    @staticmethod
-    def forward(ctx: Any, messages: Tensor, index: Tensor, order: Tensor | None, pointers: Tensor) -> Tensor:
-        ctx.save_for_backward(index)
-        return _segment_csr(messages if order is None else messages[order], pointers, reduce="sum")
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
-        return gradients[0].index_select(0, *ctx.saved_tensors), None, None, None
 
 
 def node_degrees(batch: Batch) -> tuple[Tensor, Tensor]:

@@ -85,11 +85,6 @@ class NetworkLayout:
     top: float
     has_kernels: bool
 
-    @property
-    def is_sampled(self) -> bool:
-        """Whether some neurons are not drawn."""
-        return any(column.shown < column.size for column in self.columns)
-
 
 def lay_out(g: NetGraph) -> NetworkLayout:
     """Place a network's node groups as columns in their order, evenly sampled neurons in each, edges between them.

@@ -13,7 +13,8 @@ import graphws.nn.message_passing
 import graphws.nn.pna
 import graphws.nn.relational_attention
 import graphws.nn.scale_message_passing
-import graphws.nn.set_attention  # noqa: F401 (each module registers its definitions)
+import graphws.nn.set_attention
+import graphws.nn.sparse_linear  # noqa: F401 (each module registers its definitions)
 from graphws import Architecture, Batch
 from graphws.engine import PAIRS, kernels, mlp_values, off, watched
 from graphws.engine.maps import AffineMap, NormedMap
@@ -102,6 +103,15 @@ def _rectified(function, _):
     return call, [(2, 3, 5, C), (C,), (C,)]
 
 
+def _edge_sums(function, batch):
+    return lambda messages: function(batch, messages, "source"), [(batch.num_edges, C)]
+
+
+def _sparse(function, _):
+    rows, columns = torch.tensor([0, 0, 2, 3, 3, 3]), torch.tensor([1, 4, 0, 0, 2, 4])
+    return lambda values, dense: function(values, dense, rows, columns, 5), [(6,), (6, C)]
+
+
 MATRIX = [(2, 3, 5, C), (8, C), (2, 3, 8), (2, 5, 8)]
 CASES = {  # a pair to what makes a function of tensors of it, and their shapes
     "attend": lambda f, _: (lambda joint: f(joint, heads=2), [(2, 3, 12)]),
@@ -116,10 +126,12 @@ CASES = {  # a pair to what makes a function of tensors of it, and their shapes
     "rectified_matrix": _rectified,
     "scale_round": _scales,
     "sine": lambda f, _: (f, [(7, 9)]),
+    "sparse_product": _sparse,
+    "sum_edges": _edge_sums,
     "write_and_pool": lambda f, _: (lambda v, m, t, s: f(v, m, (t, s), "max"), MATRIX),
     "write_matrix": lambda f, _: (lambda v, m, t, s, old: f(v, m, (t, s), old), [*MATRIX, (2, 3, 5, 8)]),
 }
-ON_NETWORKS = ("edge_round", "edge_update", "edge_statistics", "scale_round")
+ON_NETWORKS = ("edge_round", "edge_update", "edge_statistics", "scale_round", "sum_edges")
 MATRICES = ("read_and_pool", "rectified_matrix", "write_and_pool", "write_matrix")
 SINGLE = ("last_sums", "sine", *MATRICES)  # for float32 alone, by a compiler
 NOT_UNDER_AUTOCAST = ("attend", "pair_attention", "pair_norm", "pair_update")
@@ -166,6 +178,8 @@ def error(found, expected):
 def test_an_engine_function_gives_the_numbers_of_its_definition(name, route, kind, monkeypatch):
     if name in SINGLE and kind != "float64" and not (kernels.multiplies() if name in MATRICES else kernels.library()):
         pytest.skip("this machine has no C compiler")
+    if name == "sum_edges":
+        pytest.importorskip("torch_scatter")
     monkeypatch.setattr(kernels, "SMALL", 1)  # compiled passes for small tensors too
     monkeypatch.setattr(mlp_values, "WORTH", 1)
     pair, batch = PAIRS[name], networks(name, route)

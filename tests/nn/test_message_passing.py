@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from graphws import Architecture, Batch, EdgeBlock
+from graphws.engine import edge_sums
 from graphws.nn import MessagePassing, Options, SparseLinear, primitives
 from graphws.testing.equivariance import random_batch, random_graph
 from tests.reference.message_passing import slow_message_passing
@@ -162,7 +163,7 @@ def test_edge_sums_with_and_without_torch_scatter(monkeypatch, installed):
     if installed:
         pytest.importorskip("torch_scatter")
     else:
-        monkeypatch.setattr(primitives, "_segment_csr", None)
+        monkeypatch.setattr(edge_sums, "segment_csr", None)
     batch = Batch.from_graphs([random_graph(Architecture.mlp(widths)) for widths in ([2, 3, 1], [1, 4, 2])])
     values = torch.arange(batch.num_edges, dtype=torch.float64).unsqueeze(1)
     for end, row in (("source", 0), ("target", 1)):

@@ -56,7 +56,7 @@ def test_gradients_of_first_and_second_order(monkeypatch):
     assert torch.autograd.gradcheck(function, arguments)
     assert torch.autograd.gradgradcheck(function, arguments)
     whole = torch.autograd.grad(function(*arguments).sum(), arguments)
-    monkeypatch.setattr("graphws.nn.sparse_linear.CHUNK", 6)  # two entries at a time
+    monkeypatch.setattr("graphws.engine.sparse_product.CHUNK", 6)  # two entries at a time
     for a, b in zip(whole, torch.autograd.grad(function(*arguments).sum(), arguments), strict=True):
         assert torch.equal(a, b)
 

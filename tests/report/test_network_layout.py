@@ -17,7 +17,7 @@ def test_every_weight_of_a_small_network_is_drawn_with_its_value():
     graph = random_graph(Architecture.mlp([2, 5, 3, 1]))
     layout = lay_out(graph)
     assert (len(layout.dots), len(layout.lines)) == (11, 28)
-    assert not layout.is_sampled
+    assert all(column.shown == column.size for column in layout.columns)
     assert sorted(line.value for line in layout.lines) == sorted(graph.edge_attr[:, 0].tolist())
     assert [column.x for column in layout.columns] == [0, 1, 2, 3]
     assert all(len(line.points) == 2 and line.points[1][0] - line.points[0][0] == 1 for line in layout.lines)
