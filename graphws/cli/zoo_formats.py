@@ -17,7 +17,7 @@ from graphws.cli.split_options import SHARES
 from graphws.cli.table_options import TABLE_OPTIONS
 
 if TYPE_CHECKING:  # the command line starts without torch
-    from graphws.cli.importers.protocol import Importer, Layout, Options, Read
+    from graphws.cli.importers.parts.protocol import Importer, Layout, Options, Read
     from graphws.zoo.drawn_images import DrawnImages
     from graphws.zoo.importing import Candidate, ImportSettings
 
@@ -205,7 +205,7 @@ def _meaningless(chosen: Importer, arguments: argparse.Namespace) -> list[str]:
 
 
 def _options(chosen: Importer, arguments: argparse.Namespace) -> Options:
-    from graphws.cli.importers.protocol import Options
+    from graphws.cli.importers.parts.protocol import Options
 
     for option in _meaningless(chosen, arguments):
         raise ValueError(f"--{option.replace('_', '-')} means nothing for {chosen.name}, which says it itself")

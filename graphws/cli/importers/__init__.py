@@ -1,27 +1,19 @@
-"""Importers of the field's public data sets; each is one module, and its line in :data:`MODULES`."""
+"""Importers of the field's public data sets: each is one module of this room, named as the data set is."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the command line starts without torch
-    from graphws.cli.importers.protocol import Importer
+    from graphws.cli.importers.parts.protocol import Importer
 
 __all__ = ["MODULES", "importer", "recognised"]
 
-MODULES = {  # the importer of each name, the attribute IMPORTER of a module of this room
-    "dws-mnist": "dws_mnist",
-    "dws-fmnist": "dws_fmnist",
-    "nfn-siren": "nfn_siren",
-    "small-cnn-zoo": "small_cnn_zoo",
-    "cnn-wild-park": "cnn_wild_park",
-    "modelzoo": "modelzoo",
-    "model-j": "model_j",
-    "trajectories": "trajectories",
-    "small-transformer-zoo": "small_transformer_zoo",
-}
+# the module of each data set, by its name on the command line: all of this room
+MODULES = {found.name.replace("_", "-"): found.name for found in iter_modules(__path__) if not found.ispkg}
 
 
 def importer(name: str) -> Importer:

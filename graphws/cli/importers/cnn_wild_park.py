@@ -15,10 +15,10 @@ from torch import Tensor
 import conversions
 from conversions.files.plain_values import copied
 from conversions.files.torch_files import load_tensors
-from graphws.cli.importers.files import FileReader, Network, candidate_of, folders_in
-from graphws.cli.importers.protocol import Importer, Layout, Options, Splits
-from graphws.cli.importers.split_files import find_split_file, read_path_splits
-from graphws.cli.importers.wild_cnn import WildCNN
+from graphws.cli.importers.parts.files import FileReader, Network, candidate_of, folders_in
+from graphws.cli.importers.parts.protocol import Importer, Layout, Options, Splits
+from graphws.cli.importers.parts.split_files import find_split_file, read_path_splits
+from graphws.cli.importers.parts.wild_cnn import WildCNN
 from graphws.types.graph import NetGraph
 from graphws.zoo.importing import Candidate
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from graphws.cli.bulk import BulkReader
-from graphws.cli.importers.files import folders_in
-from graphws.cli.importers.protocol import Importer, Layout, Options, Splits
+from graphws.cli.importers.parts.files import folders_in
+from graphws.cli.importers.parts.protocol import Importer, Layout, Options, Splits
 from graphws.cli.networks import Converter
 from graphws.zoo.importing import Candidate
 from graphws.zoo.manifest import shown

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 import conversions
 from conversions.files.torch_files import load_tensors
-from graphws.cli.importers.files import FileReader, Network, candidate_of, folders_in
-from graphws.cli.importers.protocol import Importer, Layout, Options, Splits
+from graphws.cli.importers.parts.files import FileReader, Network, candidate_of, folders_in
+from graphws.cli.importers.parts.protocol import Importer, Layout, Options, Splits
 from graphws.types.activation import Activation
 from graphws.types.graph import NetGraph
 from graphws.zoo.importing import Candidate

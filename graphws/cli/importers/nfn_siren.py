@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from graphws.cli.importers.files import FileReader, Network, candidate_of, folders_in
-from graphws.cli.importers.protocol import Importer, Layout, Options, Splits
-from graphws.cli.importers.sirens import DIGITS, siren_of, tensors_of_file, whole_label
+from graphws.cli.importers.parts.files import FileReader, Network, candidate_of, folders_in
+from graphws.cli.importers.parts.protocol import Importer, Layout, Options, Splits
+from graphws.cli.importers.parts.sirens import DIGITS, siren_of, tensors_of_file, whole_label
 from graphws.zoo.importing import Candidate
 
 __all__ = ["IMPORTER"]

@@ -14,10 +14,10 @@ import torch
 
 import conversions
 from graphws.cli.bulk import Found
-from graphws.cli.importers.protocol import Importer, Layout, Options, Splits
-from graphws.cli.importers.row_files import RowFile
-from graphws.cli.importers.small_cnn import SmallCNN, small_cnn_zoo_state
-from graphws.cli.importers.table_rows import TableRow, TextTable
+from graphws.cli.importers.parts.protocol import Importer, Layout, Options, Splits
+from graphws.cli.importers.parts.row_files import RowFile
+from graphws.cli.importers.parts.small_cnn import SmallCNN, small_cnn_zoo_state
+from graphws.cli.importers.parts.table_rows import TableRow, TextTable
 from graphws.cli.placement import Placement
 from graphws.zoo.importing import Candidate, Reading
 from graphws.zoo.manifest import sha256_file, shown

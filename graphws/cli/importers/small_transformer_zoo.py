@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from graphws.cli.importers.files import folders_in
-from graphws.cli.importers.protocol import Importer, Layout, Options
+from graphws.cli.importers.parts.files import folders_in
+from graphws.cli.importers.parts.protocol import Importer, Layout, Options
 from graphws.zoo.importing import Reading
 
 __all__ = ["IMPORTER"]

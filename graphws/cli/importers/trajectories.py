@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 import conversions
 from graphws.cli.bulk import Found
-from graphws.cli.importers.protocol import Importer, Layout, Options, Splits
-from graphws.cli.importers.row_files import RowFile
+from graphws.cli.importers.parts.protocol import Importer, Layout, Options, Splits
+from graphws.cli.importers.parts.row_files import RowFile
 from graphws.cli.networks import build_module
 from graphws.cli.placement import Placement, numbered
 from graphws.zoo.importing import Candidate, Reading

@@ -72,7 +72,7 @@ def test_several_sets_in_one_folder_are_asked_for(tmp_path: Path, capsys: pytest
     write_dws_mnist(tmp_path)
     write_dws_fmnist(tmp_path)
     assert run(tmp_path, tmp_path / "zoo") == 2
-    assert "looks like several data sets: dws-mnist: " in error(capsys)
+    assert "looks like several data sets: dws-fmnist: " in error(capsys)
     assert run(tmp_path, tmp_path / "zoo", "--format", "dws-fmnist") == 0
 
 

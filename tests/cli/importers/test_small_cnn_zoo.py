@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import conversions
-from graphws.cli.importers.protocol import Options
+from graphws.cli.importers.parts.protocol import Options
 from graphws.cli.importers.small_cnn_zoo import IMPORTER
 from graphws.zoo import MixedZoo, open_mixed
 from tests.cli.importers.test_sirens import error, rejected, run

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from conversions.assembly import assemble, dtype_name
 from conversions.files.torch_files import load_tensors
-from graphws.cli.importers.files import Network
+from graphws.cli.importers.parts.files import Network
 from graphws.types.graph import NetGraph
 from graphws.zoo.conventions import CONVENTIONS, siren_architecture
 

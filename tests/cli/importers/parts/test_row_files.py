@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from graphws.cli.importers.row_files import RowFile
+from graphws.cli.importers.parts.row_files import RowFile
 
 
 @pytest.mark.parametrize("rows", [[0], [4, 0, 1, 2, 2, 3], [2, 3, 4], [4, 3, 2, 1, 0], []])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from graphws.cli.importers.table_rows import TableRow, TextTable
+from graphws.cli.importers.parts.table_rows import TableRow, TextTable
 
 
 def test_entries_keep_their_text(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 
 import conversions
 from graphws import symmetry
-from graphws.cli.importers.small_cnn import SmallCNN, small_cnn_zoo_row, small_cnn_zoo_state
+from graphws.cli.importers.parts.small_cnn import SmallCNN, small_cnn_zoo_row, small_cnn_zoo_state
 from tests.conversions.networks import same_bits
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 import conversions
 from graphws import symmetry
-from graphws.cli.importers.wild_cnn import WildCNN
+from graphws.cli.importers.parts.wild_cnn import WildCNN
 from tests.conversions.networks import same_bits
 
 CONFIG: dict[str, Any] = {
