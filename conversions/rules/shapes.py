@@ -125,6 +125,23 @@ def place_of_extreme(net: Network, input: Any, dim: Any = None, keepdim: bool = 
     return found
 
 
+@rule("topk", "sort", "argsort")
+def in_order_of_size(net: Network, input: Any, *args: Any, **kwargs: Any) -> Any:
+    """The entries of an axis of positions by their size, or the largest of them, beside where they stood."""
+    plain(net, args, kwargs)
+    name, value = (net.operation.name if net.operation else ""), signal(net, input)
+    place = 1 if name == "topk" else 0
+    axis = kwargs.get("dim", args[place] if len(args) > place else -1)
+    if isinstance(axis, bool) or not isinstance(axis, int):
+        raise net.unknown()
+    axis %= len(value.dims)
+    value = net.decide(value, 1) if value.unread and axis > 1 else value
+    if any(atom.kind != "p" for atom in value.dims[axis]):
+        raise net.error(f"it orders the channels or the batch of {list(value.shape)}; only positions are understood")
+    found = keep(net, value)
+    return found if net.operation is None or len(net.operation.results) == 1 else (found, found)
+
+
 def _stay(net: Network, input: Value, found: Value) -> None:
     """Channels that an operation numbers keep their places."""
     if input.segments and not found.segments:

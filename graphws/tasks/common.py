@@ -25,6 +25,7 @@ __all__ = [
     "data_of",
     "facts_of",
     "optimisers",
+    "set_up",
     "step_share",
 ]
 
@@ -115,6 +116,32 @@ def facts_of(data: ZooDataModule) -> dict[str, str]:
         "convention": data.convention,
         "data_hash": data.data_hash,
     }
+
+
+def set_up(task: Any, stage: str) -> ZooDataModule | None:
+    """Give the model of a task the statistics of the zoo's training split before its first fit; for ``setup``.
+
+    Args:
+        task: A LightningModule that is a :class:`~graphws.tasks.Task`; ``trained_on`` is set.
+        stage: Lightning's stage, as ``"fit"``.
+
+    Returns:
+        The zoo of a first fit, of which a task may take statistics of its target; None otherwise.
+
+    Raises:
+        ValueError: If the model was trained on other data (:func:`check_facts`).
+    """
+    data = data_of(task)
+    if data is None:
+        return None
+    first = stage == "fit" and task.trained_on is None
+    if first:
+        task.standardised.set_statistics(data.statistics)
+        task.standardised.set_references(data.split("train").batch(torch.arange(1)))
+    if task.trained_on is not None:
+        check_facts(task.trained_on, data)
+    task.trained_on = facts_of(data)
+    return data if first else None
 
 
 def check_facts(trained_on: dict[str, str], data: ZooDataModule) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from graphws.output_capacity import OutputCapacity, average
 from graphws.targets.image_operations import IMAGE_OPERATIONS, apply_operation
-from graphws.tasks.common import PlateauStep, check_checkpoint, check_facts, data_of, facts_of, optimisers, step_share
+from graphws.tasks.common import PlateauStep, check_checkpoint, data_of, optimisers, set_up, step_share
 from graphws.tasks.data import ZooDataModule
 from graphws.tasks.protocol import Metric
 from graphws.tasks.standardise import Standardised
@@ -153,12 +153,7 @@ class EditTask(LightningModule):
             raise ValueError("an EditTask needs the coordinates and images of a ZooDataModule, the trainer has none")
         self.coordinates = data.coordinates.to(self.device)
         self.pixels = data.pixel_range
-        if stage == "fit" and self.trained_on is None:
-            self.standardised.set_statistics(data.statistics)
-            self.standardised.set_references(data.split("train").batch(torch.arange(1)))
-        if self.trained_on is not None:
-            check_facts(self.trained_on, data)
-        self.trained_on = facts_of(data)
+        set_up(self, stage)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         return self._step(batch, "train") * step_share(batch)

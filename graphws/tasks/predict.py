@@ -17,10 +17,8 @@ from graphws.tasks.common import (
     OptimiserFlags,
     PlateauStep,
     check_checkpoint,
-    check_facts,
-    data_of,
-    facts_of,
     optimisers,
+    set_up,
     step_share,
 )
 from graphws.tasks.data import ZooDataModule
@@ -161,19 +159,11 @@ class PredictTask(LightningModule):
         return self.standardised.out_channels
 
     def setup(self, stage: str) -> None:
-        data = data_of(self)
-        if data is None:
-            return
-        if self.trained_on is not None:
-            check_facts(self.trained_on, data)
-        elif stage == "fit":
-            self.standardised.set_statistics(data.statistics)
-            self.standardised.set_references(data.split("train").batch(torch.arange(1)))
-            if self.kind == "regression":
-                wanted = torch.cat([self.wanted(batch) for batch in in_parts(data.split("train"))]).double()
-                self.target_mean.copy_(wanted.mean())
-                self.target_std.copy_(wanted.std().clamp_min(torch.finfo(torch.float32).eps))
-        self.trained_on = facts_of(data)
+        data = set_up(self, stage)
+        if data is not None and self.kind == "regression":
+            wanted = torch.cat([self.wanted(batch) for batch in in_parts(data.split("train"))]).double()
+            self.target_mean.copy_(wanted.mean())
+            self.target_std.copy_(wanted.std().clamp_min(torch.finfo(torch.float32).eps))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         return self._step(batch, "train") * step_share(batch)

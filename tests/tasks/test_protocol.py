@@ -13,7 +13,7 @@ import graphws.tasks
 from graphws.cli import config, main
 from graphws.report import read_results, rows_of, write_figures
 from graphws.tasks import Standardised, Task, ZooDataModule
-from graphws.tasks.common import PlateauStep, check_checkpoint, data_of, facts_of, optimisers
+from graphws.tasks.common import PlateauStep, check_checkpoint, optimisers, set_up
 from graphws.tasks.protocol import Metric
 from graphws.types.architecture import Architecture
 from graphws.types.batch import Batch
@@ -49,11 +49,7 @@ class DenoiseTask(LightningModule):
         return self.standardised
 
     def setup(self, stage: str) -> None:
-        data = data_of(self)
-        assert data is not None
-        if stage == "fit":
-            self.standardised.set_statistics(data.statistics)
-        self.trained_on = facts_of(data)
+        set_up(self, stage)
 
     def _step(self, batch: Batch, split: str) -> Tensor:
         error = (self(batch).edge_attr - batch.edge_attr).square().mean()

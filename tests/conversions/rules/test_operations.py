@@ -136,6 +136,11 @@ SPATIAL: dict[str, Callable[..., object]] = {
     "channels against positions": lambda m, x: m.out((m.conv(x) + m.conv(x).mT).mean(2)),
     "another axis of the input": lambda m, x: m.conv(x[:, :, :3].mT.mT).mean(2) * m.a(x[:, :, :3]).mean(1),
     "reduced channels": lambda m, x: m.a(m.conv(x).mean(1)[:, :3]),
+    "largest positions": lambda m, x: m.out(m.conv(x).relu().topk(2).values.mean(2)),
+    "positions in order": lambda m, x: m.flat(m.conv(x).sort(dim=2, descending=True).values.flatten(1)),
+    "where the largest stand": lambda m, x: m.out((m.conv(x) * m.conv(x).topk(4, 2)[1]).mean(2)),
+    "order of the positions": lambda m, x: m.out((m.conv(x) * m.conv(x).argsort(-1)).mean(2)),
+    "input in order": lambda m, x: m.conv(x.sort(2).values).mean(2),
     "repeated input": lambda m, x: m.conv(x[:, :1].repeat(1, 3, 1)),
 }
 
@@ -150,7 +155,7 @@ STAYING = (
     "orders mixed",
     "channels against positions",
 )
-STAYING = (*STAYING, "padded input", "input normalised each", "pooled input")  # no hidden layer
+STAYING = (*STAYING, "input in order", "padded input", "input normalised each", "pooled input")  # no hidden layer
 
 
 @pytest.mark.parametrize("name", UNDERSTOOD)
@@ -293,7 +298,9 @@ REFUSED: dict[str, Refusal] = {
     ),
     "no layer": (lambda m, x: x, r"returns no tensor that it computes from its input"),
     "no weights": (lambda m, x: x.relu(), r"the output depends on no layer with weights"),
-    "lowest entries": (lambda m, x: m.out(m.a(x).topk(4).values), r"topk .*not understood"),
+    "channels in order": (lambda m, x: m.out(m.a(x).topk(4).values), r"topk .*it orders the channels .*only positions"),
+    "channels in order, by name": (lambda m, x: m.out(torch.sort(m.a(x), dim=1)[0]), r"sort .*it orders the channels"),
+    "the batch in order": (lambda m, x: m.out(m.a(x).sort(0).values), r"sort .*or the batch of"),
 }
 REFUSED_WITH_POSITIONS: dict[str, Refusal] = {
     "pooled channels": (
