@@ -56,7 +56,7 @@ def _holder(root: Path) -> int:
     return int(json.loads((root / ".lock.json").read_text())["pid"])
 
 
-def _wait(condition: object, seconds: float = 30) -> bool:
+def _wait(condition: object, seconds: float = 90) -> bool:
     until = time.monotonic() + seconds
     while not condition() and time.monotonic() < until:  # type: ignore[operator]
         time.sleep(0.05)
@@ -71,7 +71,7 @@ def test_commands_end_with_the_one_that_started_them(number: signal.Signals, tmp
         assert _wait(lambda: said.is_file() and said.read_text() != "")
         child = int(said.read_text())
         starter.send_signal(number)
-        starter.wait(30)
+        starter.wait(90)
         assert _wait(lambda: not _runs(child))
     finally:
         starter.kill()

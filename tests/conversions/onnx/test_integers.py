@@ -20,8 +20,13 @@ RNG = np.random.default_rng(0)
 
 
 def whole(*shape: int, kind: Any = np.int8) -> np.ndarray:
-    limits = np.iinfo(kind)
-    return RNG.integers(limits.min, limits.max + 1, shape).astype(kind)
+    """Any whole numbers of 8 bits without sign; with one between -64 and 64.
+
+    Processors without instructions for such products (VNNI) add two products of a number without and one with a sign in
+    16 bits, and there onnxruntime cuts off what is larger than 32,767: 2 * 255 * 64 is not.
+    """
+    low, high = (-64, 64) if kind == np.int8 else (np.iinfo(kind).min, np.iinfo(kind).max)
+    return RNG.integers(low, high + 1, shape).astype(kind)
 
 
 def scale(*shape: int) -> np.ndarray:
