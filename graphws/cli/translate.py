@@ -142,19 +142,14 @@ def _translated(run: Run, parent: Any, radius: float, arguments: argparse.Namesp
 
 
 def _plain(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Arguments as YAML holds them.
-
-    Raises:
-        ValueError: If the architecture is more than widths.
-    """
+    """Arguments as YAML holds them: the widths of MLPs with biases, other architectures as JSON text."""
     from graphws.types.architecture import Architecture
 
     out = dict(arguments)
     for name, value in arguments.items():
         if isinstance(value, Architecture):
-            if not all(group.has_bias for group in value.groups[1:]):
-                raise ValueError(f"a configuration names MLPs with biases by their widths, found {value}")
-            out[name] = list(value.widths)
+            plain = value.is_mlp and all(group.has_bias for group in value.groups[1:])
+            out[name] = list(value.widths) if plain else value.to_json()
         elif isinstance(value, tuple):
             out[name] = list(value)
     return out

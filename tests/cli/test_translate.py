@@ -31,7 +31,7 @@ def _fit(folder: Path, zoo: Path, name: str, task: dict[str, Any], model: str) -
     if "out_channels" in node["model"]["init_args"]:
         arguments["out_channels"] = node["model"]["init_args"]["out_channels"]
     if model == "DWS":
-        arguments["architecture"] = list(Zoo.open(zoo).architecture.widths)
+        arguments["architecture"] = "data"
     node["model"] = {"class_path": f"graphws.models.{model}", "init_args": arguments}
     config = write_config(folder / f"{name}.yaml", zoo, task, epochs=1)
     assert main(["fit", "--config", str(config), "--trainer.default_root_dir", str(folder / name)]) == 0
