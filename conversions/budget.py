@@ -204,7 +204,7 @@ def checked_integer(value: object, what: str, least: int = 0, most: int = LARGES
 
     Args:
         value: The number as the file has it.
-        what: Its name in errors.
+        what: Name of the number in errors.
         least: The smallest that is allowed.
         most: The largest.
 

@@ -30,8 +30,8 @@ def same_pad(
     """Pad positions so that a window gives ceil(size / stride) of them; an odd one goes behind.
 
     Args:
-        input (Tensor): Of shape [B, C, *positions].
-        kernel, stride, dilation: Of the window, one entry per position axis.
+        input (Tensor): Signal of shape [B, C, *positions].
+        kernel, stride, dilation: Sizes of the window, one entry per position axis.
         value: The tensor to pad.
     """
     if has_torch_function_unary(input):  # one operation of a recorded pass, whatever the size
@@ -47,7 +47,7 @@ def same_avg_pool(input: Tensor, kernel: Sequence[int], stride: Sequence[int]) -
     """Average pooling with "same" padding; the padding does not count.
 
     Args:
-        input (Tensor): Of shape [B, C, *positions].
+        input (Tensor): Signal of shape [B, C, *positions].
         kernel, stride: The window's size and stride, one entry per position axis.
     """
     if has_torch_function_unary(input):
@@ -63,7 +63,7 @@ def unflatten_last(input: Tensor, shape: Sequence[int]) -> Tensor:
     """Neurons of a layer as positions with channels behind them: [B, positions * C] as [B, *positions, C].
 
     Args:
-        input (Tensor): Of shape [B, positions * C].
+        input (Tensor): Signal of shape [B, positions * C].
         shape: The positions and C.
     """
     if has_torch_function_unary(input):
@@ -105,7 +105,7 @@ def dynamic_round(input: Tensor) -> Tensor:
 
 
 def cast_to(input: Tensor, dtype: torch.dtype) -> Tensor:
-    """In another dtype, which is a step of the program even where the recorded signal has it already."""
+    """Cast to another dtype, which is a step of the program even where the recorded signal has it already."""
     if has_torch_function_unary(input):
         return handle_torch_function(cast_to, (input,), input, dtype)
     return input.to(dtype)

@@ -61,7 +61,7 @@ def check_call(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Non
 
     Args:
         name: The operation's name.
-        args, kwargs: Its arguments, tensors among them.
+        args, kwargs: Arguments of the call, tensors among them.
     """
     if KERNELS.match(name):
         scales = name in ("interpolate", "upsample")

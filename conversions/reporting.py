@@ -17,10 +17,10 @@ class Entry:
     """One tensor of the state dict.
 
     Args:
-        key: Its name there.
-        shape: Its shape there.
+        key: Name of the tensor in the state dict.
+        shape: Shape of the tensor in the state dict.
         dtype: Name of its dtype.
-        place: Its place in the graph, or the reason why it is kept aside.
+        place: Place of the tensor in the graph, or the reason why it is kept aside.
     """
 
     key: str

@@ -21,7 +21,7 @@ __all__ = ["OutputCapacity", "average", "merge", "merged_architecture", "split"]
 class OutputCapacity(nn.Module):
     r"""The operator v -> (v + s * Delta_1(v), .., v + s * Delta_k(v)) (arXiv 2602.01083, Section 8).
 
-    Delta is read off a weight-space network with k output channels; s is learnable, one a node group and one an edge
+    Delta is read off a weight-space network with k output channels; s is learnable, one per node group and one per edge
     block. Read the result with :func:`average`.
 
     Args:
@@ -60,7 +60,7 @@ class OutputCapacity(nn.Module):
 
         Args:
             batch: What the model reads, normalised weights for instance.
-            weights: The same networks' own weights, one channel.
+            weights: Weights of the input networks, one channel.
         """
         weights = batch if weights is None else weights
         if weights.structure != self.structure:

@@ -135,7 +135,7 @@ def _each(alone: Forward, tensors: Mapping[str, Tensor], points: Tensor, *, own:
 
 
 def signals_of_groups(architecture: Architecture) -> list[tuple[int, int]]:
-    """Of each node group the value of the program that is what enters its activation, and that value's channel axis.
+    """The value of the program that enters each node group's activation, and that value's channel axis.
 
     Raises:
         ValueError: Naming a group whose neurons no step with weights computes, as those of a sum of signals.

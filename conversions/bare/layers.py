@@ -34,7 +34,7 @@ class At:
     """What a chain of layers has come to.
 
     Args:
-        channels: It gives.
+        channels: Number of channels that the layer gives.
         spatial: Axes of positions; 0 behind a flatten.
         normed: Whether a norm was the last layer.
     """

@@ -143,7 +143,7 @@ class _Child:
     """A child of a module that holds layers: a layer, or a module with some.
 
     Args:
-        name: Its name in its parent.
+        name: Name of the part in its parent.
         first: Place of its first layer in the chain.
         end: Place behind its last.
         inner: Names that lead from it to its layer where it has one alone; else those of its own children.

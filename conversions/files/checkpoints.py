@@ -27,7 +27,7 @@ class Unwrapped:
     """A state dict taken out of what it was nested in.
 
     Args:
-        state: Its tensors under their own keys, prefixes included.
+        state: Tensors under their own keys, prefixes included.
         shell: The checkpoint around it, ``...`` in place of its tensors; None where there is nothing around it.
         notes: Sentences that say where it was, what is kept aside and what was left out.
     """
@@ -45,7 +45,7 @@ def unwrap(content: Any, where: str, key: str | None = None) -> Unwrapped:
 
     Args:
         content: The checkpoint.
-        where: Its name in errors.
+        where: Name of the checkpoint in errors.
         key: Names the state dict where there are several: the key that it stands under, or all keys from the root on,
             joined by dots, as ``"ema.model"``.
 

@@ -46,11 +46,11 @@ class Checkpoint:
     """What a file holds.
 
     Args:
-        state: Its state dict.
+        state: State dict of the network.
         architecture: The architecture that its metadata says; None where it says nothing.
         ordered: Whether the order of its keys means anything (safetensors sorts them).
         shell: The training checkpoint around the state dict; None where there is none.
-        notes: On what is around it.
+        notes: Notes on what the file holds around the state dict.
     """
 
     state: dict[str, Tensor]

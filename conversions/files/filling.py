@@ -24,7 +24,7 @@ LISTED = 8  # tensors named in a message
 
 @dataclass(frozen=True)
 class Filled:
-    """In what a file differed from the module that its tensors are in now.
+    """What a file differed in from the module that its tensors are in now.
 
     Args:
         dtypes: The file's dtype of each tensor that the module holds in another.
@@ -46,7 +46,7 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], where: str) -> Filled:
     Args:
         module: The network.
         state: A state dict of it.
-        where: Its name in errors.
+        where: Name of the file in errors.
 
     Raises:
         ValueError: Naming the tensors that are missing, not the module's, of another shape or kind of number; or that

@@ -51,7 +51,7 @@ def merged(path: Path, read: Callable[[Path], dict[str, Tensor]]) -> dict[str, T
     """The state dict of a sharded checkpoint.
 
     Args:
-        path: Its index; or one of its shards, where the folder holds no index and all of them.
+        path: Index of the shards; or one of them, where the folder holds no index and all of them.
         read: Function from a shard's path to its tensors.
 
     Raises:

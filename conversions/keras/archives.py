@@ -35,10 +35,10 @@ class Saved:
     """What a file holds.
 
     Args:
-        model: Its configuration.
-        version: Of Keras.
-        arrays: By their path in the file.
-        weight_names: Of a .h5 file: for each layer, the paths of its arrays in order; None for a .keras file.
+        model: Configuration of the model.
+        version: Version of Keras.
+        arrays: Arrays by their path in the file.
+        weight_names: Paths of each layer's arrays in a .h5 file, in order; None for a .keras file.
         used: Paths of the arrays that layers have taken.
         state: The state dict: arrays of layers by the layer's name and theirs.
     """
@@ -103,9 +103,9 @@ class Weights:
 
     Args:
         arrays: The arrays by their path in the file.
-        listed: Of a file of Keras 2: the paths of each layer's arrays, layers in the model's order; None for a
+        listed: Paths of each layer's arrays in a file of Keras 2, layers in the model's order; None for a
             ``.weights.h5`` file of Keras 3, whose paths say the layers' classes.
-        named: Of a file of Keras 3: names of layers by the path of the group that holds their arrays.
+        named: Names of layers in a file of Keras 3 by the path of the group that holds their arrays.
     """
 
     arrays: Mapping[str, Tensor]

@@ -63,8 +63,8 @@ def columns(
     Args:
         recording: The forward.
         state: The module's state dict.
-        uses: Its layers.
-        first: Of each input, whether its channels are axis 1; else its axes are Keras'.
+        uses: Layers of the network.
+        first: Whether the channels of each input are axis 1; else its axes are Keras'.
 
     Raises:
         OrderError: If a layer's entries are in an order that is not known, or that no layer of Keras reads.

@@ -34,9 +34,9 @@ class KerasLayer(nn.Module):
 
     Args:
         name: The layer's name in the model.
-        kind: Its class, a key of ``LAYERS``.
-        config: Its options.
-        arrays: Its arrays by name, in Keras' layout.
+        kind: Class of the layer, a key of ``LAYERS``.
+        config: Options of the layer.
+        arrays: Arrays of the layer by name, in Keras' layout.
         version: The version of Keras that wrote them.
     """
 
@@ -79,7 +79,7 @@ class KerasLayer(nn.Module):
 
     @property
     def dimensions(self) -> int:
-        """Of positions: 2 for Conv2D."""
+        """The number of axes of positions: 2 for Conv2D."""
         return int(next(c for c in self.kind if c.isdigit()))
 
 

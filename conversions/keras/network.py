@@ -58,7 +58,7 @@ class KerasNetwork(nn.Module):
         calls: The calls in an order in which each reads earlier ones.
         inputs: The tensors that stand for the model's inputs.
         outputs: The tensors that it returns.
-        shapes: Its inputs' shapes, without the batch axis; None where the configuration does not say one.
+        shapes: Shapes of the inputs, without the batch axis; None where the configuration does not say one.
         dtypes: Names of the dtypes of inputs that hold whole numbers; empty for the others.
     """
 

@@ -33,7 +33,7 @@ class Order:
         shape: The signal's shape.
         first: Whether its channels are axis 1 and Keras' are its last; else its axes are Keras'. Where ``numbers`` are
             given they say it instead.
-        numbers (Tensor): Of the signal's shape.
+        numbers (Tensor): Numbers of the entries in Keras, of the signal's shape.
     """
 
     shape: tuple[int, ...]

@@ -37,10 +37,10 @@ class Use:
         keys: The tensors' keys by the argument that they are.
         shapes: The tensors' shapes, likewise.
         options: The other arguments by their names.
-        place: Where it stands in the order in which forward runs through layers.
+        place: Place of the layer in the order in which forward runs through layers.
         above: Numbers of the uses whose results it reads, directly or through others, as bits.
-        nearest: Of these the ones that it reads through no other.
-        defined: Where its first tensor stands in the state dict.
+        nearest: Those of them that it reads through no other.
+        defined: Place of the layer's first tensor in the state dict.
     """
 
     operation: str
@@ -72,8 +72,8 @@ def uses_of(recording: Recording, state: Mapping[str, Tensor]) -> list[Use]:
     """The layers of a module in the order in which its forward first runs through them.
 
     Args:
-        recording: Its forward pass.
-        state: Its state dict.
+        recording: Forward pass of the module.
+        state: State dict of the module.
 
     Raises:
         ValueError: If a tensor enters the forward in another way than as that of a layer.

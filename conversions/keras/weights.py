@@ -52,11 +52,11 @@ class FiledLayer:
     """One layer of a file of weights; a separable convolution is two.
 
     Args:
-        name: Its name in messages: as the file lists it.
+        name: Name of the layer in messages: as the file lists it.
         names: What it may be called in a module of the same network; empty where its class alone is told.
         readings: What its arrays may be.
-        sequence: Which list of layers it stands in; layers of one list have an order.
-        index: Its place there.
+        sequence: Number of the list of layers that it stands in; layers of one list have an order.
+        index: Place of the layer in its list.
         told: For each number of its place, whether the file's format says that it is an order of layers; None where
             names say another.
     """

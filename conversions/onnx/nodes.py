@@ -25,14 +25,14 @@ class Node:
     """One node.
 
     Args:
-        name: Its name, or one made of its operator where it has none.
+        name: Name of the node, or one made of its operator where it has none.
         operator: The operator's name in ONNX; those of other domains as ``"domain.Operator"``.
         inputs, outputs: Names of values; an input that is not given is empty.
         attributes: The attributes as Python numbers, lists, texts and tensors.
         version: The version of ONNX's operator set.
         batch: Size of the batch axis that the graph was written for, if it fixes one and the node reads a signal.
         reads_signal: Whether a value it reads depends on the network's input.
-        signals: Which of its inputs do, by more than their sizes.
+        signals: Inputs of the node that do, by more than their sizes.
     """
 
     name: str

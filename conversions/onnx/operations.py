@@ -170,7 +170,7 @@ def hard_sigmoid(node: Node, x: Tensor) -> Tensor:
 def prelu(node: Node, x: Tensor, slope: Tensor) -> Tensor:
     shape = [1] * (x.dim() - slope.dim()) + list(slope.shape)
     if slope.numel() != 1 and (len(shape) < 2 or slope.numel() != shape[1] or shape[1] != x.shape[1]):
-        raise node.error(f"a slope of shape {list(slope.shape)} is not one a channel of {list(x.shape[1:])}")
+        raise node.error(f"a slope of shape {list(slope.shape)} is not one per channel of {list(x.shape[1:])}")
     return F.prelu(x, slope.reshape(-1))
 
 

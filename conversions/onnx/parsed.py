@@ -1,4 +1,4 @@
-"""From the protocol buffer of an ONNX model to plain Python: nodes, tensors, graphs in nodes."""
+"""The protocol buffer of an ONNX model becomes plain Python: nodes, tensors, graphs in nodes."""
 
 from __future__ import annotations
 

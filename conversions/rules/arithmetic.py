@@ -139,7 +139,7 @@ def _with_tensor(net: Network, value: Value, tensor: Stored, kind: str) -> Value
 
 
 def _number(net: Network, value: Value, tensor: Stored, kind: str) -> Value:
-    """One number a row, reduced over neurons, by a tensor of one entry: a neuron, which no axis runs over."""
+    """One number per row, reduced over neurons, by a tensor of one entry: a neuron, which no axis runs over."""
     if len(tensor.shape) > 1:
         raise net.error(f"a tensor of shape {list(tensor.shape)} does not fit {list(value.shape)}")
     total = total_of(net, value)
@@ -250,7 +250,7 @@ def _inputs(net: Network, a: Value, b: Value) -> tuple[Value, Value]:
 
 
 def _as_places(net: Network, value: Value) -> Value:
-    """Numbers that tables are looked up by are no neurons where they meet others (as a mask): a number a place."""
+    """Numbers that tables are looked up by are no neurons where they meet others (as a mask): one number per place."""
     if not value.unread or value.source not in net.vocabularies.values():
         return value
     return Value(tuple(tuple(a if a.kind == "b" else Atom("p", a.size) for a in dim) for dim in value.dims))

@@ -157,7 +157,7 @@ def _in_order(segments: Sequence[Segment], nodes: np.ndarray) -> bool:
 
 
 def _as_new(net: Network, table: _Table) -> Value:
-    """A group of new neurons, one a channel."""
+    """A group of new neurons, one per channel."""
     nodes, count = table.nodes, len(table.nodes)
     name = f"{net.label_of_operation}.arranged"
     group = net.group(name, count)

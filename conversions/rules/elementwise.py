@@ -94,7 +94,7 @@ ENTRYWISE -= {"dynamic_round"}  # by the least and the largest of all
 
 @rule("prelu")
 def prelu(net: Network, input: Any, weight: Any) -> Value:
-    """A learned slope, one a channel or one for all."""
+    """A learned slope, one per channel or one for all."""
     weight = stored(net, weight, "slope")
     input = net.decide(signal(net, input), 1 if len(input.dims) > 1 else -1)
     if len(input.dims[input.axis or 0]) != 1:

@@ -141,7 +141,7 @@ def moved(net: Network, run: Callable[..., Any], args: Sequence[Any], kwargs: di
     Args:
         net: The network being read.
         run: The operation, which is given the numbers of the entries.
-        args, kwargs: Its arguments.
+        args, kwargs: Arguments of the operation.
 
     Raises:
         UnknownError: If it reads a tensor of the state dict, or does not run.
@@ -192,7 +192,7 @@ def one_input(net: Network, own: Entries, shape: Sequence[int]) -> tuple[Entries
     Args:
         net: The network being read.
         own: The entries of two inputs.
-        shape: As it was recorded.
+        shape: Shape as it was recorded.
 
     Raises:
         UnknownError: If the inputs lie on no one axis, or differ.

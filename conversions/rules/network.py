@@ -67,7 +67,7 @@ class Network:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the operation's result."""
+        """The shape of the operation's result."""
         return self.operation.shapes[0] if self.operation else ()
 
     @property

@@ -22,7 +22,7 @@ def by_channel(net: Network, input: Value, tensors: Mapping[str, Any], bias: Any
         net: The network being read.
         input: The tensor to normalise, whose channels are known.
         tensors: The norm's tensors by the kind of their edges; None where it has none.
-        bias: Its shift, or None.
+        bias: Shift of the norm, or None.
         extent: The axes that the tensors run over: the channels, and perhaps positions before or behind them.
     """
     given: dict[str, Stored] = {

@@ -183,7 +183,7 @@ def _convolution(net: Network, input: Any, weight: Any, bias: Any, groups: int, 
 def _fixed_filters(net: Network, value: Value, weight: Tensor, bias: Any) -> Value:
     """A filter a channel, which no tensor of the state dict holds: neurons stay, those of other filters are others."""
     if weight.shape[:2] != (value.channels, 1) or len(value.dims[1]) != 1 or bias is not None:
-        raise net.error(f"fixed filters of shape {list(weight.shape)} are not one a channel of {list(value.shape)}")
+        raise net.error(f"fixed filters of shape {list(weight.shape)} are not one per channel of {list(value.shape)}")
     net.label(value, [row.tolist() for row in weight.flatten(1)])
     return same_axes(net, replace(value, sole=False))
 

@@ -95,7 +95,8 @@ def perceptron(recording: Recording, state: Mapping[str, Tensor], parameters: Co
     Args:
         recording: The recorded operations.
         state: The state dict.
-        parameters: Its keys that name parameters: their entries are no constants, where there are several.
+        parameters: Keys of the state dict that name parameters: their entries are no constants, where there are
+            several.
     """
     recording = recording.pruned()
     if len(recording.inputs) != 1 or recording.inputs[0].dtype:
@@ -108,7 +109,7 @@ def perceptron(recording: Recording, state: Mapping[str, Tensor], parameters: Co
 
 @dataclass
 class _Reader:
-    """Goes through a recording with one rule an operation."""
+    """Goes through a recording with one rule per operation."""
 
     recording: Recording
     state: Mapping[str, Tensor]

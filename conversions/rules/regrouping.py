@@ -146,7 +146,7 @@ def _rearranged(net: Network, read: Rule, given: Any, axis: int | None, every: b
     Args:
         net: The network being read.
         read: The rule.
-        given: Its arguments.
+        given: Arguments of the operation.
         axis: None for the one that fits each value best.
         every: Whether inputs that no layer has read, and what is reduced over neurons, are arranged too.
     """

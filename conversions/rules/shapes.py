@@ -107,7 +107,7 @@ def reduce(net: Network, input: Value, dim: Any = None, *args: Any, **kwargs: An
 
 @rule("max", "min", "median", "nanmedian", "mode")
 def extreme(net: Network, input: Any, dim: Any = None, keepdim: bool = False, **kwargs: Any) -> Any:
-    """Of an axis, beside where it was found; or of two signals."""
+    """The largest (smallest, median) entry of an axis, beside where it was found; or the larger of two signals."""
     if isinstance(dim, (Value, Stored, Tensor)) or "other" in kwargs:
         return RULES["maximum"](net, input, kwargs.get("other", dim))
     plain(net, kwargs)

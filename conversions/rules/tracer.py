@@ -69,7 +69,7 @@ def recording_of(module: nn.Module, state: Mapping[str, Tensor], inputs: Sequenc
 
     Args:
         module: The network.
-        state: Its state dict.
+        state: State dict of the module.
         inputs: The call with its inputs, or the shape of its only one without the batch axis; None to infer it.
 
     Raises:

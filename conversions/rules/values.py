@@ -89,7 +89,7 @@ class Value:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Its sizes; the batch axis has the recording's."""
+        """The tensor's shape; the batch axis has the recording's size."""
         return tuple(math.prod(atom.size for atom in dim) for dim in self.dims)
 
     @property
@@ -157,7 +157,7 @@ class Value:
         return value
 
     def permuted(self, order: Sequence[int]) -> Value:
-        """With its axes in another order."""
+        """This value with its axes in another order."""
         return replace(self, dims=tuple(self.dims[i] for i in order))
 
 

@@ -54,8 +54,8 @@ class FromState:
 
         Args:
             func: The function of torch.
-            name: Its name.
-            given: Its arguments.
+            name: Name of the operation.
+            given: Arguments of the operation.
             result: What it gave.
         """
         in_place = (func.__name__.endswith("_") and not func.__name__.endswith("__")) or name in ("setitem", "copy")

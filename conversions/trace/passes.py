@@ -75,8 +75,8 @@ class Stored:
     """A tensor of the state dict, perhaps reshaped, or a matrix of it transposed.
 
     Args:
-        key: Its name there.
-        shape: Its shape as it is used.
+        key: Name of the tensor in the state dict.
+        shape: Shape of the tensor as it is used.
         transposed: Whether it is a matrix that is used transposed.
         order: The permutation of its axes, if any: axis i as it is used is axis order[i] of its entries as they
             are stored.
@@ -93,7 +93,7 @@ class Stored:
 
     @property
     def memory(self) -> tuple[int, ...]:
-        """Its axes as they are used, those of more than one entry, in the order in which they are stored."""
+        """The tensor's axes as they are used, those of more than one entry, in the order in which they are stored."""
         axes = sorted(range(len(self.shape)), key=lambda i: self.order[i] if self.order else i)
         return tuple(i for i in (axes[::-1] if self.transposed else axes) if self.shape[i] > 1)
 
@@ -151,7 +151,7 @@ class Scalar:
 
 @dataclass(frozen=True)
 class Batch:
-    """So many times the number of inputs."""
+    """A number that is so many times the number of inputs."""
 
     times: int = 1
 
@@ -173,10 +173,10 @@ class Recorded:
 
     Args:
         name: The name of the function or method, without the underscores of in-place and reflected forms.
-        args, kwargs: Its arguments; tensors are Ref, Stored, Computed, or constants with values.
+        args, kwargs: Arguments of the operation; tensors are Ref, Stored, Computed, or constants with values.
         results: Numbers of the values it gives.
-        shapes: Their shapes; the batch axis is of size BATCH.
-        place: Its place in the module and in the source.
+        shapes: Shapes of the results; the batch axis is of size BATCH.
+        place: Place of the operation in the module and in the source.
         apart: Whether it reads the state dict alone, or checks a number, so that there are no neurons in it.
     """
 
@@ -213,7 +213,7 @@ class Recording:
     notes: list[str] = field(default_factory=list)
 
     def pruned(self) -> Recording:
-        """Without the operations that the returned values do not need; those of which sizes alone are needed apart."""
+        """This recording without the operations that the returned values do not need; where sizes alone are, apart."""
         needed, measured, kept = set(self.outputs), set[int](), list[Recorded]()
         for operation in reversed(self.operations):
             read = not needed.isdisjoint(operation.results)
@@ -254,7 +254,7 @@ def made_from(name: str, arguments: Any, entries: int) -> Stored | None:
 
     Args:
         name: The name of the operation.
-        arguments: Its arguments.
+        arguments: Arguments of the operation.
         entries: Number of entries of its result.
 
     Returns:
@@ -277,7 +277,7 @@ def scalar_from(name: str, arguments: Any) -> tuple[str, ...]:
 
     Args:
         name: The name of the operation.
-        arguments: Its arguments.
+        arguments: Arguments of the operation.
 
     Returns:
         tuple[str, ...]: The keys; none where something else is read, or the operation is none of these.

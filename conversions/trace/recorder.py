@@ -43,7 +43,7 @@ class Recorder(TorchFunctionMode):
 
     Args:
         module: The network.
-        state: Its state dict.
+        state: State dict of the module.
         leaves: Module classes that are one operation, and its name.
     """
 

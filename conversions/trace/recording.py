@@ -50,7 +50,7 @@ def record(
     Args:
         module: The network.
         inputs: The call with its inputs, or the shape of its only one without the batch axis.
-        state: Its state dict.
+        state: State dict of the module.
         leaves: Module classes that are one operation, and its name.
 
     Raises:

@@ -21,7 +21,7 @@ def told_result(
     Args:
         name: The operation.
         function: What the forward called; one in place is left to torch.
-        args, kwargs: Its arguments, tensors without values.
+        args, kwargs: Arguments of the operation, tensors without values.
     """
     x = args[0] if args else None
     if not isinstance(x, Tensor) or not x.is_meta or not x.is_floating_point() or not x.dim():

@@ -34,7 +34,7 @@ class Watch(TorchDispatchMode):
 
     Args:
         state: The state dict, which the forward must not change.
-        weights: Those of its tensors that the forward must not make numbers of.
+        weights: Tensors of the state dict that the forward must not make numbers of.
     """
 
     def __init__(self, state: Mapping[str, Tensor], weights: Iterable[Tensor] = ()) -> None:

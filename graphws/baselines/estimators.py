@@ -37,7 +37,7 @@ class Chosen:
     """A model with the hyper-parameters that do best on validation.
 
     Args:
-        class_path: Its class in scikit-learn.
+        class_path: Path of the model's class in scikit-learn.
         settings: The hyper-parameters that were selected; empty where there is none.
         parameters: Number of learned numbers; None for trees.
         predict: Function from features to predictions, [n, features] to [n].
@@ -59,7 +59,7 @@ def select(model: str, kind: str, train: Split, val: Split, seed: int) -> Chosen
         kind: ``"classification"``, ``"regression"`` or ``"share"``, whose predictions are cut to 0 to 1.
         train: The training networks.
         val: The validation networks.
-        seed: Of what a model draws, a number from 0 to 2**32 - 1.
+        seed: Seed of what a model draws, a number from 0 to 2**32 - 1.
     """
     candidates = MODELS[model](kind, train, val, seed)
     return min(candidates, key=lambda candidate: _error(kind, val, candidate.predict(val.features)))

@@ -68,7 +68,7 @@ class Duel:
 
     @property
     def ratios(self) -> tuple[float, ...]:
-        """Their seconds a training step by ours, round by round."""
+        """Seconds per training step of the other model by those of ours, round by round."""
         return tuple(a / b for a, b in zip(self.step[0].seconds, self.step[1].seconds, strict=True))
 
     @property
@@ -182,7 +182,7 @@ def run_contest(
         batch: Networks a batch.
         repeats: Rounds counted; two more warm up.
         threads: Number of threads of the processes in which memory is measured; ``prepare`` sets their allocator.
-        device: Where both run.
+        device: Device that both models run on.
         after: Called after each measurement, ``2 + 4 * (repeats + 2)`` times.
 
     Raises:

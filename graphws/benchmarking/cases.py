@@ -169,7 +169,7 @@ def editing_case(
         build: Makes the model for an architecture.
         layout: Widths of the input networks, SIRENs.
         count: Networks a batch.
-        device: Where all of it runs.
+        device: Device that the case runs on.
         counted: Whether the model's cost is worked out.
     """
     arch = Architecture.mlp(list(layout), "sine", output_offset=0.5)

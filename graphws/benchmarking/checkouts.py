@@ -23,7 +23,7 @@ class Checkout:
 
     Args:
         name: The name that ``--against`` takes.
-        address: Where to clone it from.
+        address: Address to clone the repository from.
         commit: The one this library was compared with.
         files: The files of the root; where one is missing the directory holds something else.
         modules: What is imported.

@@ -43,7 +43,7 @@ class Growth:
 
     Args:
         axis: A key of :data:`AXES`.
-        model: Its name.
+        model: Name of the model.
         sizes: Along the axis.
         edges: Number of edges of all networks in a step, or of those read: what the seconds are held against.
         seconds: Medians.
@@ -129,7 +129,7 @@ def measure_growth(
         model: A name in :data:`~graphws.benchmarking.MODELS`.
         sizes: Ascending.
         repeats: Number of timed rounds per size; two more warm up.
-        device: Where the model runs.
+        device: Device that the model runs on.
         after: Called after each size.
 
     Raises:

@@ -27,7 +27,7 @@ class Memory:
     """Bytes in use at their peak during some training steps.
 
     Args:
-        total: By the whole process (CPU), with Python and torch, or by all tensors (GPU).
+        total: Bytes held by the whole process (CPU), with Python and torch, or by all tensors (GPU).
         step: Above what stood before model, networks and optimiser were made.
     """
 
@@ -42,7 +42,7 @@ def peak_memory(
 
     Args:
         build: Makes the case; on a CPU it is sent to the new process, so it is a function of a module or a ``partial``.
-        device: Where the case runs.
+        device: Device that the case runs on.
         threads: Number of the new process's threads.
         prepare: Called there first, to set the allocator.
     """

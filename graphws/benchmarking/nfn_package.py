@@ -70,7 +70,7 @@ def nfn_case(kind: str, layout: Sequence[int], count: int, *, device: str = "cpu
         kind: The kind of its layers, as ``NPLinear``.
         layout: Widths of the input networks, SIRENs.
         count: Networks a batch.
-        device: Where all of it runs.
+        device: Device that the case runs on.
         compiled: Whether torch.compile compiles the network when it is first called.
     """
     arch = Architecture.mlp(list(layout), "sine", output_offset=0.5)

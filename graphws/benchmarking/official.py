@@ -75,8 +75,8 @@ def official_case(
         checkout: The checkout of the authors' code.
         layout: Widths of the input networks, SIRENs.
         count: Networks a batch.
-        source: Where the checkout is.
-        device: Where all of it runs.
+        source: Folder of the checkout.
+        device: Device that the case runs on.
         compiled: Whether torch.compile compiles the network when it is first called.
 
     Raises:

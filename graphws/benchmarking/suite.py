@@ -118,7 +118,7 @@ class Row:
 
     @property
     def share(self) -> float:
-        """Of the machine's measured matrix rate."""
+        """Share of the machine's measured matrix rate."""
         return self.flops_per_second / self.matrix_rate
 
     def cells(self) -> list[str]:

@@ -22,7 +22,7 @@ class Timing:
 
     Args:
         seconds: The seconds in the order of the rounds.
-        busy: In each round the processor time spent, relative to the seconds: below 1 a core where others held it up.
+        busy: Processor time by seconds of each round: below 1 per core where other processes held it up.
     """
 
     seconds: tuple[float, ...]

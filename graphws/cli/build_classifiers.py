@@ -109,7 +109,7 @@ def run_build_classifiers(arguments: argparse.Namespace) -> int:
         def advance(done: int, ahead: int) -> None:  # called by several threads: the rate is for the eye
             nonlocal steps
             steps += done
-            progress.advance(ahead, f"{steps / max(time.perf_counter() - began, 1e-9):,.0f} network steps a second")
+            progress.advance(ahead, f"{steps / max(time.perf_counter() - began, 1e-9):,.0f} network steps per second")
 
         built = build_classifier_zoo(
             arguments.out,
@@ -126,7 +126,7 @@ def run_build_classifiers(arguments: argparse.Namespace) -> int:
         return 0
     print(
         f"{arguments.out}: {built.networks:,} networks of {built.architectures:,} architecture(s) in {seconds:.1f} s, "
-        f"{steps / seconds:,.0f} network steps a second; {_accuracies(arguments.out)}"
+        f"{steps / seconds:,.0f} network steps per second; {_accuracies(arguments.out)}"
     )
     if built.rejected:
         print(
@@ -141,8 +141,8 @@ def packed(spec: ClassifierSpec, states: Sequence[Mapping[str, Tensor]]) -> list
     """The graphs of classifiers of one architecture, each as its converter gives it.
 
     Args:
-        spec: Their architecture.
-        states: Their state dicts.
+        spec: Architecture of the classifiers.
+        states: State dicts of the classifiers.
     """
     import torch
 

@@ -40,7 +40,7 @@ class Template:
     """Where the bytes of files with one header go; made from one such file and its graph.
 
     Args:
-        placement: Where the numbers go, the tensors that the graph holds laid end to end.
+        placement: Places of the numbers in the graph, the tensors that the graph holds laid end to end.
         size: Bytes behind the header.
         sources: dtype, first byte and last byte + 1 of each tensor that the graph holds.
         fixed: First byte of each tensor that the graph does not hold, and its bytes: the network's function may depend

@@ -283,7 +283,7 @@ def _check_readable(path: str, *, resumed: bool) -> None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without what Lightning says about every run."""
+    """Leave out what Lightning says about every run."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():

@@ -31,7 +31,7 @@ def step_cost(task: Task, data: ZooDataModule, architecture: Architecture | None
 
     Args:
         task: The task.
-        data: Its networks.
+        data: Networks of the run.
         architecture: The architecture of the networks of a step; None where all networks have one.
 
     Raises:
@@ -42,7 +42,7 @@ def step_cost(task: Task, data: ZooDataModule, architecture: Architecture | None
 
 
 def _mean_step(task: Task, data: ZooDataModule) -> _Step:
-    """Of a mix: counted on its most common architectures, and as many FLOPs and bytes an edge and node for the rest."""
+    """The mean step of a mix: counted on its most common architectures, as much per edge and node for the rest."""
     train = data.split("train")
     if train.buckets is None:
         found = step_cost(task, data, train.architectures[0])

@@ -24,10 +24,10 @@ class Labels:
     """What is known of files beside their contents.
 
     Args:
-        pattern: Its group is the label of a path it is found in.
+        pattern: Regular expression whose group is the label of a path that it is found in.
         rows: The columns of a table, by path.
         table: The file of ``rows``.
-        places: Where each row stands in it, by path.
+        places: Place of each row in the table's file, by path.
         left: Paths of rows that were not selected.
         columns: Names of the table's columns but the paths'.
     """
@@ -72,7 +72,7 @@ def read_labels(
 
     Args:
         label_from: A regular expression with one group, or a table.
-        table: A table: one row a file.
+        table: A table: one row per file.
         folder: The imported folder, which the table's paths start from.
         path_column: The table's column of paths; ``path`` if left out.
         text: Columns that are text, whatever their entries look like.

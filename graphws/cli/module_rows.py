@@ -29,7 +29,7 @@ class Wanted:
         name: The factory as ``PKG.MOD:FACTORY``.
         needed: Arguments without a default.
         known: All arguments that may be given by name.
-        whole: Those that are annotated as whole numbers.
+        whole: Names of arguments that are annotated as whole numbers.
         others: Whether it takes any other argument as well.
     """
 

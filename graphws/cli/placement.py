@@ -22,7 +22,7 @@ class Placement:
     Args:
         architecture: The architecture of all networks with these places.
         x, edge_attr: One network's features, whose constants all share; [N, 1] and [E, 1] in float32.
-        node_source, edge_source: Each node's and edge's place in the numbers; -1 for constants.
+        node_source, edge_source: Place in the numbers of each node and each edge; -1 for constants.
     """
 
     architecture: Architecture

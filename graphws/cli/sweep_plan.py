@@ -101,7 +101,7 @@ def check_config(config: dict[str, Any], zoos: dict[str, ZooDataModule]) -> str:
 
     Args:
         config: The configuration.
-        zoos: Those opened before, by their options; the configuration's is added.
+        zoos: Zoos opened before, by their options; the configuration's is added.
 
     Returns:
         The hash of its data.

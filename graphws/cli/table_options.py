@@ -25,8 +25,8 @@ def add_table_options(parser: argparse.ArgumentParser) -> None:
         "--table",
         type=Path,
         metavar="FILE",
-        help="table in CSV, parquet or JSON lines with a row a file: its path (from DIR on), and label, split or any "
-        "other columns, which are kept",
+        help="table in CSV, parquet or JSON lines with one row per file: its path (from DIR on), and label, split or "
+        "any other columns, which are kept",
     )
     parser.add_argument("--path-column", metavar="COLUMN", help="the table's column of paths (default path)")
     parser.add_argument(

@@ -33,9 +33,9 @@ class Sheet:
     """A table.
 
     Args:
-        path: Its file.
+        path: File of the table.
         columns: Values by column, None where one is missing.
-        places: Where each row stands, in words.
+        places: Place of each row in the file, in words.
     """
 
     path: Path
@@ -158,7 +158,7 @@ def _loaded(line: str, path: Path, number: int) -> Any:
 
 def _flat(entry: Any, path: Path, place: str) -> Iterator[tuple[str, Any]]:
     if not isinstance(entry, dict):
-        raise ValueError(f"{path}, {place}: expected an object with a value a column, found {shown(entry)}")
+        raise ValueError(f"{path}, {place}: expected an object with one value per column, found {shown(entry)}")
     for name, value in entry.items():
         if isinstance(value, dict):
             yield from ((f"{name}.{below}", part) for below, part in _flat(value, path, place))

@@ -29,13 +29,13 @@ def register_export(actions: Any) -> None:
     parser = actions.add_parser(
         "export",
         help="write a zoo as state dicts, as a data set of PyTorch Geometric, or for the Hugging Face Hub",
-        description="state-dicts: a .safetensors file a network, with the keys and dtypes it came with, and "
+        description="state-dicts: one .safetensors file per network, with the keys and dtypes it came with, and "
         "networks.parquet, which zoo import takes as --table. pyg: the file of an InMemoryDataset, processed/data.pt "
         "in DIR, or DIR itself if it ends in .pt. hf: a folder with the zoo, its tables and a card, not uploaded. "
         "Killed, the same command goes on where it stopped.",
     )
     parser.add_argument("zoo", metavar="ZOO", type=Path, help="folder of the zoo")
-    parser.add_argument("--to", choices=["state-dicts", "pyg", "hf"], required=True, help="what to write")
+    parser.add_argument("--to", choices=["state-dicts", "pyg", "hf"], required=True, help="format to write")
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to write")
     parser.set_defaults(run=run_export)
 
@@ -80,7 +80,7 @@ def _export_dataset(zoo: MixedZoo, out: Path, command: str, advance: Callable[[i
 
 
 def _export_state_dicts(zoo: MixedZoo, out: Path, command: str, advance: Callable[[int], None]) -> list[str]:
-    """Write a file a network and their table; what the zoo does not hold of them."""
+    """Write one file per network and their table; what the zoo does not hold of them."""
     import pyarrow.parquet as pq
     import torch
 

@@ -62,7 +62,10 @@ def add_format_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--root", metavar="DIR", help="folder of the IDX files, for --images mnist or fashion-mnist")
     parser.add_argument(
-        "--split-file", metavar="FILE", type=Path, help="published splits (looked for beside the data if left out)"
+        "--split-file",
+        metavar="FILE",
+        type=Path,
+        help="file of published splits (looked for beside the data if left out)",
     )
     parser.add_argument(
         "--reproduce-nfn-split",

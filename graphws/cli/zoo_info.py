@@ -76,7 +76,7 @@ def _facts(zoo: MixedZoo) -> dict[str, str]:
 
 
 def _architectures(zoo: MixedZoo) -> list[list[str]]:
-    """A row an architecture: how many networks are of it, its parameters, its networks in each split, and itself."""
+    """One row per architecture: how many networks are of it, its parameters, its networks in each split, and itself."""
     import pyarrow.compute as pc
 
     members = zoo.members

@@ -20,12 +20,14 @@ def register_query(actions: Any) -> None:
     parser = actions.add_parser(
         "query",
         help="ask a zoo's table in SQL",
-        description="Run one SELECT on a zoo's table, which is called networks: one row a network, with the columns "
+        description="Run one SELECT on a zoo's table, which is called networks: one row per network, with the columns "
         "that graphws zoo info shows. Nothing else can be read or written. Needs DuckDB: pip install 'graphws[query]'.",
     )
     parser.add_argument("zoo", metavar="ZOO", help="folder of the zoo")
-    parser.add_argument("sql", metavar="SQL", help='as "select split, avg(accuracy) from networks group by split"')
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write all rows to a .csv or .parquet file")
+    parser.add_argument(
+        "sql", metavar="SQL", help='SQL query, for example "select split, avg(accuracy) from networks group by split"'
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help=".csv or .parquet file to write all rows to")
     parser.set_defaults(run=run_query)
 
 

@@ -55,5 +55,5 @@ def pair_chunks(pairs: Tensor, width: int) -> Iterator[PairRows]:
 
 
 def columns(states: Tensor, part: PairRows) -> Tensor:
-    """Those of a chunk of states [B, C, n, n], [C, b, i, j] contiguous; a view where the chunk is one network."""
+    """The columns of a chunk of states [B, C, n, n], [C, b, i, j] contiguous; a view where the chunk is one network."""
     return states[part[0], :, part[1]].transpose(0, 1).contiguous()

@@ -63,7 +63,7 @@ class Chunks(Protocol):
 
 
 class DenseChunks:
-    """So many networks a chunk, of one structure of dense blocks: by broadcasting over blocks, no index, no gather."""
+    """Chunks of so many networks of one structure of dense blocks: by broadcasting over blocks, no index, no gather."""
 
     def __init__(self, batch: Batch, networks: int) -> None:
         arch, count = batch.structure, batch.num_graphs

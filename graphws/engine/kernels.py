@@ -1,7 +1,7 @@
 """Passes over edges as compiled loops: the files of ``csrc``, built by the machine's C compiler when first needed.
 
 A kernel replaces several of torch's operators, in float32 on a CPU; where there is no compiler these do it. The library
-is kept in the user's cache (``XDG_CACHE_HOME``, or ``~/.cache``), so it is built once a machine: a few seconds.
+is kept in the user's cache (``XDG_CACHE_HOME``, or ``~/.cache``), so it is built once per machine: a few seconds.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def call(name: str, *arguments: Tensor | int | float | None) -> None:
     """Call a kernel on this many threads as torch has; :func:`usable` was asked before.
 
     Args:
-        name: In :data:`KERNELS`.
+        name: Name of the pass in :data:`KERNELS`.
         arguments: The kernel's arguments, as they stand there. Tensors are passed by their address: their layout is
             the caller's to see to.
     """

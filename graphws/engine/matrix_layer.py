@@ -53,7 +53,8 @@ def map_matrix(
         matrix: [out, in].
         pieces: The rows.
         old: [B, t, s, out], or None.
-        pool: Where there is one, the result (without old) is rectified, and its pools over each axis come with it.
+        pool: Kind of pooling, or None; where there is one, the result (without old) is rectified, and its pools over
+            each axis come with it.
         owned: Whether nothing but one other call of a function here, as its values, reads the result: the memory of its
             gradient is then written over with that of these values.
     """

@@ -77,7 +77,7 @@ class _Given(NamedTuple):
     maps: Tensor
 
     def at(self, part: PairRows) -> _Given:
-        """Those of a chunk of pairs: pairs and what belongs to i by rows, what belongs to j by networks."""
+        """The tensors of a chunk of pairs: pairs and what belongs to i by rows, what belongs to j by networks."""
         nets, rows = part
         by_node = self.at_key[:, :, nets], self.value[:, :, nets]
         return _Given(columns(self.pairs, part), self.fixed[:, nets, rows], self.at_query[part], *by_node, self.maps)

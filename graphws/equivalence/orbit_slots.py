@@ -154,7 +154,7 @@ class Terms:
         return list(dict.fromkeys(k for where in places for _, keys, _ in self.entries.get(where, []) for k in keys))
 
     def renamed(self, where: str, to: str, rename: Callable[[Key], tuple[Key, float]]) -> Terms:
-        """These terms with what is read at one place read at another, under other names and with factors."""
+        """Terms with what is read at one place read at another, under other names and with factors."""
         out = Terms(self.channels, {place: list(found) for place, found in self.entries.items() if place != where})
         for rows, keys, values in self.entries.get(where, []):
             found = [rename(key) for key in keys]

@@ -114,7 +114,7 @@ class MessageNetwork:
         edges: First edge states.
         rounds: The rounds, at least one.
         node_read: Output matrix and bias of nodes.
-        edge_read: Those of edges.
+        edge_read: Output matrix and bias of edges.
         aggregation: ``"mean"`` or ``"sum"``.
         first_state: u before the first round; None without a global state.
     """
@@ -188,7 +188,7 @@ class RoundBuilder:
         return self.messages.linear(inputs, signed=signed)
 
     def gated_message(self, inputs: dict[str, Matrix], closing: Matrix, *, signed: bool) -> Matrix:
-        """The same, minus ``closing`` @ edge in both signs: the message where that is 0, 0 where it is large."""
+        """A message minus ``closing`` @ edge in both signs: the message where that is 0, 0 where it is large."""
         return _gated(self.messages, inputs, "edge", closing, signed=signed)
 
     def node(self, rows: NDArray[np.intp], inputs: dict[str, Matrix], *, signed: bool) -> None:
@@ -196,7 +196,7 @@ class RoundBuilder:
         _write(self.nodes, rows, self.nodes.linear(inputs, signed=signed))
 
     def gated_node(self, rows: NDArray[np.intp], inputs: dict[str, Matrix], closing: Matrix, *, signed: bool) -> None:
-        """The same, minus ``closing`` @ own state in both signs."""
+        """A node's update minus ``closing`` @ own state in both signs."""
         _write(self.nodes, rows, _gated(self.nodes, inputs, "own", closing, signed=signed))
 
     def edge(self, rows: NDArray[np.intp], inputs: dict[str, Matrix], *, signed: bool) -> None:

@@ -17,8 +17,8 @@ class NodeSite:
     """An orbit of neurons: a hidden group, or one input or output neuron.
 
     Args:
-        group: Its node group.
-        neuron: Its place among inputs or outputs; 0 for a hidden group.
+        group: Number of the node group.
+        neuron: Place of the neuron among inputs or outputs; 0 for a hidden group.
         axes: The index set T at which it is read and written: its group where that is permuted, else nothing.
         home: The site (part, fixed index) that holds its state.
         has_bias: Whether that is its bias; otherwise it is a weight, constant along the axes beside T.
@@ -37,9 +37,9 @@ class EdgeSite:
 
     Args:
         site: The weight's part and its fixed index.
-        axes: Its permuted axes.
+        axes: Permuted axes of the weights at this site.
         source: Position of the source's orbit in :attr:`Layout.nodes`.
-        target: That of the target's orbit.
+        target: Position of the target's orbit there.
     """
 
     site: tuple[int, int]

@@ -24,8 +24,8 @@ class Affine:
 
     Args:
         layout: Sites and index sets.
-        in_channels: On the way in.
-        out_channels: On the way out.
+        in_channels: Number of channels of the input.
+        out_channels: Number of channels of the result.
         maps: The matrix of each index set, rows and columns as :class:`~graphws.equivalence.sites.Layout` has them.
         bias: The constants, rows of the empty index set.
     """
@@ -65,8 +65,8 @@ class AffineBuilder:
 
     Args:
         layout: Sites and index sets.
-        in_channels: On the way in.
-        out_channels: On the way out.
+        in_channels: Number of channels of the input.
+        out_channels: Number of channels of the result.
     """
 
     def __init__(self, layout: Layout, in_channels: int, out_channels: int) -> None:

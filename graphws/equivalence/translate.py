@@ -48,7 +48,7 @@ def translate(
     global_state: bool | None = None,
     sparse: bool | None = None,
 ) -> nn.Module:
-    r"""The same function by another architecture (arXiv 2602.01083, Theorem 5.2), as a model that trains and saves.
+    r"""A model of another architecture with the same function (arXiv 2602.01083, Theorem 5.2); it trains and saves.
 
     Arrows into DWS and HNP-NFN, and those between GMN and NG-GNN, hold on all of V; those out of the set-based models
     into NP-NFN, GMN and NG-GNN close gates that are built for \|v\| <= R. All are exact but for rounding. The result's

@@ -28,8 +28,8 @@ class Step:
         source: Name of the architecture that is read.
         target: Name of the architecture that is written.
         layers: Layers (set-based) or rounds (message passing) of the result.
-        channels: Its hidden channels.
-        entries: Its parameters that are not zero.
+        channels: Number of hidden channels of the model.
+        entries: Number of the model's parameters that are not zero.
         everywhere: Whether the arrow holds on all of V.
     """
 

@@ -32,9 +32,9 @@ class Tie:
     """Neurons of one hidden layer that a criterion does not tell apart.
 
     Args:
-        network: Its place in the batch.
+        network: Place of the network in the batch.
         layer: Name of the layer.
-        neurons: Their places in the layer, at least two.
+        neurons: Places in the layer of the neurons that tie, at least two.
     """
 
     network: int

@@ -70,7 +70,7 @@ def _moved(symmetry: Symmetry, element: tuple[Tensor, ...]) -> Tensor:
 
 
 def schur_dimension(architecture: Architecture, space: Space) -> int:
-    r"""The same dimension by Schur's lemma.
+    r"""The dimension of the space of equivariant linear maps by Schur's lemma.
 
     .. math::
         \sum_{T \subset perm, \, d_a \ge 2}
@@ -90,7 +90,7 @@ def schur_dimension(architecture: Architecture, space: Space) -> int:
 
 
 def closed_form(widths: Sequence[int], space: Space, *, bias: bool = True) -> int:
-    """The same dimension as a polynomial in L, d_0 and d_L; the hidden widths do not enter.
+    """The dimension of that space as a polynomial in L, d_0 and d_L; the hidden widths do not enter.
 
     Args:
         widths: d_0 to d_L, the permuted ones at least 2.

@@ -39,7 +39,7 @@ def quantise(networks: Networks, bits: int, *, scheme: Scheme = "symmetric") -> 
     Args:
         networks: One channel; any architectures.
         bits: 2 to 32.
-        scheme: Which values the tensor's range is divided into.
+        scheme: How the tensor's range is divided into values.
 
     Raises:
         ValueError: If the bits are out of range, the scheme is unknown, there are several channels, or a value is NaN

@@ -25,7 +25,7 @@ class Outcome:
         cases: Cases tried.
         error: The worst error; NaN where the check raised.
         tolerance: The tolerance within which the statement holds.
-        seconds: That it took.
+        seconds: Seconds that the check took.
         holds: Whether it holds.
         note: Figures found, or the error message.
     """

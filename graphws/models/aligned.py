@@ -67,7 +67,7 @@ class Aligned(nn.Module):
         x, edge_attr = batch.x[: len(self.reference_x)], batch.edge_attr[: len(self.reference_edge_attr)]
         found, expected = (x.size(-1), edge_attr.size(-1)), channel_pair(self.in_channels)
         if found != expected:
-            raise ValueError(f"expected a reference with {expected} channels a node and an edge, found {found}")
+            raise ValueError(f"expected a reference with {expected} channels per node and edge, found {found}")
         self.reference_x.copy_(x.detach())
         self.reference_edge_attr.copy_(edge_attr.detach())
         self.has_reference.fill_(True)

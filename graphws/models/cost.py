@@ -28,7 +28,7 @@ class LayerCost:
 
     Args:
         path: Path of the module, ``""`` for the model itself.
-        kind: Its class.
+        kind: Class of the layer.
         parameters: Learnable ones that belong to it directly.
         forward_flops: FLOPs of the forward pass, two a multiply-add.
         training_flops: FLOPs of the forward and the backward pass.
@@ -54,7 +54,7 @@ class Cost:
     """The cost of a training step, a row per layer; ``str()`` is a table. Sums over layers have the layers' names.
 
     Args:
-        model: Its class.
+        model: Class of the model.
         architecture: The input networks' Architecture.
         batch: Networks a step.
         parameter_bytes: Bytes of the learnable parameters.

@@ -29,7 +29,7 @@ def operator_flops(operator: Any, arguments: Sequence[Any], result: Any) -> int:
 
     Args:
         operator: The operator, as a dispatch mode sees it.
-        arguments: Its positional arguments.
+        arguments: Positional arguments of the operator.
         result: The value that it returned.
 
     Raises:

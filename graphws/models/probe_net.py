@@ -48,8 +48,8 @@ class ProbeNet(nn.Module):
         latent_channels: Size of a code and of the generator's inner maps.
         generator_layers: Number of affine maps in the generator.
         generator: Whether there is one; without, the probes themselves are learned.
-        hidden_layers: So many of the last hidden node groups are read too: mean and mean square over neurons of their
-            values at each probe.
+        hidden_layers: Number of the last hidden node groups that are read too: mean and mean square over neurons of
+            their values at each probe.
 
     Shapes:
         - **input:** Batch of networks of dense blocks, or with a recorded forward pass, mixed architectures as long as

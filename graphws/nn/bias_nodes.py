@@ -24,7 +24,7 @@ class _Plan:
     The pieces of a network are the features of its node groups and, numbered on, of its edge blocks.
 
     Args:
-        architecture: With bias nodes.
+        architecture: The architecture with bias nodes.
         there: For each piece with bias nodes the piece it is, or EMPTY.
         back: For each piece the one with bias nodes that holds it.
     """
@@ -90,7 +90,7 @@ def without_bias_nodes(augmented: Batch, batch: Batch) -> Batch:
 
 
 def _plans(batch: Batch) -> tuple[list[Architecture], list[_Plan]]:
-    """The structures of a batch, one where it is homogeneous, else one a network, and their plans."""
+    """The structures of a batch, one where it is homogeneous, else one per network, and their plans."""
     own = [batch.structure] if batch.is_homogeneous else [arch.structure for arch in batch.architectures]
     return own, [_plan(structure) for structure in own]
 

@@ -24,7 +24,7 @@ class EquivariantBlock(nn.Module):
     Args:
         architecture: The input networks' Architecture; where it has kernels, one value per tap is written.
         in_channels: Channels of every part on the way in.
-        out_channels: On the way out.
+        out_channels: Number of channels of the result.
         space: The space of the :class:`~graphws.nn.EquivariantLinear` layer.
         pool: The layer's pooling.
         options: Whether there is a normalisation (without, the block is ReLU and the layer), and whether the layer's
@@ -83,7 +83,7 @@ def through(
 
     Args:
         pieces: The sums.
-        blocks: At least one.
+        blocks: Blocks in their order, at least one.
         attentions: A :class:`~graphws.nn.set_attention.NeuronAttention` per block, or none at all.
         residual: Whether blocks but the last are added to what they read.
     """

@@ -58,7 +58,7 @@ class EquivariantLinear(nn.Module):
         architecture: An Architecture that :func:`~graphws.nn.readable.as_architecture` takes, or the widths
             (d_0, .., d_L) of an MLP.
         in_channels: Feature channels of every part on the way in.
-        out_channels: On the way out.
+        out_channels: Number of channels of the result.
         space: ``"dws"`` (hidden neurons permuted; HNP is the same space) or ``"np"`` (all neurons).
         pool: ``"mean"``, ``"sum"``, or ``"max"``, with which the layer is equivariant but no longer linear.
         bias: Whether to add the equivariant constants.

@@ -82,7 +82,7 @@ class IOEncoding(nn.Module):
         return out
 
     def _rows(self) -> list[Tensor]:
-        """Of each place an encoding a neuron, [d, channels]."""
+        """The encodings of the neurons at each place, [d, channels]."""
         if self.kind == "learned":
             return list(self.tables)
         return [self.get_buffer(f"slots_{n}") @ table for n, table in enumerate(self.tables)]

@@ -45,7 +45,7 @@ class Part:
         name: The name, as ``"bias_1"`` or ``"weight_1"``, numbered by layer from 1.
         index: Index of the node group (bias) or the edge block (weight).
         axes: The axes.
-        sizes: Their sizes.
+        sizes: Sizes of the permuted axes.
         permuted: For each axis whether the symmetry permutes it.
         taps: Parallel edges between two neurons.
         is_block: Whether it belongs to a block.

@@ -20,7 +20,7 @@ class Read(NamedTuple):
 
     Args:
         pools: The part pooled to every set of its permuted axes, [B, T.., fixed * C].
-        basis: Where the pools are coordinates, the vectors of channels that they belong to, [n, C]; else None.
+        basis: Vectors of channels [n, C] whose coordinates the pools are; None where the pools are channels.
         mapped: Whether what stands at the pairs of two permuted axes is the layer's own map of them already.
     """
 
@@ -37,8 +37,8 @@ class Pieces:
 
     Args:
         part: The part.
-        rows: By set of fewer than two of its permuted axes, [B, T.., fixed * C].
-        pairs: Of a part with two permuted axes what is mapped at their pairs, [B, t, s, in].
+        rows: Rows by set of fewer than two of the part's permuted axes, [B, T.., fixed * C].
+        pairs: What is mapped at the pairs of a part with two permuted axes, [B, t, s, in].
         matrix: The map of the pairs, [C, in]; None where they are mapped already.
         old: Values of the part that are added, [B, axes.., C], or None.
     """
@@ -70,7 +70,7 @@ class Pieces:
 
         Args:
             pool: How the layer pools.
-            reader: That layer's map of the pairs, to be worked out in the same pass; or None.
+            reader: Map of the pairs by the next layer, to be worked out in the same pass; or None.
         """
         if self.pairs is None or self.old is not None or not isinstance(self.matrix, Tensor):
             return Read(pool_part(self.part, self.written(), pool, nn.Identity()))

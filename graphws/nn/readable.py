@@ -34,7 +34,7 @@ def as_architecture(architecture: Architecture | Sequence[int] | str) -> Archite
 
 
 def as_mlp(architecture: Architecture | Sequence[int] | str, what: str) -> Architecture:
-    """As :func:`as_architecture`, for ``what`` is defined for MLPs alone.
+    """The architecture of :func:`as_architecture`, which must be an MLP's, as ``what`` is defined for these alone.
 
     Raises:
         ValueError: If it is no MLP.

@@ -27,7 +27,8 @@ __all__ = [
 
 
 class PairLayout(NamedTuple):
-    """Where the nodes and edges of a batch stand among n nodes and n x n ordered pairs a network, n of the largest.
+    """Where the nodes and edges of a batch stand among n nodes and n x n ordered pairs per network (n: the largest
+    one's).
 
     Shapes:
         node [N], the row of each node among B * n, None where no network is padded; pair [E], the row of each edge's
@@ -133,7 +134,7 @@ def pair_update(pairs: Tensor, normed: Tensor, ends: tuple[Tensor, Tensor], maps
 
     Args:
         pairs: States e of pairs, [B, n, n, D].
-        normed: Their LayerNorm ê, [B, n, n, D].
+        normed: LayerNorm ê of the pairs' states, [B, n, n, D].
         ends: Terms t of i and s of j, [B, n, 2D] each.
         maps: A, R, U, u, the two of the LayerNorm, W, b, W' and b'.
         eps: What the LayerNorm adds to the variance.

@@ -22,7 +22,7 @@ class AttentionBlock(nn.Module):
         num_heads: Heads of the attention; divides ``channels``.
 
     Shapes:
-        - **input:** queries [R, Q, C], keys [R, K, C], mask [R, K], True at the keys that exist, at least one a row.
+        - **input:** queries [R, Q, C], keys [R, K, C], mask [R, K], True at the keys that exist, at least one per row.
         - **output:** [R, Q, C].
 
     Raises:

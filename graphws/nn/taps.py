@@ -81,7 +81,7 @@ def read_taps(batch: Batch, linear: nn.Linear | SparseLinear) -> Tensor:
 
     Args:
         batch: Networks of any architectures, edge features [E, in_features].
-        linear: Without bias.
+        linear: Linear map without bias.
 
     Returns:
         [P, out_features], P the edges of :func:`pair_batch`.

@@ -54,7 +54,7 @@ class Line:
     Args:
         points: The line's points: straight from one to the other, or through a lane above the columns that it passes.
         value: The edge's weight; for a kernel, its tap of largest magnitude.
-        block: Its name.
+        block: Name of the edge block.
         kind: The block's kind.
         thin: Whether the block joins neurons one to one.
         told: The value in words, and those of parallel edges.
@@ -89,7 +89,7 @@ class NetworkLayout:
 def lay_out(g: NetGraph) -> NetworkLayout:
     """Place a network's node groups as columns in their order, evenly sampled neurons in each, edges between them.
 
-    Edges that pass columns, as residual sums, run through lanes above them: one a pair of groups, shorter ones below.
+    Edges that pass columns, as residual sums, run through lanes above them: one per pair of groups, shorter ones below.
     """
     arch = g.architecture
     most = next(count for columns, count in SAMPLES if len(arch.groups) <= columns)

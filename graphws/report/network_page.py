@@ -29,7 +29,7 @@ def page(layout: NetworkLayout, title: str) -> str:
 
     Args:
         layout: The drawing's layout.
-        title: Its heading, as text.
+        title: Heading of the page, as text.
     """
     body = [_path(line, layout) for line in sorted(layout.lines, key=lambda line: abs(line.value))]
     for dot in layout.dots:

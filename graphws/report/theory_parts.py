@@ -43,7 +43,7 @@ def pooled_sets(part: Part, index_set: Sequence[int], entry: dict[int, int]) -> 
     """The sets of cells a layer pools from a part at an index set T, one a coefficient.
 
     Args:
-        part: That is read.
+        part: Part that is read.
         index_set: T, node groups; a part without all of them is not read.
         entry: The place of the entry that reads, a node group each.
     """

@@ -145,7 +145,7 @@ def _check(arch: Architecture, batch: Batch, reference: Batch) -> None:
         raise ValueError(f"expected one reference network of {arch}, found {reference}")
     channels = [(b.x.size(-1), b.edge_attr.size(-1)) for b in (batch, reference)]
     if channels[0] != channels[1]:
-        raise ValueError(f"the networks have {channels[0]} channels a node and an edge, the reference {channels[1]}")
+        raise ValueError(f"the networks have {channels[0]} channels per node and edge, the reference {channels[1]}")
     for what, values in (("a network", batch), ("the reference", reference)):
         if not bool(values.x.isfinite().all() and values.edge_attr.isfinite().all()):
             raise ValueError(f"weight matching needs finite values, {what} has others")

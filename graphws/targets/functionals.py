@@ -93,7 +93,7 @@ def rank(layer: int, tolerance: float | None = None) -> Target[Tensor]:
     """The rank of W_layer, [B, 1], as a float.
 
     Args:
-        layer: From 1; of a convolution, its kernel as a matrix [out, in * taps].
+        layer: Number of the layer, from 1; a convolution's kernel counts as a matrix [out, in * taps].
         tolerance: Below which a singular value counts as zero, absolute; by default a few roundings of the largest.
     """
     return _of_matrix(

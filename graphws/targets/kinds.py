@@ -74,8 +74,9 @@ class Target(Generic[Value]):
     Args:
         name: The name, with the values it was made with.
         kind: One of the four kinds.
-        compute: From a batch to a functional's vectors [B, k]; to the values [B, M, d_L] of the wanted functions at M
-            given points, for an operator on functions; or to a Batch of one channel, for an operator on weights.
+        compute: Function from a batch to a functional's vectors [B, k]; to the values [B, M, d_L] of the wanted
+            functions at M given points, for an operator on functions; or to a Batch of one channel, for an operator on
+            weights.
     """
 
     name: str

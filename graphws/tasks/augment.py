@@ -23,7 +23,7 @@ def noisy(
 
     Args:
         batch: Networks of any architectures.
-        noise: Its standard deviation, in units of that of the group or block (of its role, for a mix).
+        noise: Standard deviation of the noise, in units of that of the group or block (of its role, for a mix).
         statistics: The weights' statistics over the training split.
         generator: The source of the noise.
         by_position: Whether the statistics are of one architecture's groups and blocks, not of roles.

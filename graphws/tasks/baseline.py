@@ -60,7 +60,7 @@ class Baseline:
 
     Args:
         model: A name of :data:`graphws.baselines.MODELS`.
-        seed: Of what the model draws.
+        seed: Seed of what the model draws.
     """
 
     model: str

@@ -125,7 +125,7 @@ class ZooDataModule(LightningDataModule):
 
     @property
     def architecture(self) -> Architecture:
-        """Of all networks (the first zoo's, up to names).
+        """The architecture of all networks (the first zoo's, up to names).
 
         Raises:
             ValueError: If the zoos hold several.

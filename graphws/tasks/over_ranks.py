@@ -15,10 +15,10 @@ def from_ranks(parts: Sequence[Tensor]) -> Tensor:
     """What was computed for each network, in the networks' order, given what this rank has computed.
 
     Args:
-        parts: One tensor a batch, a row for each network of this rank, in the order of the batches.
+        parts: One tensor per batch, a row for each network of this rank, in the order of the batches.
 
     Returns:
-        One row a network of all ranks; equal on all of them.
+        One row per network of all ranks; equal on all of them.
     """
     own = [part.cpu() for part in parts]
     count = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1

@@ -36,7 +36,7 @@ def predictions_path(root: str | Path, data: ZooDataModule) -> Path:
 
 
 def write_predictions(task: Task, data: ZooDataModule, path: str | Path, splits: Sequence[str] = SPLITS) -> Path | None:
-    """Write a row a network with its id and path in the zoo, its split, the target and the prediction.
+    """Write one row per network with its id and path in the zoo, its split, the target and the prediction.
 
     Args:
         task: The fitted task.

@@ -2,7 +2,7 @@
 
 A run directory holds ``config.yaml``, ``metrics.csv``, ``checkpoints/{best,last}.ckpt``, ``model.safetensors`` (the
 best weights), ``result.json`` and, for edits, ``examples.safetensors`` (some test images: input, target, predicted),
-for functionals ``predictions.parquet`` (a row a network: id, path, split, target, prediction).
+for functionals ``predictions.parquet`` (one row per network: id, path, split, target, prediction).
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class Networks(Protocol):
         """The first networks alone."""
 
     def to(self, device: torch.device) -> Networks:
-        """With all that lies in memory on a device."""
+        """These networks with all that lies in memory on a device."""
 
 
 def in_parts(networks: Networks) -> Iterator[Batch]:
@@ -176,7 +176,7 @@ class MixedStacks:
     Args:
         stacks: One stack or more, all with the same columns.
         owners: Index of the stack of each network, [n].
-        places: Its row there, [n].
+        places: Row of each network in its stack, [n].
     """
 
     def __init__(self, stacks: Sequence[NetworkStack | MappedStack], owners: Tensor, places: Tensor) -> None:

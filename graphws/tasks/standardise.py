@@ -25,7 +25,7 @@ __all__ = ["Standardised", "Statistics"]
 class Statistics:
     """Mean and standard deviation of the biases of each node group and of the weights of each edge block.
 
-    One value a group or block, not one an entry: so standardising commutes with the permutation symmetry. Of networks
+    One value per group or block, not one per entry: so standardising commutes with permutations. Of networks
     of several architectures one a role of groups or blocks, see :func:`~graphws.tasks.roles.roles_of`.
 
     Shapes:

@@ -44,7 +44,7 @@ def checked(wanted: Tensor, target: str, kind: str, classes: int = 0, where: str
 
     Args:
         wanted: The target of each network, [n].
-        target: Its name.
+        target: Name of the target.
         kind: A kind of :data:`KINDS`; ``"share"`` is for numbers from 0 to 1.
         classes: Number of classes.
         where: Which networks they are, for errors.

@@ -27,9 +27,9 @@ class Spelling:
     """A function of torch that computes an activation.
 
     Args:
-        function: Its name, in ``torch`` or ``torch.nn.functional``.
-        options: Its options behind the input in their order, "inplace" left out: the value that each must have, or
-            :data:`PARAMETER`; and the value that it has where it is not given.
+        function: Name of the function in ``torch`` or ``torch.nn.functional``.
+        options: Options of the function behind the input in their order, "inplace" left out: the value that each must
+            have, or :data:`PARAMETER`; and the value that it has where it is not given.
         parameter: The activation's parameter, where no option says it.
     """
 
@@ -50,16 +50,16 @@ class Formula:
 
     Args:
         value: The activation.
-        derivative: Its derivative; where it has a kink, that from the left.
-        code: Its places among the activations that models tell apart (:mod:`graphws.nn.encoding`). Trained models rely
-            on it: a row's never changes, and a new row takes the first pair of 1 to 9 that no other has.
+        derivative: Derivative of the activation; where it has a kink, that from the left.
+        code: Places of the activation among those that models tell apart (:mod:`graphws.nn.encoding`). Trained models
+            rely on it: a row's never changes, and a new row takes the first pair of 1 to 9 that no other has.
         torch: The functions of torch that compute it. Networks with more than linear layers and activations name a
             node group's activation by the first alone.
         parameter: The default of its one parameter; None where it has none.
         symmetry: "sign" where it is odd, "scale" where it is positively homogeneous; the identity is both.
-        onnx: Its operator in ONNX files; empty where it has none that is this activation alone.
+        onnx: Operator of ONNX files; empty where none is this activation alone.
         onnx_options: The options of torch's function that the operator has, and their names there.
-        keras: Its names in Keras files.
+        keras: Names in Keras files.
         keras_parameter: The parameter that these names mean, where it is another than the default.
     """
 
@@ -285,8 +285,8 @@ def spelled(
 
     Args:
         function: The name of the function.
-        options: Its arguments behind the input.
-        named: Those given by name.
+        options: Arguments of the function behind the input.
+        named: Arguments given by name.
         exact: Whether the result must be the activation's to the last bit; else options that the table has no
             activation for may be any where one activation alone has the function.
     """

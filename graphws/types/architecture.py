@@ -104,7 +104,7 @@ class Architecture:
         Args:
             widths: d_0 to d_L, at least two.
             activation: The activation of the hidden layers, as ``"relu"`` or ``"sine:30"``.
-            bias: Whether the layers have a bias; one value for all, or one a layer.
+            bias: Whether the layers have a bias; one value for all, or one per layer.
             output_activation: The activation of the last layer.
             output_offset: Constant added to the output.
             dtype: The dtype of the state dict's tensors.
@@ -151,7 +151,7 @@ class Architecture:
 
     @cached_property
     def num_edges(self) -> int:
-        """Edges, one a weight."""
+        """Edges, one per weight."""
         return sum(math.prod(self.block_shape(i)) for i in range(len(self.blocks)))
 
     @cached_property

@@ -18,7 +18,7 @@ __all__ = ["Batch"]
 
 
 class _BatchMeta(type(torch_geometric.data.Batch), type(NetGraph)):  # type: ignore[misc]
-    """Build the class itself: PyG's metaclass would derive one class a base at run time, cached by name."""
+    """Build the class itself: PyG's metaclass would derive one class per base at run time, cached by name."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         kwargs.pop("_base_cls", None)
@@ -45,7 +45,7 @@ class Batch(torch_geometric.data.Batch, NetGraph, metaclass=_BatchMeta):
         **attributes: Any,
     ) -> None:
         super().__init__(None, x, edge_attr, **attributes)
-        self.__dict__["_architectures"] = tuple(architectures)  # one a network, or one for all
+        self.__dict__["_architectures"] = tuple(architectures)  # one per network, or one for all
         self.__dict__["_num_graphs"] = num_graphs
         self.__dict__["_remainders"] = None
         self.__dict__["_networks"] = None
@@ -137,7 +137,7 @@ class Batch(torch_geometric.data.Batch, NetGraph, metaclass=_BatchMeta):
         return out
 
     def routed(self, dense: bool | None = None) -> Batch:
-        """The same batch on one of the two routes, which give the same numbers: by blocks, or by an edge list.
+        """This batch on one of the two routes, which give the same numbers: by blocks, or by an edge list.
 
         Args:
             dense: Whether layers broadcast over blocks; where None, whether :attr:`broadcasts` says so already.

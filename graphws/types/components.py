@@ -110,8 +110,8 @@ class TensorSpec:
     """One tensor of the state dict and where it goes.
 
     Args:
-        key: Its name in the state dict.
-        shape: Its shape there.
+        key: Name of the tensor in the state dict.
+        shape: Shape of the tensor in the state dict.
         dtype: Name of its dtype, as ``"float32"``.
         part: ``"weight"`` (edges of block ``index``), ``"bias"`` (nodes of group ``index``) or ``"remainder"``
             (kept beside the graph, bit for bit; the network's function does not read it).

@@ -35,7 +35,7 @@ def by_structure(batch: Batch) -> list[Homogeneous]:
 
 
 def by_forward(batch: Batch) -> list[Homogeneous]:
-    """As :func:`by_structure`, the networks of a part with one forward pass too where that is recorded."""
+    """Networks in parts of one structure (:func:`by_structure`) and one forward pass too where that is recorded."""
     known = batch.distinct_architectures
     if len(known) == 1 or not any(arch.program for arch in known):
         return by_structure(batch)

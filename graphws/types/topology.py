@@ -88,7 +88,7 @@ def facts_at(
     Args:
         facts: A function of a module, which works on the processor.
         structure: The networks' structure.
-        device: Where it is needed.
+        device: Device that the result is needed on.
         dtype: The dtype that is needed; None for its own.
         options: Hashable.
     """

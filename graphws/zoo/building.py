@@ -114,8 +114,8 @@ def build_inr_zoo(
         settings: The settings of the networks and of the fit.
         command: The command that finishes the zoo after a kill, for the message that refuses to read it.
         progress: Function that :func:`fit_sirens` calls; finished chunks count as 0 steps and all of their way.
-        executor: Where chunks are fitted and written; one after the other in this process where None. The zoo is the
-            same.
+        executor: Executor by which chunks are fitted and written; one after the other in this process where None. The
+            zoo is the same.
 
     Raises:
         ValueError: If the folder holds another zoo (says what differs), or the images don't fit the layout.
@@ -212,7 +212,7 @@ def _is_finished(folder: Path, chunk: int, architecture: Architecture, count: in
 
 
 def _table(folder: Path, chunks: int, splits: Mapping[str, Tensor], images: ImageSet) -> pa.Table:
-    """One row a network: id, label, split, image, psnr, mse, steps."""
+    """One row per network: id, label, split, image, psnr, mse, steps."""
     metrics: dict[str, list[Tensor]] = {name: [] for name in METRICS}
     for chunk in range(chunks):
         with safe_open(folder / _metrics_file(chunk), framework="pt") as file:

@@ -130,8 +130,8 @@ def build_classifier_zoo(
         pack: Function from an architecture and state dicts to the graphs of those networks.
         command: The command that finishes the zoo after a kill, for the message that refuses to read it.
         progress: Function called with the network steps made since the last call, and with those that count as done.
-        executor: Where chunks are trained and written; one after the other in this process where None. The zoo is the
-            same.
+        executor: Executor by which chunks are trained and written; one after the other in this process where None. The
+            zoo is the same.
 
     Raises:
         ValueError: If the folder holds another zoo (says what differs), or the images can't be learned.

@@ -146,7 +146,7 @@ class Classifier(nn.Module):
     """One classifier, as any user would write it: what is stored in a zoo is its state dict as a graph.
 
     Args:
-        spec: Its architecture.
+        spec: Architecture of the classifier.
 
     Shapes:
         Images [B, C, H, W] to logits [B, classes].

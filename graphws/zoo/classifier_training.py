@@ -29,9 +29,9 @@ class Images:
 
     Args:
         train: Training images [n, H, W, C] in [0, 1].
-        train_labels: Their classes [n].
+        train_labels: Classes of the training images [n].
         test: Test images [m, H, W, C].
-        test_labels: Their classes [m].
+        test_labels: Classes of the test images [m].
         measured: Largest number of training images, the first of those that a network learned from, on which its
             training accuracy and loss are measured.
         batch: Number of images in a step.
@@ -50,8 +50,8 @@ class Run:
     """One network to train.
 
     Args:
-        number: Its number, from which its random numbers are drawn.
-        hyper: Its hyper-parameters.
+        number: Number of the network, from which its random numbers are drawn.
+        hyper: Hyper-parameters of the network.
         stops: The steps at which it is kept, ascending; the last ends the run.
     """
 
@@ -67,7 +67,7 @@ class Snapshot:
     Args:
         run: Number of the run.
         step: The step.
-        state: Its state dict.
+        state: State dict of the network.
         metrics: train_accuracy, train_loss, test_accuracy and test_loss.
     """
 

@@ -19,7 +19,7 @@ class Described:
     """What a column holds.
 
     Args:
-        name: Its name.
+        name: Name of the column.
         kind: The type of its values.
         count: Number of values.
         missing: Number of rows without one, NaN included.

@@ -25,7 +25,7 @@ class Part(NamedTuple):
     """A part of a job.
 
     Args:
-        number: Its number, by which its result is told.
+        number: Number of the part, by which its result is told.
         name: What it is, as "files 0 to 999"; for messages.
         content: What the job's function is called with; it can be pickled.
     """

@@ -29,7 +29,7 @@ def parse_idx(data: bytes, where: str) -> Tensor:
 
     Args:
         data: The file's bytes.
-        where: Its name, for the message.
+        where: Name of the file, for the message.
 
     Raises:
         ValueError: If it is no IDX file of unsigned bytes, or has another length than its header says.

@@ -59,7 +59,7 @@ def read_chunks(
         work: What reads and writes a chunk.
         candidates: All candidates.
         parts: The places of each chunk's candidates.
-        executor: Where chunks are read.
+        executor: Executor by which chunks are read.
         progress: Function called after each chunk with the number of its files and of those rejected.
     """
     found: dict[int, dict[str, Any]] = {}
@@ -125,7 +125,7 @@ def finished_note(folder: Path, index: int) -> dict[str, Any] | None:
 
 
 def total_notes(notes: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Of how many networks each thing was said, the most frequent first."""
+    """Notes with the number of networks that each was said of, the most frequent first."""
     total: Counter[str] = Counter()
     for note in notes:
         total.update(note["notes"])

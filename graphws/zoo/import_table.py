@@ -27,7 +27,7 @@ def make_table(
     *,
     typed: bool = True,
 ) -> tuple[pa.Table, dict[str, Any] | None]:
-    """One row a network (id, label, split, path, architecture, and what is known of it) and the manifest's labels.
+    """One row per network (id, label, split, path, architecture, and what is known of it) and the manifest's labels.
 
     Classes stand in the given order, or in that of their names, numbers by value. Columns keep their types;
     one of texts that are all numbers holds numbers where texts come from files that know no others.

@@ -32,8 +32,8 @@ class Candidate:
     """A file, or folder of a model, that may become a network of the zoo.
 
     Args:
-        name: Its path from the imported folder on.
-        size: Its size in bytes.
+        name: Path of the file from the imported folder on.
+        size: Size of the file in bytes.
         modified: Time of its last change, in nanoseconds.
         label: Name of its class; None where there is none.
         split: Name of the split it shall be in; None to draw one.
@@ -55,7 +55,7 @@ class Stack:
 
     Args:
         architecture: The architecture of all of them.
-        rows: Their places among the candidates, ascending.
+        rows: Places of the networks among the candidates, ascending.
         x: Node features, [n, N, 1] in float32.
         edge_attr: Edge features, [n, E, 1] in float32.
     """
@@ -71,7 +71,7 @@ class Reading:
     """What became of some candidates.
 
     Args:
-        stacks: Those that are networks.
+        stacks: Candidates that are networks, stacked by architecture.
         rejected: Why the others are none, by their place.
         notes: What was assumed or left out when the networks were read, and of how many of them.
         facts: What the files themselves say of networks, by their place: columns of the zoo's table; ``label`` among
@@ -166,8 +166,8 @@ def import_networks(
         refused: Names of files that are left out already, with the reason.
         drawn: The images that the networks draw, where they are known.
         progress: Function called after each chunk with the number of its files and of those rejected.
-        executor: Where chunks are read and written; one after the other in this process where None. The zoo is the
-            same.
+        executor: Executor by which chunks are read and written; one after the other in this process where None. The
+            zoo is the same.
 
     Raises:
         ValueError: If none is a network, or the folder holds another zoo (says what differs).

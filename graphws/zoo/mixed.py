@@ -61,7 +61,7 @@ def open_mixed(path: str | Path, *, allow_nonfinite: bool = False) -> MixedZoo:
     """Open a zoo, of one architecture or of several.
 
     Args:
-        path: Its folder.
+        path: Folder of the zoo.
         allow_nonfinite: Leave out networks with NaN or infinite weights, with a warning, instead of refusing them.
 
     Raises:

@@ -39,7 +39,7 @@ class Zoo(Catalogue):
         """Open a zoo.
 
         Args:
-            path: Its folder.
+            path: Folder of the zoo.
             allow_nonfinite: Leave out networks with NaN or infinite weights, with a warning, instead of refusing them.
 
         Raises:

@@ -67,7 +67,7 @@ def sample_zoo(path: Path, out: Path, sample: Sample, *, command: str = "the com
     Args:
         path: The zoo.
         out: Folder of the zoo to write; absent, empty, or an unfinished one of the same sample.
-        sample: Which networks are taken.
+        sample: Rule by which networks are taken.
         command: The command that goes on after a kill.
 
     Returns:

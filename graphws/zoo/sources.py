@@ -43,7 +43,7 @@ class ImageSet:
 
     @property
     def sha256(self) -> str:
-        """Of the images and labels as loaded, so of what the networks are fitted to."""
+        """SHA-256 of the images and labels as loaded, so of what the networks are fitted to."""
         digest = hashlib.sha256(str((self.images.dtype, tuple(self.images.shape), self.classes)).encode())
         for tensor in (self.images, self.labels):
             if tensor is not None:

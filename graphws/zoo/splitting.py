@@ -53,7 +53,7 @@ class SplitRule:
         """The split of each row.
 
         Args:
-            table: One row a network, with the columns that the rule names.
+            table: One row per network, with the columns that the rule names.
             given: Splits that are settled, None where one is drawn; all are drawn if left out.
 
         Raises:

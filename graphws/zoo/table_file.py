@@ -18,7 +18,7 @@ SPARE = 100_000_000  # bytes
 
 
 def read_table(folder: Path, manifest: Mapping[str, Any]) -> pa.Table:
-    """One row a network: id, label, split, and what else is known of it.
+    """One row per network: id, label, split, and what else is known of it.
 
     Args:
         folder: The zoo's folder.

@@ -138,7 +138,7 @@ def finish_any_zoo(
         folder: The zoo's folder.
         architectures: The architectures of the networks.
         shards: File, number of networks and index of the architecture of each, in the order of the table's rows.
-        table: One row a network.
+        table: One row per network.
         images: File and number of images of each shard of images.
         **fields: The manifest's labels, convention, provenance, and notes where there are any.
     """

@@ -111,7 +111,7 @@ def test_json_lines_and_their_objects(tmp_path: Path, array: bool) -> None:
     ("name", "content", "message"),
     [
         ("t.jsonl", b'{"path": "a"}\n{"path"', "line 2: no JSON"),
-        ("t.jsonl", b"[1, 2]", "entry 0: expected an object with a value a column, found 1"),
+        ("t.jsonl", b"[1, 2]", "entry 0: expected an object with one value per column, found 1"),
         ("t.jsonl", b'{"x": 1}\n{"x": "a"}', "column 'x' holds values of several kinds"),
         ("t.jsonl", b'{"x": 123456789012345678901234567890}', "column 'x' holds values of several kinds"),
         ("t.jsonl", b'{"x": "\\ud800"}', "column 'x' holds"),

@@ -1,4 +1,4 @@
-"""Raw runs of ModelZooDataset (NeurIPS 2022): a folder a run, with its configuration, results and checkpoints."""
+"""Raw runs of ModelZooDataset (NeurIPS 2022): one folder per run, with its configuration, results and checkpoints."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ZooModel(nn.Module):
     """A network of these zoos: convolutions, each pooled or not, flattened, and linear layers; or linear layers alone.
 
     Args:
-        state: Its state dict, ``module_list.{i}.weight`` and ``.bias``; the tensors are copied.
+        state: State dict of the network, ``module_list.{i}.weight`` and ``.bias``; the tensors are copied.
         pooled: Whether a maximum over 2 x 2 pixels follows each convolution, before the activation; () for perceptrons.
         activation: The activation of all layers but the last.
 

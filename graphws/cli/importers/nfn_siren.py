@@ -1,4 +1,4 @@
-"""SIRENs of NFN (arXiv 2302.14040): a folder a class, the image's number in the file's name, refits beside."""
+"""SIRENs of NFN (arXiv 2302.14040): one folder per class, the image's number in the file's name, refits beside."""
 
 from __future__ import annotations
 

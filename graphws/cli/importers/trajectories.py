@@ -76,7 +76,7 @@ class Part:
 
     Args:
         file: The file.
-        task: Its task.
+        task: Task that the networks of the file were trained for.
         shape: Numbers of trajectories, states and parameters.
         metrics: The task's metrics [trajectories, states, 4]; None where there are none.
         first: Number of the file's first trajectory among the task's.
@@ -238,7 +238,7 @@ class StateReader:
     Args:
         folder: The folder that the names start from.
         parts: The files, by name.
-        placements: Where the parameters of each file's states go.
+        placements: Places of the parameters of each file's states.
     """
 
     def __init__(self, folder: Path, parts: Mapping[str, Part], placements: Mapping[str, Placement]) -> None:

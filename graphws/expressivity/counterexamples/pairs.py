@@ -146,7 +146,7 @@ def _shape(sizes: Sequence[int], degree: int) -> str:
 
 
 def distinct_biases(pair: NetworkPair, biases: Sequence[float] | None = None) -> NetworkPair:
-    """The same weights in general position: distinct biases in every hidden layer, the same in both networks.
+    """A pair's weights in general position: distinct biases in every hidden layer, the same in both networks.
 
     Args:
         pair: A pair that :func:`prop_6_2` or :func:`regular_pair` gives.

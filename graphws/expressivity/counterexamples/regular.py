@@ -51,10 +51,10 @@ def regular_networks(
         matrices: Matrices of one size [m, n].
         beta: Every bias.
         activation: The activation of the hidden layers.
-        biases: Those of the neurons of each hidden layer instead, for m = n.
+        biases: Biases of the neurons of each hidden layer in place of equal ones, for m = n.
 
     Raises:
-        ValueError: If a number is not finite or there is not one bias a hidden neuron.
+        ValueError: If a number is not finite or there is not one bias per hidden neuron.
     """
     (rows, columns), count = matrices[0].shape, len(matrices)
     arch = Architecture.mlp([1, columns, rows, 1], activation, dtype="float64")
@@ -62,7 +62,8 @@ def regular_networks(
     x[0] = 0
     if biases is not None:
         if not len(biases) == rows == columns:
-            raise ValueError(f"expected a bias a hidden neuron, {columns} and {rows} in the layers, got {len(biases)}")
+            sizes = f"{columns} and {rows} in the layers"
+            raise ValueError(f"expected one bias per hidden neuron, {sizes}, got {len(biases)}")
         x[1:-1] = torch.tensor([*biases, *biases], dtype=torch.float64)
     edges = torch.ones(count, arch.num_edges, dtype=torch.float64)
     edges[:, arch.edge_slices[1]] = torch.stack(list(matrices)).double().flatten(1)

@@ -56,7 +56,7 @@ def in_float64(model: Model, batch: Batch) -> Batch | Tensor:
 
 
 def invariants_of(out: Batch | Tensor) -> Tensor:
-    """One row a network: a functional's output, or an equivariant model's outputs sorted within each group and block.
+    """One row per network: a functional's output, or an equivariant model's outputs sorted within each group and block.
 
     Sorting a channel within a group or block gives all of its permutation-invariant functions, and no rounding.
     """

@@ -141,7 +141,7 @@ def test_a_linear_layer_behind_a_flatten_keeps_its_taps(trans: int, tmp_path: Pa
 BAD = {
     "training": ([node("BatchNormalization", ["a", "s", "s", "s", "s"], ["b"], training_mode=1)], "training_mode=1"),
     "even_lrn": ([node("LRN", ["a"], ["b"], size=2)], "even size"),
-    "slope": ([node("PRelu", ["a", "five"], ["b"])], "not one a channel"),
+    "slope": ([node("PRelu", ["a", "five"], ["b"])], "not one per channel"),
     "cast": ([node("Cast", ["a"], ["b"], to=8)], "a cast to 8"),
     "step": ([node("Slice", ["a", "i", "j", "i", "j"], ["b"])], "a step of 0"),
     "unknown_torch": ([node("Det", ["a"], ["b"])], "operator Det.*not understood|Det"),

@@ -35,7 +35,7 @@ def test_networks_hold_the_matrices():
     assert all(bool((networks.dense_edges()[i] == 1).all()) for i in (0, 2))
     other = regular_networks([circulant(3, 2)], biases=[1, 2, 3])
     assert other.x[:, 0].tolist() == [0, 1, 2, 3, 1, 2, 3, 0]
-    with pytest.raises(ValueError, match="a bias a hidden neuron, 3 and 2 in the layers, got 3"):
+    with pytest.raises(ValueError, match="one bias per hidden neuron, 3 and 2 in the layers, got 3"):
         regular_networks(matrices, biases=[1, 2, 3])
     with pytest.raises(ValueError, match="must be finite"):
         regular_networks([circulant(3, 2)], float("nan"))

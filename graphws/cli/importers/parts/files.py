@@ -25,7 +25,7 @@ class Network:
     """A network that a file holds.
 
     Args:
-        state: Its state dict.
+        state: State dict of the network.
         kind: What decides the network beside the names and shapes of its tensors, hashable: files of equal kind and
             tensors share their architecture.
         build: Function from the state dict to its graph, called once for each kind and shape.

@@ -45,7 +45,7 @@ class Splits:
     """How the networks of a data set are divided, beside the splits that candidates have.
 
     Args:
-        protocol: Where the splits come from, in a sentence for the manifest.
+        protocol: Origin of the splits, in a sentence for the manifest.
         group_by: Column whose equal entries stay in one split, where splits are drawn.
         shares: Shares of train, val and test, where splits are drawn; None for the usual ones.
     """
@@ -88,7 +88,7 @@ class Importer:
     """How one public data set is read.
 
     Args:
-        name: Its name on the command line.
+        name: Name of the data set on the command line.
         layout: How its files lie, in one line.
         recognise: Function from a folder to what shows that it is this data set, in a few words; None where it is not.
             It looks at names and first files alone, and raises nothing.

@@ -79,7 +79,7 @@ class SmallCNN(nn.Module):
     arXiv 2002.11448.
 
     Args:
-        state: Its state dict, as :func:`small_cnn_zoo_state` gives it; the tensors are copied.
+        state: State dict of the network, as :func:`small_cnn_zoo_state` gives it; the tensors are copied.
         activation: The row's ``config.activation``.
         stride: The convolutions' stride.
 
