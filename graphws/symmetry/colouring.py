@@ -98,7 +98,7 @@ class Refiner:
 
     @classmethod
     def of(cls, architecture: Architecture, edges: Tensor) -> Refiner:
-        """A refiner of weights of shape [B, K, E, C], without NaN; all taps and channels of two neurons count as one."""
+        """A refiner of weights [B, K, E, C] without NaN; all taps and channels of two neurons count as one."""
         count, copies = edges.shape[:2]
         blocks = []
         for i, part in enumerate(architecture.edge_slices):

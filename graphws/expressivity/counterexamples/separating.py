@@ -105,7 +105,7 @@ def attention_sum(networks: Batch) -> Tensor:
 
 
 def attention_sum_closed_form(networks: Batch) -> Tensor:
-    r""":func:`attention_sum` in closed form, from Gram matrices G of W_2 alone; for W_1 and W_3 of ones and zero biases, [B].
+    r""":func:`attention_sum` in closed form, from Gram matrices G of W_2; W_1 and W_3 are ones, biases zero; [B].
 
     With d the degree and n the width, at each of the two hidden layers, G = W_2 W_2^T and G = W_2^T W_2:
 
