@@ -56,6 +56,10 @@ KERNELS = {
     "unread_rows": "ppp pnn pnn pp pp p pp pp p i nnnnnn",
     "rectify_rows": "pppf pp p pp i nnnn",
     "unrectify_rows": "pppp ppp ppp p p pp i nnnn",
+    "convolve": "pppp nnnnnnnn",
+    "convolve_slopes": "pppppp nnnnnnnn",
+    "activate": "ppppp i nn",
+    "activate_slopes": "pppppp i nn",
 }
 
 

@@ -24,7 +24,7 @@ from graphws.zoo.splitting import SplitRule
 
 __all__ = ["RANDOM", "ClassifierSettings", "build_classifier_zoo", "learned_images", "spec_of_run"]
 
-TOGETHER = 8  # networks; more leave the cache, fewer leave the threads waiting in Python
+TOGETHER = 512  # images of a step of all networks side by side; more leave the cache, fewer leave threads waiting
 TEST_SHARE = 0.2  # of image sets that have no test part of their own
 SHARES = (0.7, 0.15, 0.15)  # of the networks
 RANDOM = "random"
@@ -202,10 +202,10 @@ class _Builder:
         groups: dict[tuple[ClassifierSpec, str], list[Run]] = defaultdict(list)
         for run in runs:
             groups[self.spec(run), run.hyper.optimizer].append(run)
-        tiles = []
+        tiles, together = [], max(1, TOGETHER // self.settings.batch)
         for (spec, _), members in groups.items():
             members.sort(key=lambda run: (run.stops[-1], run.number))
-            tiles += [(spec, members[start : start + TOGETHER]) for start in range(0, len(members), TOGETHER)]
+            tiles += [(spec, members[start : start + together]) for start in range(0, len(members), together)]
         tiles.sort(key=lambda tile: -tile[0].multiplications * sum(run.stops[-1] for run in tile[1]))
         found: dict[ClassifierSpec, dict[int, Snapshot]] = {self.spec(run): {} for run in runs}
         for (spec, _), snapshots in zip(tiles, self._trained(tiles), strict=True):

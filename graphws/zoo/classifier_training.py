@@ -1,18 +1,19 @@
-"""Train some classifiers of one architecture at once: one convolution in groups, one batched product a layer."""
+"""Train some classifiers of one architecture at once: each layer is one pass or product over all of them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+import numpy
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from graphws.types.activation import Activation
 from graphws.zoo.builders import chunk_generator
+from graphws.zoo.classifier_layers import activated, averaged, convolutions, dense
 from graphws.zoo.classifier_spec import ClassifierSpec
 from graphws.zoo.hyper_parameters import DROPOUT_PARTS, HyperParameters
 
@@ -20,7 +21,8 @@ __all__ = ["Images", "Run", "Snapshot", "train_together"]
 
 BETAS, EPSILON, DECAY = (0.9, 0.999), 1e-7, 0.9  # of adam, of both, of rmsprop
 REPORT_EVERY = 20  # steps between two calls of the progress function
-TESTED_AT_ONCE = 500  # images
+TESTED_AT_ONCE = 100  # images; the values of more leave the cache
+MANY = 2**62  # numbers drawn from, so that their remainders are as good as even
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,8 @@ class _Tile:
         self.moments = [torch.zeros_like(self.flat) for _ in BETAS]
         self.orders = [_chosen(run, images, seed) for run in runs]
         self.generator = chunk_generator(seed, "training", *(run.number for run in runs))
+        dropout = chunk_generator(seed, "dropout", *(run.number for run in runs)).initial_seed()
+        self.bytes = numpy.random.Generator(numpy.random.SFC64(dropout))
         self.steps = 0
         self._set_hyper()
 
@@ -138,6 +142,10 @@ class _Tile:
             return torch.tensor([[float(getattr(run.hyper, name))] for run in self.runs])
 
         self.lr, self.l2, self.dropout = column("lr"), column("l2"), column("dropout").flatten()
+        falls = [[float(run.hyper.schedule == "linear") / run.stops[-1]] for run in self.runs]
+        self.falls = torch.tensor(falls)  # share of the learning rate that is lost in a step
+        self.counts = torch.tensor([[len(order)] for order in self.orders])
+        self.chosen = torch.stack([F.pad(order, (0, int(self.counts.max()) - len(order))) for order in self.orders])
         self.flat = self.flat.contiguous()
         self.parameters = self._views(self.flat, grad=True)
 
@@ -159,10 +167,10 @@ class _Tile:
     def step(self) -> None:
         """One step of all networks, each on a batch of its own."""
         n, size = len(self.runs), self.images.batch
-        chosen = [torch.randint(len(order), (size,), generator=self.generator) for order in self.orders]
-        rows = torch.stack([order[own] for order, own in zip(self.orders, chosen, strict=True)], 1)  # [B, n]
+        places = torch.randint(MANY, (n, size), generator=self.generator) % self.counts
+        rows = self.chosen.gather(1, places)
         logits = self._forward(self.parameters, self.images.train[rows], self.dropout)
-        wanted = self.images.train_labels[rows].t().flatten()
+        wanted = self.images.train_labels[rows].flatten()
         loss = F.cross_entropy(logits.flatten(0, 1), wanted, reduction="sum") / size
         gradients = torch.autograd.grad(loss, self.parameters)
         with torch.no_grad():
@@ -185,45 +193,33 @@ class _Tile:
                 second.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
                 scaled = (second / (1 - BETAS[1] ** self.steps)).sqrt_().add_(EPSILON)
                 change = first / (1 - BETAS[0] ** self.steps) / scaled
-        self.flat -= self.lr * change
+        self.flat -= self.lr * (1 - self.falls * (self.steps - 1)) * change
 
     def _forward(self, parameters: Sequence[Tensor], images: Tensor, dropout: Tensor | None = None) -> Tensor:
-        """Logits [n, B, classes] of images [B, n, H, W, C]."""
-        n = images.shape[1]
-        if self.spec.convolutional:
-            values = images.permute(0, 1, 4, 2, 3).flatten(1, 2).contiguous(memory_format=torch.channels_last)
-        else:
-            values = images.permute(1, 0, 4, 2, 3).flatten(2)
+        """Logits [n, B, classes] of images [n, B, H, W, C]."""
+        values = images if self.spec.convolutional else images.movedim(4, 2).flatten(2)
         kept: list[Tensor] = []
         for index, layer in enumerate(self.spec.layers):
             weight, bias = parameters[2 * index], parameters[2 * index + 1]
             if layer.kernel:
-                convolution = values, weight.flatten(0, 1), bias.flatten(), layer.stride, layer.padding
-                values = F.conv2d(*convolution, groups=n)
+                sides = (layer.padding,) * 4
+                padded = F.pad(values, (0, 0, *sides)) if layer.padding else values
+                values = convolutions(padded, weight, bias, layer.stride)
             else:
-                values = _dense(_flat(values, n), weight, bias)
+                values = dense(averaged(values), weight, bias)
             if layer.residual is not None:
                 values = values + kept[layer.residual]
-            values = self.activation(values)
-            if dropout is not None and bool(dropout.any()):
-                values = values * self._mask(values, dropout)
+            values = activated(values, self.activation, self._dropped(values, dropout))
             kept.append(values)
-        return _dense(_flat(values, n), parameters[-2], parameters[-1])
+        return dense(averaged(values), parameters[-2], parameters[-1])
 
-    def _mask(self, values: Tensor, dropout: Tensor) -> Tensor:
-        """Zero for the dropped units, 1 / (1 - dropout) for the others; [B, n * C, H, W] or [n, B, C]."""
-        words = torch.randint(-(2**63), 2**63 - 1, (-(-values.numel() // 8),), generator=self.generator)
-        taken = words.view(torch.uint8)[: values.numel()]
-        n = len(dropout)
-        if values.dim() == 3:
-            taken, shape = taken.view(values.shape), (n, 1, 1)
-        else:  # in the memory's order of channels_last
-            batch, channels, height, width = values.shape
-            taken = taken.view(batch, height, width, channels).permute(0, 3, 1, 2).unflatten(1, (n, -1))
-            shape = (1, n, 1, 1, 1)  # type: ignore[assignment]
-        limit = (dropout * DROPOUT_PARTS).to(torch.uint8).view(shape)
-        mask = (taken >= limit) * (1 / (1 - dropout)).view(shape)
-        return mask if values.dim() == 3 else mask.flatten(1, 2)
+    def _dropped(self, values: Tensor, dropout: Tensor | None) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Random bytes of the values' shape [n, ..], and what they mean; None where no network drops units."""
+        if dropout is None or not bool(dropout.any()):
+            return None
+        words = self.bytes.integers(0, 2**64, -(-values.numel() // 8), dtype=numpy.uint64)
+        drawn = torch.from_numpy(words.view(numpy.uint8))[: values.numel()].view(values.shape)
+        return drawn, (dropout * DROPOUT_PARTS).to(torch.uint8), 1 / (1 - dropout)
 
     def snapshots(self, places: Sequence[int], step: int) -> Iterator[Snapshot]:
         """Some networks as they are now, with their metrics."""
@@ -251,9 +247,9 @@ class _Tile:
         for start in range(0, longest, TESTED_AT_ONCE):
             own = [each[start : start + TESTED_AT_ONCE] for each in rows]
             width = max(map(len, own))
-            padded = torch.stack([F.pad(each, (0, width - len(each))) for each in own], 1)
+            padded = torch.stack([F.pad(each, (0, width - len(each))) for each in own])
             logits = self._forward(parameters, images[padded])
-            wanted = labels[padded].t()
+            wanted = labels[padded]
             counts = torch.arange(width) < torch.tensor([[len(each)] for each in own])
             right += ((logits.argmax(-1) == wanted) & counts).sum(1)
             lost = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none").view(len(rows), -1)
@@ -284,12 +280,3 @@ def _chosen(run: Run, images: Images, seed: int) -> Tensor:
     """The training images of a network, in an order of its own."""
     order = torch.randperm(len(images.train), generator=chunk_generator(seed, "images", run.number))
     return order[: max(1, round(run.hyper.train_fraction * len(images.train)))]
-
-
-def _flat(values: Tensor, n: int) -> Tensor:
-    """Positions averaged, [B, n * C, H, W] to [n, B, C]; other values as they are."""
-    return values.mean((2, 3)).unflatten(1, (n, -1)).transpose(0, 1) if values.dim() == 4 else values
-
-
-def _dense(values: Tensor, weight: Tensor, bias: Tensor) -> Any:
-    return torch.baddbmm(bias.unsqueeze(1), values, weight.transpose(1, 2))

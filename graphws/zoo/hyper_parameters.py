@@ -16,6 +16,7 @@ __all__ = ["VARIED", "HyperParameters", "draw"]
 INITS = ("he_normal", "glorot_normal", "normal")
 OPTIMIZERS = ("adam", "rmsprop", "sgd")
 ACTIVATIONS = ("relu", "tanh")
+SCHEDULES = ("constant", "linear")
 FRACTIONS = (0.1, 0.25, 0.5, 1.0)
 RATES, PENALTIES, DEVIATIONS = (5e-4, 5e-2), (1e-8, 1e-2), (1e-3, 0.5)  # log-uniform
 MOST_DROPOUT = 0.7
@@ -37,6 +38,7 @@ class HyperParameters:
         train_fraction: Share of the training images that are used.
         optimizer: adam, rmsprop, or sgd without momentum.
         steps: Number of steps.
+        schedule: What becomes of the learning rate: constant, or linear, to reach zero one step after the last.
     """
 
     lr: float = 3e-3
@@ -48,6 +50,7 @@ class HyperParameters:
     train_fraction: float = 1.0
     optimizer: str = "adam"
     steps: int = 1000
+    schedule: str = "constant"
 
 
 VARIED = tuple(field.name for field in fields(HyperParameters) if field.name != "init_std")
@@ -91,6 +94,8 @@ def _drawn(name: str, generator: torch.Generator, steps: int) -> dict[str, Any]:
             return {"train_fraction": _one_of(first, FRACTIONS)}
         case "optimizer":
             return {"optimizer": _one_of(first, OPTIMIZERS)}
+        case "schedule":
+            return {"schedule": _one_of(first, SCHEDULES)}
     return {"steps": max(1, round(_log_uniform(first, LEAST_STEPS * steps, MOST_STEPS * steps)))}
 
 

@@ -14,8 +14,9 @@ import graphws.nn.pna
 import graphws.nn.relational_attention
 import graphws.nn.scale_message_passing
 import graphws.nn.set_attention
-import graphws.nn.sparse_linear  # noqa: F401 (each module registers its definitions)
-from graphws import Architecture, Batch
+import graphws.nn.sparse_linear
+import graphws.zoo.classifier_layers  # noqa: F401 (each module registers its definitions)
+from graphws import Activation, Architecture, Batch
 from graphws.engine import PAIRS, kernels, mlp_values, off, watched
 from graphws.engine.maps import AffineMap, NormedMap
 from graphws.engine.pair_update import PairUpdate
@@ -112,9 +113,26 @@ def _sparse(function, _):
     return lambda values, dense: function(values, dense, rows, columns, 5), [(6,), (6, C)]
 
 
+def _convolutions(function, _):
+    return lambda v, w, b: function(v, w, b, 2), [(2, 3, 7, 6, C), (2, H, C, 3, 3), (2, H)]
+
+
+def _activated(function, _):
+    drawn = (torch.arange(2 * 7 * 9) * 37 % 256).to(torch.uint8).view(2, 7, 9)
+    limits = torch.tensor([0, 100], dtype=torch.uint8)
+
+    def call(values):
+        dropped = drawn, limits, torch.tensor([1.0, 1.6], dtype=values.dtype)
+        return function(values, Activation("tanh"), dropped), function(values, Activation("relu"))
+
+    return call, [(2, 7, 9)]
+
+
 MATRIX = [(2, 3, 5, C), (8, C), (2, 3, 8), (2, 5, 8)]
 CASES = {  # a pair to what makes a function of tensors of it, and their shapes
+    "activated": _activated,
     "attend": lambda f, _: (lambda joint: f(joint, heads=2), [(2, 3, 12)]),
+    "convolutions": _convolutions,
     "edge_round": _round,
     "edge_update": _round,
     "edge_statistics": _statistics,
@@ -133,7 +151,7 @@ CASES = {  # a pair to what makes a function of tensors of it, and their shapes
 }
 ON_NETWORKS = ("edge_round", "edge_update", "edge_statistics", "scale_round", "sum_edges")
 MATRICES = ("read_and_pool", "rectified_matrix", "write_and_pool", "write_matrix")
-SINGLE = ("last_sums", "sine", *MATRICES)  # for float32 alone, by a compiler
+SINGLE = ("activated", "convolutions", "last_sums", "sine", *MATRICES)  # for float32 alone, by a compiler
 NOT_UNDER_AUTOCAST = ("attend", "pair_attention", "pair_norm", "pair_update")
 TOLERANCES = {"float64": 1e-10, "float32": 2e-5, "autocast": 4e-2}
 EACH = [(name, route) for name in CASES for route in (ROUTES if name in ON_NETWORKS else ["one"])]
@@ -176,7 +194,8 @@ def error(found, expected):
 @pytest.mark.parametrize("kind", TOLERANCES)
 @pytest.mark.parametrize(("name", "route"), EACH)
 def test_an_engine_function_gives_the_numbers_of_its_definition(name, route, kind, monkeypatch):
-    if name in SINGLE and kind != "float64" and not (kernels.multiplies() if name in MATRICES else kernels.library()):
+    multiplied = name in (*MATRICES, "convolutions")
+    if name in SINGLE and kind != "float64" and not (kernels.multiplies() if multiplied else kernels.library()):
         pytest.skip("this machine has no C compiler")
     if name == "sum_edges":
         pytest.importorskip("torch_scatter")

@@ -9,6 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from graphws import Activation
+from graphws.zoo.classifier_layers import activated
 from graphws.zoo.classifier_spec import Classifier, ClassifierSpec, Layer, read_spec
 from graphws.zoo.classifier_training import Images, Run, _Tile, train_together
 from graphws.zoo.hyper_parameters import HyperParameters
@@ -41,10 +43,11 @@ def test_networks_side_by_side_learn_as_one_alone(
     images = replace(pictures(4), batch=4)
     runs = [
         run(0, (3,), optimizer=optimizer, lr=0.01, l2=0.02),
-        run(1, (2, 5), optimizer=optimizer, lr=0.05, init="glorot_normal"),
+        run(1, (2, 5), optimizer=optimizer, lr=0.05, init="glorot_normal", schedule="linear"),
         run(2, (5,), optimizer=optimizer, lr=0.002, l2=0.3, init="normal", init_std=0.2),
     ]
-    monkeypatch.setattr(torch, "randint", lambda high, size, generator: torch.arange(size[0]) % high)  # whole batches
+    whole = lambda high, size, generator: torch.arange(size[1]).expand(size)  # noqa: E731 (whole batches)
+    monkeypatch.setattr(torch, "randint", whole)
     initial = [_Tile(spec, [each], images, 1)._views(_Tile(spec, [each], images, 1).flat) for each in runs]
     found = {(each.run, each.step): each for each in train_together(spec, runs, images, 1)}
     assert {*found} == {(0, 3), (1, 2), (1, 5), (2, 5)}
@@ -54,6 +57,8 @@ def test_networks_side_by_side_learn_as_one_alone(
         optimiser = OPTIMISERS[optimizer](module.parameters(), each.hyper.lr)
         for step in range(1, each.stops[-1] + 1):
             optimiser.zero_grad()
+            if each.hyper.schedule == "linear":
+                optimiser.param_groups[0]["lr"] = each.hyper.lr * (1 - (step - 1) / each.stops[-1])
             penalty = sum(p.square().sum() for p in module.parameters() if p.dim() > 1)
             loss = F.cross_entropy(module(images.train.permute(0, 3, 1, 2)), images.train_labels)
             (loss + each.hyper.l2 * penalty).backward()
@@ -86,13 +91,15 @@ def test_metrics_are_those_of_the_module() -> None:
 @pytest.mark.parametrize("spec", SPECS, ids=["cnn", "mlp", "residual"])
 def test_dropout_drops_the_share_of_each_network_and_keeps_the_mean(spec: ClassifierSpec) -> None:
     tile = _Tile(spec, [run(0, (1,), dropout=0.25), run(1, (1,)), run(2, (1,), dropout=0.5)], pictures(), 0)
-    values = torch.ones(400, 12, 3, 2) if spec.convolutional else torch.ones(3, 400, 24)
-    mask = tile._mask(values, tile.dropout)
-    own = mask.unflatten(1, (3, 4)).transpose(0, 1) if spec.convolutional else mask
-    for each, share in zip(own, (0.25, 0.0, 0.5), strict=True):
+    values = torch.ones(3, 400, 3, 2, 4) if spec.convolutional else torch.ones(3, 400, 24)
+    kept = activated(values, Activation("relu"), tile._dropped(values, tile.dropout))
+    for each, share in zip(kept, (0.25, 0.0, 0.5), strict=True):
         assert each.unique().tolist() == pytest.approx([0.0, 1 / (1 - share)] if share else [1.0])
         assert float((each == 0).float().mean()) == pytest.approx(share, abs=0.03)
         assert float(each.mean()) == pytest.approx(1, abs=0.06)
+    again = activated(values, Activation("relu"), tile._dropped(values, tile.dropout))
+    assert not torch.equal(kept, again)
+    assert tile._dropped(values, torch.zeros(3)) is None
 
 
 def test_dropout_changes_training_and_not_the_measurement() -> None:
