@@ -59,7 +59,7 @@ def add_build_classifiers(kinds: Any) -> None:
     parser.add_argument(
         "--vary", type=_names, metavar="lr,init,..",
         help="hyper-parameters drawn for each network: lr, init, dropout, l2, activation, train_fraction, optimizer, "
-        "steps (none if left out)",
+        "steps, schedule (none if left out)",
     )  # fmt: skip
     parser.add_argument(
         "--checkpoints", type=int, default=1, metavar="K",
@@ -68,7 +68,7 @@ def add_build_classifiers(kinds: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--steps", type=int, default=1200,
-        help="training steps per network; with --vary steps from a tenth to 2.5 times as many (default %(default)s)",
+        help="training steps per network; with --vary steps from a twentieth to 4 times as many (default %(default)s)",
     )  # fmt: skip
     parser.add_argument("--batch", type=int, default=64, help="images in a training step (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything drawn (default %(default)s)")

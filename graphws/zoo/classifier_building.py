@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ class ClassifierSettings:
     batch: int = 64
     seed: int = 0
     chunk: int = 200
-    measured: int = 5000
+    measured: int = 2000
 
     def __post_init__(self) -> None:
         for name in ("count", "checkpoints", "steps", "batch", "chunk", "measured"):
@@ -148,7 +149,8 @@ def build_classifier_zoo(
     ]
     rule = SplitRule(SHARES, settings.seed, group_by="run" if settings.checkpoints > 1 else None)
     provenance = _provenance(images, learned, settings, builder.spec(runs[0]))
-    of_import = ImportSettings(provenance, rule, settings.chunk * settings.checkpoints, command)
+    chunk = settings.chunk * settings.checkpoints
+    of_import = ImportSettings(provenance, rule, chunk, command, counted="snapshots")
     left, tally = iter(runs), Tally(progress)
 
     def count(done: int, _: int) -> None:
@@ -202,10 +204,12 @@ class _Builder:
         groups: dict[tuple[ClassifierSpec, str], list[Run]] = defaultdict(list)
         for run in runs:
             groups[self.spec(run), run.hyper.optimizer].append(run)
-        tiles, together = [], max(1, TOGETHER // self.settings.batch)
+        tiles = []
         for (spec, _), members in groups.items():
             members.sort(key=lambda run: (run.stops[-1], run.number))
-            tiles += [(spec, members[start : start + together]) for start in range(0, len(members), together)]
+            parts = -(-len(members) * self.settings.batch // TOGETHER)
+            edges = [len(members) * part // parts for part in range(parts + 1)]
+            tiles += [(spec, members[first:last]) for first, last in pairwise(edges) if first < last]
         tiles.sort(key=lambda tile: -tile[0].multiplications * sum(run.stops[-1] for run in tile[1]))
         found: dict[ClassifierSpec, dict[int, Snapshot]] = {self.spec(run): {} for run in runs}
         for (spec, _), snapshots in zip(tiles, self._trained(tiles), strict=True):

@@ -21,7 +21,7 @@ __all__ = ["Images", "Run", "Snapshot", "train_together"]
 
 BETAS, EPSILON, DECAY = (0.9, 0.999), 1e-7, 0.9  # of adam, of both, of rmsprop
 REPORT_EVERY = 20  # steps between two calls of the progress function
-TESTED_AT_ONCE = 100  # images; the values of more leave the cache
+TESTED_AT_ONCE = 800  # images of all networks; the values of more leave the cache
 MANY = 2**62  # numbers drawn from, so that their remainders are as good as even
 
 
@@ -242,10 +242,10 @@ class _Tile:
         images, labels = (self.images.test, self.images.test_labels) if part == "test" else (
             self.images.train, self.images.train_labels
         )  # fmt: skip
-        longest = max(map(len, rows))
+        longest, at_once = max(map(len, rows)), max(1, TESTED_AT_ONCE // len(rows))
         right, loss = torch.zeros(2, len(rows), dtype=torch.float64)
-        for start in range(0, longest, TESTED_AT_ONCE):
-            own = [each[start : start + TESTED_AT_ONCE] for each in rows]
+        for start in range(0, longest, at_once):
+            own = [each[start : start + at_once] for each in rows]
             width = max(map(len, own))
             padded = torch.stack([F.pad(each, (0, width - len(each))) for each in own])
             logits = self._forward(parameters, images[padded])

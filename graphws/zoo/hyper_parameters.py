@@ -16,12 +16,12 @@ __all__ = ["VARIED", "HyperParameters", "draw"]
 INITS = ("he_normal", "glorot_normal", "normal")
 OPTIMIZERS = ("adam", "rmsprop", "sgd")
 ACTIVATIONS = ("relu", "tanh")
-SCHEDULES = ("constant", "linear")
+SCHEDULES = ("linear", "constant")
 FRACTIONS = (0.1, 0.25, 0.5, 1.0)
 RATES, PENALTIES, DEVIATIONS = (5e-4, 5e-2), (1e-8, 1e-2), (1e-3, 0.5)  # log-uniform
-MOST_DROPOUT = 0.7
+MOST_DROPOUT, WITHOUT_DROPOUT = 0.7, 0.5  # the second is the share of networks that have none
 DROPOUT_PARTS = 256  # a unit is dropped by the value of a random byte
-LEAST_STEPS, MOST_STEPS = 0.1, 2.5  # of --steps; log-uniform
+LEAST_STEPS, MOST_STEPS = 0.05, 4.0  # of --steps; log-uniform
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class HyperParameters:
         train_fraction: Share of the training images that are used.
         optimizer: adam, rmsprop, or sgd without momentum.
         steps: Number of steps.
-        schedule: What becomes of the learning rate: constant, or linear, to reach zero one step after the last.
+        schedule: What becomes of the learning rate: linear, to reach zero one step after the last, or constant.
     """
 
     lr: float = 3e-3
@@ -50,7 +50,7 @@ class HyperParameters:
     train_fraction: float = 1.0
     optimizer: str = "adam"
     steps: int = 1000
-    schedule: str = "constant"
+    schedule: str = "linear"
 
 
 VARIED = tuple(field.name for field in fields(HyperParameters) if field.name != "init_std")
@@ -63,7 +63,7 @@ def draw(run: int, seed: int, vary: Sequence[str], steps: int) -> HyperParameter
         run: Number of the run.
         seed: Seed of all runs.
         vary: Names of :data:`VARIED`.
-        steps: Number of steps, or what it is varied around: 0.1 to 2.5 times as many, evenly in the logarithm.
+        steps: Number of steps, or what it is varied around: 0.05 to 4 times as many, evenly in the logarithm.
 
     Raises:
         ValueError: If a name is unknown.
@@ -85,7 +85,8 @@ def _drawn(name: str, generator: torch.Generator, steps: int) -> dict[str, Any]:
             init = _one_of(first, INITS)
             return {"init": init, "init_std": _log_uniform(second, *DEVIATIONS) if init == "normal" else None}
         case "dropout":
-            return {"dropout": round(first * MOST_DROPOUT * DROPOUT_PARTS) / DROPOUT_PARTS}
+            share = 0.0 if second < WITHOUT_DROPOUT else first * MOST_DROPOUT
+            return {"dropout": round(share * DROPOUT_PARTS) / DROPOUT_PARTS}
         case "l2":
             return {"l2": _log_uniform(first, *PENALTIES)}
         case "activation":

@@ -96,6 +96,7 @@ class ImportSettings:
         convention: Convention of the networks' inputs and outputs.
         classes: Names of the labels 0, 1, ..; the classes that are found, in their order, where none are given.
         typed: Whether the columns' values have their types; else a column of texts that are all numbers holds numbers.
+        counted: The word for what the candidates are, under which the zoo's origin counts them.
 
     Raises:
         ValueError: If the chunk is not positive.
@@ -108,6 +109,7 @@ class ImportSettings:
     convention: str = "custom"
     classes: tuple[str, ...] = ()
     typed: bool = True
+    counted: str = "files"
 
     def __post_init__(self) -> None:
         if self.chunk < 1:
@@ -176,7 +178,8 @@ def import_networks(
     folder, refused = Path(path), dict(refused or {})
     parameters = {**settings.provenance, **settings.split.parameters, "chunk": settings.chunk}
     parameters |= {} if drawn is None else {"images": drawn.described}
-    parameters["files"] = {"count": len(candidates), "refused": len(refused), "sha256": _digest(candidates, refused)}
+    digest = _digest(candidates, refused)
+    parameters[settings.counted] = {"count": len(candidates), "refused": len(refused), "sha256": digest}
     existed = folder.exists()
     with making(folder, parameters, settings.command) as finished:
         if finished:

@@ -13,7 +13,7 @@ from graphws.zoo.classifier_building import ClassifierSettings, build_classifier
 from graphws.zoo.classifier_spec import Classifier, read_spec
 
 ALL = ("lr", "init", "dropout", "l2", "activation", "train_fraction", "optimizer", "steps")
-SETTINGS = ClassifierSettings(count=9, vary=ALL, checkpoints=2, steps=20, batch=4, chunk=4, seed=3)
+SETTINGS = ClassifierSettings(count=9, vary=ALL, checkpoints=2, steps=40, batch=4, chunk=4, seed=3)
 
 
 def images(count: int = 40) -> ImageSet:
@@ -45,6 +45,8 @@ def test_the_stored_networks_have_the_accuracies_of_the_table(tmp_path: Path, ar
     built = build_classifier_zoo(tmp_path / "zoo", images(), settings, packed)
     zoo, learned = open_mixed(tmp_path / "zoo"), learned_images(images(), settings)
     assert (built.networks, built.rejected, zoo.count) == (10, 0, 10)
+    origin = zoo.manifest["provenance"]
+    assert (origin["count"], origin["snapshots"]["count"], "files" in origin) == (5, 10, False)
     pixels = learned.test.permute(0, 3, 1, 2)
     for graph, row in zip(zoo.graphs(range(10)), zoo.table.to_pylist(), strict=True):
         logits = conversions.execute(graph, pixels)
@@ -121,7 +123,7 @@ def test_networks_that_diverge_are_listed_not_kept(tmp_path: Path, monkeypatch: 
     [
         ({"count": 0}, "count must be at least 1, found 0"),
         ({"checkpoints": 0}, "checkpoints must be at least 1"),
-        ({"steps": 3}, "2 checkpoints need as many steps, run [0-9] has 1"),
+        ({"steps": 10}, "2 checkpoints need as many steps, run [0-9] has 1"),
         ({"vary": ("lr", "colour")}, "can't vary colour; known: lr, init"),
         ({"architecture": "random"}, "random architectures have an activation each"),
     ],
