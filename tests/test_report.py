@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from graphws.cli import main
 from graphws.report import read_results, rows_of, write_report
 from graphws.report.figures import draw_capacity, draw_comparison, draw_curves
-from graphws.report.rows import COLUMNS, model_name
+from graphws.report.rows import COLUMNS, model_name, tables_of
 from graphws.report.scatter import draw_scatter
 from tests.cli.test_fit import refused
 
@@ -58,6 +58,19 @@ def test_seeds_are_one_row_with_mean_and_spread(tmp_path: Path) -> None:
     assert rows[2].spread is None
     assert rows[1].cells()[COLUMNS.index("test")] == "0.7 ± 0.2"
     assert rows[2].cells()[COLUMNS.index("test")] == "0.1"
+
+
+def test_other_metrics_stand_with_the_processors_time_where_every_run_says_it(tmp_path: Path) -> None:
+    for seed, told in enumerate(({"processor_seconds": 3.0}, {"processor_seconds": 4.0})):
+        run = {**result("regression", k=None, seed=seed), "test": {"test/kendall": 0.5, "test/r2": 0.25}, **told}
+        (tmp_path / f"a_seed{seed}").mkdir()
+        (tmp_path / f"a_seed{seed}" / "result.json").write_text(json.dumps(run))
+    columns, cells = tables_of(rows_of(read_results([tmp_path])))[1]
+    assert dict(zip(columns, cells[0], strict=True))["processor seconds"] == "3.5"
+    old = {name: value for name, value in run.items() if name != "processor_seconds"}
+    (tmp_path / "a_seed1" / "result.json").write_text(json.dumps(old))
+    _, cells = tables_of(rows_of(read_results([tmp_path])))[1]
+    assert cells[0][-1] == "-"
 
 
 def test_report_files_and_figures(tmp_path: Path) -> None:

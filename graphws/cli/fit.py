@@ -179,7 +179,7 @@ class RunCLI(LightningCLI):
         if self.settings["trainer"]["fast_dev_run"] or self.trainer.interrupted:
             return
         arguments = (self.trainer, self.model, self.datamodule, self.root, self.settings)
-        self.result = record(*arguments, self.clock.seconds)
+        self.result = record(*arguments, self.clock.seconds, self.clock.processor_seconds)
         measured = ", ".join(f"{name} {value:.6g}" for name, value in self.result["test"].items())
         print(f"{self.root}: best epoch {self.result['best_epoch'] + 1} of {self.result['epochs']}; {measured}")
 

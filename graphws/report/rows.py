@@ -34,6 +34,7 @@ class Row:
         seconds: Fitting time of each run.
         runs: The run directories.
         measured: All metrics of the test split but the loss, of each run, by name.
+        processor_seconds: Processors' time of each fit; empty where a run does not say it.
     """
 
     task: str
@@ -49,6 +50,7 @@ class Row:
     seconds: tuple[float, ...]
     runs: tuple[str, ...]
     measured: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    processor_seconds: tuple[float, ...] = ()
 
     @property
     def name(self) -> str:
@@ -88,10 +90,14 @@ def tables_of(rows: Sequence[Row]) -> list[tuple[tuple[str, ...], list[list[str]
     if more:
         names = tuple(dict.fromkeys(name for row in more for name in row.measured))
         cells = [
-            [row.task, row.name, *(_spread(row.measured[name]) if name in row.measured else "-" for name in names)]
+            [
+                *(row.task, row.name),
+                *(_spread(row.measured[name]) if name in row.measured else "-" for name in names),
+                f"{statistics.fmean(row.processor_seconds):.1f}" if row.processor_seconds else "-",
+            ]
             for row in more
         ]
-        tables.append((("task", "run", *names), cells))
+        tables.append((("task", "run", *names, "processor seconds"), cells))
     return tables
 
 
@@ -183,6 +189,9 @@ def rows_of(results: Sequence[dict[str, Any]]) -> list[Row]:
                 seconds=tuple(run["seconds"] for run in runs),
                 runs=tuple(run["run"] for run in runs),
                 measured=_measured([run["test"] for run in runs]),
+                processor_seconds=tuple(run["processor_seconds"] for run in runs)
+                if all("processor_seconds" in run for run in runs)
+                else (),
             )
         )
     return sorted(

@@ -40,27 +40,32 @@ EXAMPLES = 8
 
 
 class FitClock(Callback):
-    """Seconds spent fitting, those before a resumption included."""
+    """Seconds spent fitting, and those of this process's processors, those before a resumption included."""
 
     def __init__(self) -> None:
-        self.before = 0.0
-        self.started: float | None = None
+        self.before = self.processors_before = 0.0
+        self.started: tuple[float, float] | None = None
 
     @property
     def seconds(self) -> float:
-        return self.before + (time.perf_counter() - self.started if self.started is not None else 0.0)
+        return self.before + (time.perf_counter() - self.started[0] if self.started is not None else 0.0)
+
+    @property
+    def processor_seconds(self) -> float:
+        return self.processors_before + (time.process_time() - self.started[1] if self.started is not None else 0.0)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.started = time.perf_counter()
+        self.started = time.perf_counter(), time.process_time()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.before, self.started = self.seconds, None
+        self.before, self.processors_before, self.started = self.seconds, self.processor_seconds, None
 
     def state_dict(self) -> dict[str, Any]:
-        return {"seconds": self.seconds}
+        return {"seconds": self.seconds, "processor_seconds": self.processor_seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.before = state_dict["seconds"]
+        self.processors_before = state_dict.get("processor_seconds", 0.0)  # earlier versions did not count them
 
 
 def checkpoint_callback(root: str | Path, task: Task) -> ModelCheckpoint:
@@ -111,6 +116,7 @@ def record(
     root: str | Path,
     config: dict[str, Any],
     seconds: float,
+    processor_seconds: float | None = None,
 ) -> dict[str, Any]:
     """Test the best checkpoint, once, and write all files of the run that are not written while it is fitted.
 
@@ -123,6 +129,7 @@ def record(
         root: The run directory.
         config: The run's ``config.yaml``.
         seconds: How long the fit took.
+        processor_seconds: Time of the processors that the fit took; None where it was not measured.
 
     Returns:
         The contents of ``result.json``.
@@ -142,6 +149,7 @@ def record(
         "validation": validation,
         "test": test,
         "seconds": round(seconds, 3),
+        **({} if processor_seconds is None else {"processor_seconds": round(processor_seconds, 3)}),
         "device": str(trainer.strategy.root_device),
         "processes": trainer.world_size,
         "versions": {name: version(name) for name in ("graphws", "torch", "torch-geometric", "lightning")}
