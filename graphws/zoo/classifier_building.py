@@ -25,7 +25,7 @@ from graphws.zoo.splitting import SplitRule
 
 __all__ = ["RANDOM", "ClassifierSettings", "build_classifier_zoo", "learned_images", "spec_of_run"]
 
-TOGETHER = 512  # images of a step of all networks side by side; more leave the cache, fewer leave threads waiting
+TOGETHER = 512 * 3344  # hidden numbers of all networks side by side in a step; more of them leave the cache
 TEST_SHARE = 0.2  # of image sets that have no test part of their own
 SHARES = (0.7, 0.15, 0.15)  # of the networks
 RANDOM = "random"
@@ -207,7 +207,7 @@ class _Builder:
         tiles = []
         for (spec, _), members in groups.items():
             members.sort(key=lambda run: (run.stops[-1], run.number))
-            parts = -(-len(members) * self.settings.batch // TOGETHER)
+            parts = max(1, -(-len(members) * self.settings.batch * spec.units // TOGETHER))
             edges = [len(members) * part // parts for part in range(parts + 1)]
             tiles += [(spec, members[first:last]) for first, last in pairwise(edges) if first < last]
         tiles.sort(key=lambda tile: -tile[0].multiplications * sum(run.stops[-1] for run in tile[1]))

@@ -136,6 +136,14 @@ class ClassifierSpec:
             total += count * sizes[-1][1] * sizes[-1][2]
         return total + weights[-1]
 
+    @property
+    def units(self) -> int:
+        """Numbers that the hidden layers make of one image: what decides how many networks fit the cache."""
+        sizes: list[tuple[int, int, int]] = []
+        for index in range(len(self.layers)):
+            sizes.append(self._size_behind(index, sizes))
+        return sum(math.prod(size) for size in sizes)
+
     def described(self) -> dict[str, Any]:
         """All of it, as JSON values."""
         layers = [{name: value for name, value in vars(layer).items() if value is not None} for layer in self.layers]

@@ -83,3 +83,14 @@ def test_unknown_names_and_missing_files_are_refused(tmp_path: Path) -> None:
         read_spec(str(tmp_path / "none.yaml"), (1, 8, 8), 10)
     with pytest.raises(ValueError, match="2 classes or more, found 1"):
         read_spec("mlp", (1, 8, 8), 1)
+
+
+def test_the_units_are_those_that_a_forward_makes() -> None:
+    spec = ClassifierSpec((2, 9, 7), (Layer(4, 3, 2), Layer(5, 3, 1, 1), Layer(6)), 3)
+    made: list[int] = []
+    module = Classifier(spec)
+    for layer in module.layers[:-1]:
+        layer.register_forward_hook(lambda _, __, found: made.append(found[0].numel()))
+    module(torch.zeros(1, 2, 9, 7))
+    assert spec.units == sum(made)
+    assert read_spec("cnn-small", (1, 28, 28), 10).units == 3344
