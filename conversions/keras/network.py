@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -12,6 +11,7 @@ import conversions.keras.norms  # noqa: F401 (its layers)
 from conversions.budget import current
 from conversions.keras.layers import LAYERS, KerasLayer, weight_names
 from conversions.keras.shapes import OPERATIONS
+from conversions.keras.wiring import Call, Source, arguments, in_order, sources
 
 __all__ = ["ArraysOf", "KerasNetwork", "build"]
 
@@ -30,24 +30,6 @@ OWN_MODULES = ("keras", "tf_keras", "tensorflow")
 
 ArraysOf = Callable[[tuple[str, ...], str, str, Sequence[str]], Mapping[str, Tensor]]
 """Gives a layer's arrays: (names of the models it is in and its own, its place, class, names of arrays)."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """The result of a call of a layer: the layer's name, which of its calls, which of its results."""
-
-    name: str
-    call: int
-    result: int = 0
-
-
-@dataclass(frozen=True)
-class Call:
-    """One use of a layer."""
-
-    name: str
-    call: int
-    inputs: tuple[Any, ...]  # Source or numbers
 
 
 class KerasNetwork(nn.Module):
@@ -194,9 +176,6 @@ def _at_each_time(
     return EachTime(_part(inner, (*names, str(inner["config"]["name"])), place, arrays, version))
 
 
-# ---- which layer reads which
-
-
 def _input_shape(config: Mapping[str, Any]) -> tuple[int | None, ...] | None:
     """Without the batch axis, as several versions say it."""
     for key in ("batch_shape", "batch_input_shape", "build_input_shape"):
@@ -230,83 +209,15 @@ def _dtype(config: Mapping[str, Any]) -> str:
 def _graph(
     config: Mapping[str, Any], layers: Sequence[Mapping[str, Any]], parts: Mapping[str, nn.Module]
 ) -> KerasNetwork:
-    ends = [_sources(config[key]) for key in ("input_layers", "output_layers")]
+    ends = [sources(config[key]) for key in ("input_layers", "output_layers")]
     inputs, kinds = ends[0], {str(name): entry for name, entry in zip(parts, layers, strict=True)}
     if not inputs:
         raise ValueError("the model has no input")
     calls: dict[Source, Call] = {}
     for name, entry in kinds.items():
         for number, node in enumerate(entry.get("inbound_nodes") or ()):
-            calls[Source(name, number)] = Call(name, number, _arguments(name, node))
-    order = _in_order([Source(end.name, end.call) for end in ends[1]], calls, inputs)
+            calls[Source(name, number)] = Call(name, number, arguments(name, node))
+    order = in_order([Source(end.name, end.call) for end in ends[1]], calls, inputs)
     own = [kinds[source.name]["config"] for source in inputs]
     shapes, dtypes = [_input_shape(config) for config in own], [_dtype(config) for config in own]
     return KerasNetwork(parts, [calls[source] for source in order], inputs, ends[1], shapes, dtypes)
-
-
-def _sources(value: Any) -> list[Source]:
-    """[name, call, result], or a list or mapping of such."""
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if value and isinstance(value[0], str):
-        return [Source(str(value[0]), int(value[1]), int(value[2]))]
-    return [source for entry in value for source in _sources(entry)]
-
-
-def _arguments(name: str, node: Any) -> tuple[Any, ...]:
-    """What a call reads: its tensors and numbers, in order."""
-    if isinstance(node, Mapping):
-        given, options = node["args"], [node["kwargs"]]
-    else:
-        entries = [node] if isinstance(node[0], str) else node
-        given = [{"class_name": "__keras_tensor__", "config": {"keras_history": entry[:3]}} for entry in entries]
-        options = [entry[3] for entry in entries if len(entry) > 3 and entry[3]]
-    for named in options:
-        odd = {key for key, value in named.items() if not _nothing(value) and (key, value) != ("training", False)}
-        if odd:
-            raise ValueError(f"layer {name!r} is called with options {sorted(odd)}, which are not understood")
-    found: list[Any] = []
-    pending = list(reversed(given))
-    while pending:
-        value = pending.pop()
-        if isinstance(value, Mapping) and value.get("class_name") == "__keras_tensor__":
-            history = value["config"]["keras_history"]
-            found.append(Source(str(history[0]), int(history[1]), int(history[2])))
-        elif isinstance(value, list):
-            pending += reversed(value)
-        elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            found.append(value)
-        elif value is not None:
-            raise ValueError(f"layer {name!r} is called with an argument of type {type(value).__name__}")
-    return tuple(found)
-
-
-def _nothing(value: Any) -> bool:
-    """Whether an option is left open, for one input or for each of several."""
-    return value is None or (isinstance(value, list) and all(entry is None for entry in value))
-
-
-def _in_order(ends: Sequence[Source], calls: Mapping[Source, Call], inputs: Sequence[Source]) -> list[Source]:
-    """The calls that the outputs need, each behind those it reads."""
-    starts, done, order = {Source(source.name, source.call) for source in inputs}, set[Source](), list[Source]()
-    open_calls, pending = set[Source](), list(ends)
-    while pending:
-        source = pending[-1]
-        if source in starts or source in done:
-            pending.pop()
-            continue
-        if source not in calls:
-            raise ValueError(
-                f"call {source.call} of layer {source.name!r} is read, which the configuration does not have"
-            )
-        needed = [Source(end.name, end.call) for end in calls[source].inputs if isinstance(end, Source)]
-        missing = [end for end in needed if end not in starts and end not in done]
-        if not missing:
-            order.append(pending.pop())
-            done.add(source)
-        elif source in open_calls:
-            raise ValueError(f"layer {source.name!r} reads its own result")
-        else:
-            open_calls.add(source)
-            pending += missing
-    return order

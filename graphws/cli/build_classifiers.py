@@ -5,19 +5,20 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from graphws.cli.command_line import command_line
 from graphws.cli.executor_options import EXECUTOR_OPTIONS, add_executor_options, executor_of
-from graphws.cli.progress import Progress
+from graphws.cli.progress import Progress, StepRate
 
 if TYPE_CHECKING:  # the command line starts without torch
     from torch import Tensor
 
     from graphws.types.graph import NetGraph
+    from graphws.zoo.classifier_building import ClassifierSettings
     from graphws.zoo.classifier_spec import ClassifierSpec
+    from graphws.zoo.sources import ImageSet
 
 __all__ = ["add_build_classifiers"]
 
@@ -45,6 +46,14 @@ def add_build_classifiers(kinds: Any) -> None:
         description="Train many classifiers at once. Each network's accuracies, losses and hyper-parameters are "
         "columns of the zoo's table. After a kill the same command goes on where it stopped.",
     )
+    _add_data(parser)
+    _add_training(parser)
+    add_executor_options(parser)
+    parser.set_defaults(run=run_build_classifiers)
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    """What is built, and where."""
     parser.add_argument(
         "--images", required=True, metavar="digits|mnist|fashion-mnist|FILE.npz|FOLDER",
         help="labelled images: a data set, an .npz file with images and labels, or a folder with a folder per class",
@@ -56,6 +65,11 @@ def add_build_classifiers(kinds: Any) -> None:
         "network, or a YAML file with layers such as {conv: 16, kernel: 3, stride: 2} (default %(default)s)",
     )  # fmt: skip
     parser.add_argument("--count", type=int, required=True, metavar="N", help="number of networks to train")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the zoo to write")
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    """How networks are trained."""
     parser.add_argument(
         "--vary", type=_names, metavar="lr,init,..",
         help="hyper-parameters drawn for each network: lr, init, dropout, l2, activation, train_fraction, optimizer, "
@@ -76,16 +90,12 @@ def add_build_classifiers(kinds: Any) -> None:
         "--chunk", type=int, default=200, metavar="N",
         help="number of networks trained, and written, at a time (default %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the zoo to write")
-    add_executor_options(parser)
-    parser.set_defaults(run=run_build_classifiers)
 
 
 def run_build_classifiers(arguments: argparse.Namespace) -> int:
     """Build a zoo of classifiers; the first line says what it costs, the last what the zoo holds."""
     from graphws.cli.allocator import keep_freed_memory
-    from graphws.zoo.classifier_building import RANDOM, ClassifierSettings, build_classifier_zoo
-    from graphws.zoo.classifier_spec import read_spec
+    from graphws.zoo.classifier_building import ClassifierSettings, build_classifier_zoo
     from graphws.zoo.sources import load_images
 
     keep_freed_memory()
@@ -95,38 +105,20 @@ def run_build_classifiers(arguments: argparse.Namespace) -> int:
         arguments.seed, arguments.chunk,
     )  # fmt: skip
     images = load_images(arguments.images, arguments.root)
-    total = sum(settings.run(number).stops[-1] for number in range(settings.count))
-    if arguments.arch != RANDOM:
-        _, height, width, channels = images.images.shape
-        spec = read_spec(arguments.arch, (channels, height, width), max(2, len(images.classes)))
-        parameters = sum(math.prod(shape) for shape in spec.shapes.values())
-        print(f"{arguments.arch}: {parameters:,} parameters, {_layers(spec)}, {len(images.classes)} classes")
-    print(f"{settings.count:,} networks, {total:,} network steps of {settings.batch} images in all", flush=True)
-    began = time.perf_counter()
-    steps = 0
+    total = _announced(arguments.arch, settings, images)
     with Progress(f"training {settings.count:,} networks", total) as progress:
-
-        def advance(done: int, ahead: int) -> None:  # called by several threads: the rate is for the eye
-            nonlocal steps
-            steps += done
-            progress.advance(ahead, f"{steps / max(time.perf_counter() - began, 1e-9):,.0f} network steps per second")
-
+        rate = StepRate(progress, "network steps per second")
+        command = command_line(("zoo", "build", "classifiers"), arguments, OPTIONS)
         built = build_classifier_zoo(
-            arguments.out,
-            images,
-            settings,
-            packed,
-            command=command_line(("zoo", "build", "classifiers"), arguments, OPTIONS),
-            progress=advance,
-            executor=executor,
+            arguments.out, images, settings, packed, command=command, progress=rate.advance, executor=executor
         )
-    seconds = time.perf_counter() - began
+    seconds = rate.seconds
     if built.resumed == settings.count * settings.checkpoints:
         print(f"{arguments.out}: {built.networks:,} networks, finished before; nothing to do")
         return 0
     print(
         f"{arguments.out}: {built.networks:,} networks of {built.architectures:,} architecture(s) in {seconds:.1f} s, "
-        f"{steps / seconds:,.0f} network steps per second; {_accuracies(arguments.out)}"
+        f"{rate.steps / seconds:,.0f} network steps per second; {_accuracies(arguments.out)}"
     )
     if built.rejected:
         print(
@@ -135,6 +127,21 @@ def run_build_classifiers(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     return 0
+
+
+def _announced(arch: str, settings: ClassifierSettings, images: ImageSet) -> int:
+    """How many steps the networks take in all; says it, and what the networks are."""
+    from graphws.zoo.classifier_building import RANDOM
+    from graphws.zoo.classifier_spec import read_spec
+
+    if arch != RANDOM:
+        _, height, width, channels = images.images.shape
+        spec = read_spec(arch, (channels, height, width), max(2, len(images.classes)))
+        parameters = sum(math.prod(shape) for shape in spec.shapes.values())
+        print(f"{arch}: {parameters:,} parameters, {_layers(spec)}, {len(images.classes)} classes")
+    total = sum(settings.run(number).stops[-1] for number in range(settings.count))
+    print(f"{settings.count:,} networks, {total:,} network steps of {settings.batch} images in all", flush=True)
+    return total
 
 
 def packed(spec: ClassifierSpec, states: Sequence[Mapping[str, Tensor]]) -> list[NetGraph]:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-__all__ = ["Progress", "duration"]
+__all__ = ["Progress", "StepRate", "duration"]
 
 INTERVAL = 4.0  # seconds between two lines: below 5, so that a busy machine keeps to 5
 
@@ -126,6 +126,34 @@ class _Speaker:
 
 
 _speaker = _Speaker()
+
+
+class StepRate:
+    """Counts training steps, and says beside a progress how many are made per second.
+
+    Args:
+        progress: What is advanced.
+        unit: What is counted, as "network steps per second".
+    """
+
+    def __init__(self, progress: Progress, unit: str) -> None:
+        self.progress, self.unit = progress, unit
+        self.steps, self.began = 0, time.perf_counter()
+
+    def advance(self, done: int, ahead: int) -> None:
+        """More steps are made; may be called from several threads: the rate is for the eye.
+
+        Args:
+            done: How many were made.
+            ahead: How far the progress is ahead by them: more where networks are finished early.
+        """
+        self.steps += done
+        self.progress.advance(ahead, f"{self.steps / max(self.seconds, 1e-9):,.0f} {self.unit}")
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the start."""
+        return time.perf_counter() - self.began
 
 
 def duration(seconds: float) -> str:
