@@ -11,7 +11,7 @@ from graphws.nn.readable import same_layers
 from graphws.tasks import ZooDataModule
 from graphws.types.architecture import Architecture
 
-__all__ = ["asks_for_data", "fill_architecture", "put_architecture", "shared_architecture"]
+__all__ = ["asks_for_data", "check_task", "fill_architecture", "put_architecture", "shared_architecture"]
 
 KEY, DATA = "architecture", "data"
 
@@ -19,6 +19,21 @@ KEY, DATA = "architecture", "data"
 def asks_for_data(node: Any) -> bool:
     """Whether a part of a configuration, at any depth, leaves an architecture to the data."""
     return any(True for _ in _places(node))
+
+
+def check_task(config: Any, where: str) -> None:
+    """Refuse a configuration that gives the task an architecture of its own: a task always has its zoo's.
+
+    Raises:
+        ValueError: Naming the file, ``where``.
+    """
+    model = config.get("model") if isinstance(config, dict) else None
+    arguments = model.get("init_args") if isinstance(model, dict) else None
+    if isinstance(arguments, dict) and KEY in arguments:
+        raise ValueError(
+            f"{where}: model.init_args.{KEY} is the task's, which has that of its zoo; leave it out, and write "
+            f"{KEY}: {DATA} among the init_args of the model that needs one"
+        )
 
 
 def put_architecture(node: Any, data: ZooDataModule) -> Architecture:

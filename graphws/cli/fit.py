@@ -23,7 +23,7 @@ import graphws.tasks
 from graphws.atomic import write_tensors
 from graphws.cli.allocator import keep_freed_memory
 from graphws.cli.config import explain, named_configs, read_yaml
-from graphws.cli.data_architecture import asks_for_data, put_architecture
+from graphws.cli.data_architecture import asks_for_data, check_task, put_architecture
 from graphws.cli.fit_cost import cost_line
 from graphws.cli.fit_progress import FitProgress
 from graphws.cli.progress import Progress
@@ -222,7 +222,7 @@ def run_lightning(arguments: Sequence[str]) -> RunCLI:
 def _run(words: list[str]) -> RunCLI:
     keep_freed_memory()
     for path in named_configs(words):
-        read_yaml(path)  # one that unfolds without end would never be parsed
+        check_task(read_yaml(path), str(path))  # reads it: one that unfolds without end would never be parsed
     parser_kwargs: dict[str, Any] = {"exit_on_error": False, "prog": "graphws"}
     with quiet(), contextlib.ExitStack() as held, Progress(f"graphws {words[0]}: starting") as progress:
         try:

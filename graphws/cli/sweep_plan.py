@@ -14,7 +14,7 @@ import yaml
 from lightning.pytorch import Trainer
 
 from graphws.cli.config import KNOWN, build, is_task, parse_yaml, read_yaml
-from graphws.cli.data_architecture import asks_for_data, put_architecture
+from graphws.cli.data_architecture import asks_for_data, check_task, put_architecture
 from graphws.cli.runs import Fit
 from graphws.tasks import ZooDataModule
 from graphws.tasks.run import preflight
@@ -43,6 +43,7 @@ def plan_fits(paths: Sequence[Path], settings: Sequence[str], seeds: Sequence[in
     zoos: dict[str, ZooDataModule] = {}
     hashes = {}
     for path, config in configs.items():
+        check_task(config, str(path))
         try:
             hashes[path] = check_config(config, zoos)
         except (ValueError, TypeError, RuntimeError) as error:

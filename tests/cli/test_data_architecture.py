@@ -15,6 +15,7 @@ from graphws.cli.config import read_yaml
 from graphws.cli.data_architecture import asks_for_data, put_architecture, shared_architecture
 from graphws.cli.use import load_run
 from graphws.tasks import ZooDataModule
+from tests.cli.test_fit import refused
 from tests.tiny_zoo import LAYOUT, tiny_zoo, write_config
 
 
@@ -106,6 +107,18 @@ def test_a_missing_one_is_hinted_at(command: str, tmp_path: Path, capsys: pytest
     words = {"fit": ["--config", str(path)], "sweep": [str(path), "--out", str(tmp_path / "runs")]}[command]
     assert main([command, *words]) == 2
     assert "(architecture: data takes that of the run's zoo)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["fit", "sweep"])
+def test_the_task_has_that_of_its_zoo_in_any_case(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = node(architecture="data")
+    task["init_args"]["architecture"] = "data"
+    path = write_config(tmp_path / "both.yaml", tiny_zoo(tmp_path / "zoo"), task)
+    words = {"fit": ["--config", str(path)], "sweep": [str(path), "--out", str(tmp_path / "runs")]}[command]
+    line = refused(capsys, command, *words)
+    assert f"{path}: model.init_args.architecture is the task's, which has that of its zoo; leave it out" in line
 
 
 def test_it_is_found_at_any_depth(tmp_path: Path) -> None:
