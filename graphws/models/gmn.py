@@ -35,7 +35,7 @@ class GMN(nn.Module):
 
     With ``bias_nodes`` a bias is not a feature of its neuron but an edge from a bias node (the parameter graph of arXiv
     2312.04501): embedded biases become edge states (:func:`~graphws.nn.with_bias_nodes`), and their outputs are read
-    from these. With ``global_state`` a state u a network is updated before every round from all nodes and edges
+    from these. With ``global_state`` one state u per network is updated before every round from all nodes and edges
     (:class:`~graphws.nn.GlobalState`) and read by all of them.
 
     With ``new_ends`` nodes are updated first, then edges from the new nodes, as in the plain neural graph network
