@@ -13,7 +13,7 @@ from conversions.bare.unread import MODULE
 __all__ = ["chains", "in_number_order", "ordered_parts"]
 
 TRIES = 200_000  # layers that the search for an order may try to place, and
-TRIES_EACH = 50  # so many more a layer
+TRIES_EACH = 50  # so many more per layer
 
 Slot = tuple[str, int]
 

@@ -117,7 +117,7 @@ class Classifier(nn.Module):
 def classifier(
     name: str, architecture: Architecture, classes: int, *, hidden: int = 16, num_layers: int = 3, channels: int = 1
 ) -> nn.Module:
-    """The model of a row as a functional with a logit a class, in float64."""
+    """The model of a row as a functional with one logit per class, in float64."""
     row = MODELS[name]
     if not row.invariant:
         return row.make(architecture, hidden, classes, channels).double()

@@ -179,7 +179,7 @@ def run_contest(
     Args:
         contest: A contest that :func:`contests_of` gives.
         layout: Widths of the input networks.
-        batch: Networks a batch.
+        batch: Number of networks per batch.
         repeats: Rounds counted; two more warm up.
         threads: Number of threads of the processes in which memory is measured; ``prepare`` sets their allocator.
         device: Device that both models run on.

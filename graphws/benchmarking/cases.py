@@ -168,7 +168,7 @@ def editing_case(
     Args:
         build: Makes the model for an architecture.
         layout: Widths of the input networks, SIRENs.
-        count: Networks a batch.
+        count: Number of networks per batch.
         device: Device that the case runs on.
         counted: Whether the model's cost is worked out.
     """

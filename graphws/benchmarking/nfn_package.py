@@ -69,7 +69,7 @@ def nfn_case(kind: str, layout: Sequence[int], count: int, *, device: str = "cpu
     Args:
         kind: The kind of its layers, as ``NPLinear``.
         layout: Widths of the input networks, SIRENs.
-        count: Networks a batch.
+        count: Number of networks per batch.
         device: Device that the case runs on.
         compiled: Whether torch.compile compiles the network when it is first called.
     """

@@ -74,7 +74,7 @@ def official_case(
         build: Makes the network, and what calls it on its input.
         checkout: The checkout of the authors' code.
         layout: Widths of the input networks, SIRENs.
-        count: Networks a batch.
+        count: Number of networks per batch.
         source: Folder of the checkout.
         device: Device that the case runs on.
         compiled: Whether torch.compile compiles the network when it is first called.

@@ -32,7 +32,7 @@ class Setting:
     Args:
         models: Names in :data:`~graphws.benchmarking.MODELS`.
         widths: Hidden channels; 0 for the published configurations.
-        batches: Networks a batch.
+        batches: Numbers of networks per batch.
         layout: Widths of the input networks.
         layers: Layers of the models.
         k: Output channels, the networks that are rendered and averaged.

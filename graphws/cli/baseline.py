@@ -78,7 +78,7 @@ def _baseline(arguments: argparse.Namespace) -> int:
     question = read_question(data, arguments.target, kind, arguments.features)
     sizes = ", ".join(f"{len(split.target):,} {name}" for name, split in question.splits.items())
     width = question.splits["train"].features.shape[1]
-    print(f"{arguments.target} ({kind}) of {sizes} networks, from {width} features a network", flush=True)
+    print(f"{arguments.target} ({kind}) of {sizes} networks, from {width} features per network", flush=True)
     planned = {}
     for model in arguments.models:
         for seed in arguments.seeds if model in DRAWS else arguments.seeds[:1]:

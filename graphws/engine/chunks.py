@@ -24,7 +24,7 @@ __all__ = [
 
 CACHE = 5 * 2**18  # bytes of one working tensor of a chunk, a thread; best on a core with 2^20 of L2
 
-Part = tuple[Tensor, ...]  # the rows of one chunk: a tensor a block or a group, or a single one
+Part = tuple[Tensor, ...]  # the rows of one chunk: one tensor per block or group, or a single one
 
 
 class Chunks(Protocol):
@@ -200,7 +200,7 @@ def chunks_of(batch: Batch, channels: int, *, dense: bool) -> Chunks:
     """The networks of a batch in chunks, worked out once for a batch.
 
     Args:
-        batch: Networks with one edge per pair of neurons a block.
+        batch: Networks with one edge per pair of neurons in each block.
         channels: Channels of the states that are worked on.
         dense: Whether to broadcast over blocks, for a homogeneous batch of dense blocks; edge lists otherwise.
     """

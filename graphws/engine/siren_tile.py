@@ -1,7 +1,7 @@
 """The hot loop of SIREN fitting: forward, backward and Adam for a tile of networks, by hand, in preallocated buffers.
 
 Three things make it fast. The pixels are a grid, so sin(a_i + b_j) of the first layer is a product of sines and cosines
-of H + W angles a neuron, and neither its cosine nor its gradient is ever laid out over the pixels. Sine and cosine of
+of H + W angles per neuron, and neither its cosine nor its gradient is ever laid out over the pixels. Sine and cosine of
 the other layers come from numpy, whose vector loops beat torch's. And a tile is small enough for the processor's cache.
 """
 

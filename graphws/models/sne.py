@@ -27,8 +27,9 @@ class SNE(nn.Module):
 
     The incoming weights (row-major) and biases of each layer are one vector, cut into chunks of ``chunk_size``, the
     last one padded with zeros. A chunk is embedded by a linear map with encodings of its position and its layer; set
-    attention within the layer and pooling with a learned seed give a vector a layer, and the same between layers one
-    a network, which an MLP reads. Any architecture, and any mix in one batch, gives the numbers it would give alone.
+    attention within the layer and pooling with a learned seed give one vector per layer, and the same between layers
+    one per network, which an MLP reads. Any architecture, and any mix in one batch, gives the numbers it would give
+    alone.
 
     Not invariant to permutations of neurons: a chunk is a piece of a flattened tensor. The paper adds a loss that asks
     for equal logits on permuted copies; here that is the data's, ``ZooDataModule(permute=True)``.

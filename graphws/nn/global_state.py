@@ -1,4 +1,4 @@
-"""A state a network that all of its nodes and edges write to and read from."""
+"""One state per network that all of its nodes and edges write to and read from."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def compressed(batch: Batch, nodes: Tensor, edges: Tensor) -> tuple[Tensor, Tens
 
     r is the root mean square over the entries and channels of that part of that network, so its direction is kept and
     its size becomes asinh(r), about r where it is small and log 2r where it is large (a SIREN multiplies a gradient by
-    up to 30 a layer). A function of sums of squares over neurons: equivariant to permutations and to sign flips,
+    up to 30 per layer). A function of sums of squares over neurons: equivariant to permutations and to sign flips,
     finite where all gradients vanish.
 
     Args:

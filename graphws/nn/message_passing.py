@@ -91,8 +91,8 @@ class MessagePassing(nn.Module):
 
     .. math:: e_{ij}' = e_{ij} + V \sigma(A_2 \hat e_{ij} + P \hat x_j' + Q \hat x_i')
 
-    With a global state u a network, G û and H û are added inside the two nonlinearities, at every edge and every node;
-    G û joins T x̂_i before the broadcast. :class:`~graphws.nn.GlobalState` updates u.
+    With one global state u per network, G û and H û are added inside the two nonlinearities, at every edge and every
+    node; G û joins T x̂_i before the broadcast. :class:`~graphws.nn.GlobalState` updates u.
 
     Args:
         channels: Channels of node and edge states.

@@ -33,7 +33,7 @@ def _has_taps(batch: Batch) -> bool:
 
 
 def pair_batch(batch: Batch) -> Batch:
-    """The networks of a batch with one edge per pair of neurons a block, their topology alone; itself without kernels.
+    """The networks of a batch with one edge per pair of neurons in a block, topology alone; itself without kernels.
 
     Its ``x`` is the batch's, its edges have no features: fill them by :func:`read_taps` with ``replace``.
     """
@@ -75,9 +75,9 @@ def _places(batch: Batch) -> Iterator[tuple[Batch, Tensor, Tensor]]:
 
 
 def read_taps(batch: Batch, linear: nn.Linear | SparseLinear) -> Tensor:
-    """A state a pair of neurons from the features of its taps: the sum of ``linear(feature) * wave(offset)``.
+    """One state per pair of neurons from the features of its taps: the sum of ``linear(feature) * wave(offset)``.
 
-    One product a block, on [taps * channels]: no state a tap is ever made.
+    One product per block, on [taps * channels]: no state of a tap is ever made.
 
     Args:
         batch: Networks of any architectures, edge features [E, in_features].

@@ -40,7 +40,7 @@ def shape_of(part: Part) -> tuple[int, int]:
 
 
 def pooled_sets(part: Part, index_set: Sequence[int], entry: dict[int, int]) -> list[Cells]:
-    """The sets of cells a layer pools from a part at an index set T, one a coefficient.
+    """The sets of cells a layer pools from a part at an index set T, one per coefficient.
 
     Args:
         part: Part that is read.

@@ -70,7 +70,7 @@ class ZooDataModule(LightningDataModule):
 
     Args:
         zoo: Folder of a zoo, or several that share a convention.
-        batch_size: Networks a batch, over all processes together where there are several.
+        batch_size: Number of networks per batch, over all processes together where there are several.
         permute: Whether each training network is permuted at random each time it is read.
         noise: Standard deviation of Gaussian noise on training weights, in units of their group's or block's std.
         mixed: Whether the networks are read as of any architectures, standard units by role: None where the zoos hold

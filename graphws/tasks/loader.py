@@ -64,7 +64,8 @@ class EpochBatches(DistributedSampler[Step]):
 
     Args:
         count: Number of networks.
-        batch_size: Networks a batch, over all ranks; the last one of those not filled by a bucket may be smaller.
+        batch_size: Number of networks per batch, over all ranks; the last one of those not filled by a bucket may be
+            smaller.
         seed: Shuffles the rows anew each epoch; None keeps their order.
         buckets: Index of the bucket of each network, [count]; None for no buckets.
         nearness: The order of the rows in a shuffled batch, as numbers [count]; None for as drawn.
