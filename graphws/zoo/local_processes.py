@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import multiprocessing
 import os
@@ -203,7 +204,8 @@ def _end_with(starter: int) -> None:
 def _sendable(error: Exception) -> Exception:
     """An error, or one that says the same where it can't be pickled."""
     try:
-        pickle.loads(pickle.dumps(error))  # as the one who asks will read it
+        pickle.dumps(error)
+        copy.deepcopy(error)  # made anew from its parts, as the one who asks will do
     except Exception:
         return RuntimeError(f"{type(error).__name__}: {error}")
     return error
