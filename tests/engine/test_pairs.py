@@ -105,7 +105,7 @@ def _rectified(function, _):
 
 
 def _edge_sums(function, batch):
-    return lambda messages: function(batch, messages, "source"), [(batch.num_edges, C)]
+    return lambda messages: function(batch, messages.square(), "source"), [(batch.num_edges, C)]
 
 
 def _sparse(function, _):
