@@ -25,7 +25,7 @@ NUMBERS |= {"cases", "worst error", "tolerance"}
 NUMBERS |= {"width", "batch", "forward ms", "step ms", "±", "samples/s", "peak MB", "step MB", "GFLOP/s", "GB/s"}
 NUMBERS |= {"of matrix rate", "parameters (theirs)", "parameters (ours)", "step ms (theirs)", "step ms (ours)", "ratio"}
 NUMBERS |= {"forward ratio", "step MB (theirs)", "step MB (ours)", "memory ratio", "slope", "FLOPs", "bytes"}
-NUMBERS |= {"train", "val", "values", "missing", "kendall", "r2", "mse", "processor seconds"}
+NUMBERS |= {"train", "val", "values", "missing", "kendall", "r2", "mse", "processor seconds", "tau", "R2"}
 NUMBERS |= {"s, smallest", "s, largest", "last slope: s"}
 
 
