@@ -160,6 +160,7 @@ class _AuditRows:
             batch = Batch.from_stack(zoo.architectures[0], *zoo.stack(own)) if one else zoo.batch(own)
             auditor.add(batch, own.tolist())
             tell(len(own), len(own))
+        zoo.release()
         return auditor
 
 

@@ -20,6 +20,7 @@ from graphws.zoo.splitting import SPLITS
 __all__ = ["PREDICTIONS", "predictions_path", "write_predictions", "write_table"]
 
 PREDICTIONS = "predictions.parquet"  # in a run's directory
+ROWS = 100_000  # encoded at a time
 
 
 def predictions_path(root: str | Path, data: ZooDataModule) -> Path:
@@ -55,7 +56,7 @@ def write_table(found: Mapping[str, tuple[Tensor, Tensor]], data: ZooDataModule,
     """Write the targets and predictions of whole splits, [n] both, as :func:`write_predictions` does; the file."""
     with replacing(path) as temporary:
         parts = [_table(data, split, *values) for split, values in found.items()]
-        pq.write_table(pa.concat_tables(parts), temporary, compression="zstd")
+        pq.write_table(pa.concat_tables(parts), temporary, compression="zstd", row_group_size=ROWS)
     return Path(path)
 
 

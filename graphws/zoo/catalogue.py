@@ -114,6 +114,11 @@ class Catalogue:
         owners = torch.tensor([shard.entry["architecture"] for shard in self.shards])
         return owners.repeat_interleave(torch.tensor([shard.count for shard in self.shards]))
 
+    def release(self) -> None:
+        """Forget the shards that were read, so that who goes through all networks holds few of them in memory."""
+        for shard in self.shards:
+            shard.release()
+
     def verify(self) -> list[str]:
         """What is wrong with the files now, checksums and values included; see :func:`graphws.zoo.verify_zoo`."""
         from graphws.zoo.checking import verify_zoo

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
+
 from graphws.zoo.manifest import TABLE, architecture_of, read_manifest
 from graphws.zoo.shards import Shard, network_shapes
 from graphws.zoo.table_file import read_table
@@ -47,10 +49,10 @@ def _shard_problems(folder: Path, entry: dict[str, Any], shapes: Mapping[str, tu
 
 def _table_problems(folder: Path, manifest: dict[str, Any]) -> list[str]:
     try:
-        names = read_table(folder, manifest)["split"].to_pylist()
+        counted = pc.value_counts(read_table(folder, manifest)["split"].combine_chunks()).to_pylist()
     except (ValueError, OSError) as error:
         return [str(error)]
-    splits = {name: names.count(name) for name in {**manifest["splits"], **dict.fromkeys(names)}}
+    splits = {**dict.fromkeys(manifest["splits"], 0), **{found["values"]: found["counts"] for found in counted}}
     if splits != manifest["splits"]:
         return [f"damaged table: {folder / TABLE}: splits {splits}; the manifest says {manifest['splits']}"]
     return []

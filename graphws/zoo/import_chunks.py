@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -65,6 +66,8 @@ def read_chunks(
     found: dict[int, dict[str, Any]] = {}
 
     def advance(index: int, note: dict[str, Any]) -> None:
+        for shard in note["shards"]:
+            shard["rows"] = _compact(shard["rows"])
         found[index] = note
         if progress:
             progress(len(parts[index]), len(note["rejected"]))
@@ -85,6 +88,12 @@ def read_chunks(
         for index, note in done:
             advance(index, note)
     return [found[index] for index in range(len(parts))], resumed
+
+
+def _compact(rows: Sequence[int]) -> Sequence[int]:
+    """The same numbers in little memory: there may be a million in all."""
+    whole = range(rows[0], rows[-1] + 1)
+    return whole if len(whole) == len(rows) and list(whole) == list(rows) else array("q", rows)
 
 
 def write_chunk(folder: Path, index: int, part: range, reading: Reading) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 __all__ = ["make_table", "ordered_classes"]
 
 LONGEST_WHOLE = 18  # digits of a whole number of 64 bits
+TOGETHER = 10_000  # paths that are held as texts
 LONGEST_NUMBER = 100  # digits of a class that is ordered by its value
 
 
 def make_table(
-    chosen: Sequence[Candidate],
+    chosen: Iterable[Candidate],
     members: Sequence[int],
     rule: SplitRule,
     classes: Sequence[str] = (),
@@ -35,23 +36,57 @@ def make_table(
     Raises:
         ValueError: If a label is none of the given classes.
     """
-    names = [candidate.label for candidate in chosen]
-    found = {name for name in names if name is not None}
+    told = _Told(chosen)
+    found = {name for name in told.labels if name is not None}
     if classes and (unknown := found - set(classes)):
         raise ValueError(f"label {shown(sorted(unknown)[0])!r} is none of the classes {shown(', '.join(classes))}")
     classes = list(classes) if classes and found else ordered_classes(found)
     place = {name: i for i, name in enumerate(classes)}
+    count = len(told.labels)
     columns: dict[str, Any] = {
-        "id": pa.array(range(len(chosen)), pa.int64()),
-        "label": pa.array([None if name is None else place[name] for name in names], pa.int64()),
-        "split": pa.nulls(len(chosen), pa.string()),  # drawn below, as a rule may need the others
-        "path": pa.array([candidate.name for candidate in chosen]),
+        "id": pa.array(range(count), pa.int64()),
+        "label": pa.array((None if name is None else place[name] for name in told.labels), pa.int64(), size=count),
+        "split": pa.nulls(count, pa.string()),  # drawn below, as a rule may need the others
+        "path": told.paths(),
         "architecture": pa.array(members, pa.int64()),
     }
-    for name in dict.fromkeys(name for candidate in chosen for name in candidate.columns):
-        columns[name] = _column([candidate.columns.get(name) for candidate in chosen], typed=typed)
-    columns["split"] = pa.array(rule.draw(pa.table(columns), [candidate.split for candidate in chosen]), pa.string())
+    for name, values in told.columns.items():
+        columns[name] = _column(values, typed=typed)
+    columns["split"] = pa.array(rule.draw(pa.table(columns), told.splits), pa.string())
     return pa.table(columns), {"name": "label", "classes": classes} if classes else None
+
+
+class _Told:
+    """What candidates say of themselves, column by column; they are gone through once."""
+
+    def __init__(self, candidates: Iterable[Candidate]) -> None:
+        self.labels: list[str | None] = []
+        self.splits: list[str | None] = []
+        self.columns: dict[str, list[Any]] = {}
+        self._paths: list[str] = []
+        self._parts: list[pa.Array] = []
+        for row, candidate in enumerate(candidates):
+            self.labels.append(candidate.label)
+            self.splits.append(candidate.split)
+            self._paths.append(candidate.name)
+            for name, value in candidate.columns.items():
+                column = self.columns.setdefault(name, [])
+                column += [None] * (row - len(column))  # missing before
+                column.append(value)
+            if len(self._paths) >= TOGETHER:
+                self._pack()
+        for column in self.columns.values():
+            column += [None] * (len(self.labels) - len(column))
+
+    def _pack(self) -> None:
+        """Paths as an array: texts by themselves take several times as much memory."""
+        self._parts.append(pa.array(self._paths, pa.string()))
+        self._paths = []
+
+    def paths(self) -> pa.Array:
+        """The path of each."""
+        self._pack()
+        return pa.concat_arrays(self._parts)
 
 
 def ordered_classes(names: set[str]) -> list[str]:

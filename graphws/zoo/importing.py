@@ -243,7 +243,7 @@ def _finish(
     entries = [(shard["file"], len(shard["rows"]), keys.index(shard["architecture"])) for shard in shards]
     members = [index for _, count, index in entries for _ in range(count)]
     facts = {row: own for note in notes for row, own in note["facts"].items()}
-    chosen = [_told(candidates[row], facts.get(str(row), {})) for shard in shards for row in shard["rows"]]
+    chosen = (_told(candidates[row], facts.get(str(row), {})) for shard in shards for row in shard["rows"])
     table, labels = make_table(chosen, members, settings.split, settings.classes, typed=settings.typed)
     images: Sequence[tuple[str, int]] = ()
     if drawn is not None:
@@ -255,7 +255,7 @@ def _finish(
         folder, architectures, entries, table, images=images, **fields, provenance=dict(parameters), notes=said
     )
     shutil.rmtree(folder / UNFINISHED)
-    return Imported(len(chosen), len(refused), len(architectures), resumed, said)
+    return Imported(len(members), len(refused), len(architectures), resumed, said)
 
 
 def _told(candidate: Candidate, facts: Mapping[str, Any]) -> Candidate:

@@ -81,6 +81,10 @@ class Shard:
             self._opened = opened
         return self._opened
 
+    def release(self) -> None:
+        """Forget what was read: it is mapped, and compared with its checksum, anew when it is next needed."""
+        self._opened = None
+
     def _check(self, name: str, shape: tuple[int, ...], tensor: Tensor | None) -> None:
         found = None if tensor is None else list(tensor.shape)
         if (

@@ -92,15 +92,16 @@ def draw_splits(
     names: list[str | None] = [None] * count if given is None else list(given)
     if groups is not None:
         return _by_groups(names, shares, generator, groups, strata or [None] * count)
-    free = [i for i, name in enumerate(names) if name is None]
+    free = torch.tensor([name is None for name in names]).nonzero().flatten()
     if strata is None:
-        order = torch.randperm(len(free), generator=generator).tolist()
+        order = free[torch.randperm(len(free), generator=generator)]
         val, test = (round(len(free) * share) for share in shares[1:])
-        drawn = [1 if place < val else 2 if place < val + test else 0 for place in range(len(free))]
+        for which, own in ((1, order[:val]), (2, order[val : val + test]), (0, order[val + test :])):
+            for i in own.numpy():  # no list: there may be a million
+                names[i] = SPLITS[which]
     else:
-        order, drawn = _by_strata([strata[i] for i in free], shares, generator)
-    for place, which in zip(order, drawn, strict=True):
-        names[free[place]] = SPLITS[which]
+        for place, which in zip(*_by_strata([strata[i] for i in free.tolist()], shares, generator), strict=True):
+            names[int(free[place])] = SPLITS[which]
     return [name or SPLITS[0] for name in names]
 
 

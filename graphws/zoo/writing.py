@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from torch import Tensor
@@ -19,6 +20,9 @@ from graphws.zoo.shards import describe
 from graphws.zoo.splitting import SPLITS
 
 __all__ = ["SPLITS", "finish_any_zoo", "finish_zoo", "image_file", "shard_file", "write_zoo"]
+
+
+ROWS = 100_000  # of the table, encoded at a time
 
 
 def shard_file(index: int) -> str:
@@ -143,13 +147,12 @@ def finish_any_zoo(
         **fields: The manifest's labels, convention, provenance, and notes where there are any.
     """
     with replacing(folder / TABLE) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
-    splits = table["split"].to_pylist()
+        pq.write_table(table, temporary, compression="zstd", row_group_size=ROWS)
     content = {
         "architectures": [json.loads(architecture.to_json()) for architecture in architectures],
         "count": table.num_rows,
         "labels": fields["labels"],
-        "splits": {name: splits.count(name) for name in SPLITS},
+        "splits": {name: pc.sum(pc.equal(table["split"], name)).as_py() or 0 for name in SPLITS},
         "convention": fields["convention"],
         "provenance": fields["provenance"],
         "shards": [{**describe(folder, file, size), "architecture": index} for file, size, index in shards],

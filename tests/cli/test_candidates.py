@@ -86,3 +86,17 @@ def test_links_in_circles_beside_a_table(tmp_path: Path) -> None:
     candidates, refused = find_candidates(tmp_path, "**/*", read_labels(str(tmp_path / "labels.csv")), tmp_path / "zoo")
     assert not candidates
     assert refused == dict.fromkeys(["one.pt", "two.pt"], "Too many levels of symbolic links")
+
+
+def test_links_to_the_zoo_and_in_circles_are_told_from_files(tmp_path: Path) -> None:
+    nets, zoo = tmp_path / "nets", tmp_path / "nets" / "zoo"
+    write(nets / "a.pt", mlp_state(2, 3, 1))
+    zoo.mkdir()
+    (zoo / "b.pt").write_bytes((nets / "a.pt").read_bytes())
+    (nets / "again").symlink_to(zoo)
+    (nets / "round").symlink_to("round")
+    (nets / "nowhere.pt").symlink_to("missing")
+    (nets / "same.pt").symlink_to("a.pt")
+    candidates, refused = find_candidates(nets, "**/*", Labels(), zoo)
+    assert [candidate.name for candidate in candidates] == ["a.pt", "same.pt"]
+    assert set(refused) == {"round", "nowhere.pt"}
