@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # the command line starts without torch
     from torch import Tensor, nn
 
     from conversions.assembly import Signature
+    from conversions.files.filling import Filled
     from graphws.types.activation import Activation
     from graphws.types.graph import NetGraph
 
@@ -26,6 +27,7 @@ __all__ = [
     "build_module",
     "find_factory",
     "guesses",
+    "load_strictly",
     "parse_shape",
 ]
 
@@ -249,3 +251,14 @@ class Converter:
 def guesses(graph: NetGraph) -> list[str]:
     """What was assumed of a network's function when it was read."""
     return [note for note in graph.remainder.notes if note.startswith(ASSUMED)]
+
+
+def load_strictly(module: nn.Module, state: dict[str, Tensor], where: str) -> Filled:
+    """Replace all tensors of a module by a checkpoint's; see :func:`conversions.files.filling.fill`.
+
+    Raises:
+        ValueError: If a tensor is missing, left over, or of another shape.
+    """
+    from conversions.files.filling import fill
+
+    return fill(module, state, where)

@@ -131,10 +131,10 @@ def test_keras_weights_alone_are_read_into_a_module(
 
 
 def test_a_module_takes_a_state_dict_of_all_its_tensors() -> None:
-    from conversions.files.filling import fill
+    from graphws.cli.networks import load_strictly
 
     net, other = torch.nn.Linear(2, 3), torch.nn.Linear(2, 3)
-    fill(net, {f"module.{key}": value for key, value in other.state_dict().items()}, "it")
+    load_strictly(net, {f"module.{key}": value for key, value in other.state_dict().items()}, "it")
     assert torch.equal(net.weight, other.weight)
     with pytest.raises(ValueError, match="bias"):
-        fill(net, {"weight": other.weight}, "it")
+        load_strictly(net, {"weight": other.weight}, "it")
