@@ -13,7 +13,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 .PHONY: help demo compare theory test test-slow test-gpu lint bench clean scatter
 
 help:
-	@echo "make demo       set up .venv, then run the whole pipeline on the embedded digits: under four minutes"
+	@echo "make demo       set up .venv, then run the whole pipeline on the embedded digits: four to five minutes"
 	@echo "make compare    set up .venv, then every architecture on the digits over three seeds: about 40 minutes"
 	@echo "make theory     set up .venv, then every construction and counterexample of the theory: about a minute"
 	@echo "make test       set up .venv, then the tests; also test-slow, test-gpu"
