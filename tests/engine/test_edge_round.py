@@ -174,6 +174,9 @@ def test_sparse_maps_take_the_definition(monkeypatch):
     expected = edge_round(batch, edges, *ends, NormedMap(nn.Identity(), dense_read), dense_write, F.silu)
     with watched() as ran:
         found = edge_round(batch, edges, *ends, NormedMap(nn.Identity(), sparse[0]), sparse[1], F.silu)
-    assert list(ran) == ["graphws.nn.message_passing.edge_round"]
+    assert list(ran) == [
+        "graphws.nn.message_passing.edge_round",
+        "graphws.engine.sparse_product.sparse_product",
+    ]
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
